@@ -1,0 +1,50 @@
+# Everything happens in .venv, by relative paths, so that a checkout may lie under a path with spaces.
+# PYTHON=... chooses the interpreter, ARGS=... is handed to the command of demo, test and bench.
+
+PYTHON ?= $(shell for p in python3.11 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STAMP := $(VENV)/.installed
+
+# A demonstration and a test run on one machine need no usage report to Ray's makers.
+export RAY_USAGE_STATS_ENABLED ?= 0
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint bench clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+install: $(STAMP) ## create .venv with the pinned dependencies and this package, editable
+
+# torch first, alone and at its exact pin: asked for by a range, pip takes the newest CUDA build of several GB.
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "The pinned dependencies need Python 3.11 to 3.13: install it, or name it with make PYTHON=..." >&2; exit 2; }
+	@$(PIP) --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(PIP) install -q --upgrade -c constraints.txt pip setuptools
+	$(PIP) install -q -c constraints.txt torch
+	PYTHONWARNINGS=ignore $(PIP) install -q -c constraints.txt -e '.[envpool,dev]'
+	@touch $(STAMP)
+
+demo: install ## pretrain, fine-tune and evaluate on Hopper with the shipped dataset
+	$(BIN)/rllib demo $(ARGS)
+
+# One thread per process: the tests' networks are small, and Ray's worker processes already fill the cores.
+test: export OMP_NUM_THREADS ?= 1
+test: install ## run the tests (ARGS="-m slow" for the slow ones)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: install ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install ## measure the speed of pretraining, rollouts and updates
+	$(BIN)/python benchmarks/throughput.py $(ARGS)
+
+clean: ## remove .venv, caches and build files; results of runs stay
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,252 @@
+"""FlowBC: configuration and Algorithm of flow-matching behaviour cloning."""
+
+import time
+from typing import Annotated, Any, Literal
+
+import gymnasium as gym
+import numpy as np
+from pydantic import Field
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.utils.metrics import LEARNER_RESULTS
+
+from rllib_scoreflow.algorithms.flow_bc.flow_bc_learner import FlowBCLearner
+from rllib_scoreflow.algorithms.flow_bc.offline_data import ChunkOfflineData, open_dataset
+from rllib_scoreflow.algorithms.options import build_section, check_options
+from rllib_scoreflow.algorithms.policy_algorithm import (
+    PolicyAlgorithm,
+    package_versions,
+    use_threads,
+)
+from rllib_scoreflow.algorithms.ray_adapter import declare_offline
+from rllib_scoreflow.algorithms.rl_module import module_spec
+from rllib_scoreflow.data import check_compatible
+from rllib_scoreflow.envs import env_dims
+from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.flow.config import ChainConfig, SDEConfig, VelocityConfig, apply_variant
+from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata
+
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(ge=0.0)]
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class FlowBCConfig(AlgorithmConfig):  # type: ignore[misc]
+    """Configuration of FlowBC; the defaults are the published ones for Hopper.
+
+    Attributes:
+        dataset: D4RL id, path of an HDF5 or Parquet file, or `hopper-small` (shipped).
+        constant_observations: `"allow"` accepts observation dimensions that never change.
+        validation_fraction: Share of the episodes held out for the validation loss.
+        horizon: Steps of an action chunk.
+        act_steps: Steps of a chunk that are executed before the next prediction.
+        denoising_steps: Steps `K` with which the cloned policy acts.
+        velocity: Architecture of the velocity field (`hidden_dim`, `num_layers`, `activation`, `time_dim`).
+        weight_decay: Of AdamW.
+        lr: Peak learning rate (with `lr_min`, `lr_cycle_iterations`, `lr_warmup_iterations`).
+        ema_decay: Decay of the moving average, which is what is exported.
+        ema_warmup_steps: Gradient steps in which the average just follows.
+        early_stopping_patience: Epochs without a better validation loss after which training ends; None: never.
+        streaming: Read the chunks through Ray Data instead of from memory.
+        env_backend: Vector environment for evaluation: `auto`, `envpool` or `gymnasium`.
+        num_torch_threads: Threads of a local Learner; None: all cores.
+
+    One iteration is one epoch. `train_batch_size_per_learner` is the minibatch size.
+    """
+
+    OPTIONS: dict[str, Any] = {
+        "dataset": str,
+        "constant_observations": Literal["error", "allow"],
+        "validation_fraction": Fraction,
+        "horizon": Positive,
+        "act_steps": Positive,
+        "denoising_steps": Positive,
+        "velocity": dict[str, Any],
+        "weight_decay": Rate,
+        "lr": Rate,
+        "lr_min": Rate,
+        "lr_cycle_iterations": Annotated[int, Field(ge=0)],
+        "lr_warmup_iterations": Annotated[int, Field(ge=0)],
+        "ema_decay": Fraction,
+        "ema_warmup_steps": Annotated[int, Field(ge=0)],
+        "early_stopping_patience": Positive | None,
+        "streaming": bool,
+        "env_backend": Literal["auto", "envpool", "gymnasium"],
+        "num_torch_threads": Positive | None,
+        "train_batch_size_per_learner": Positive,
+    }
+
+    def __init__(self, algo_class: type | None = None) -> None:
+        """Sets the defaults."""
+        super().__init__(algo_class=algo_class or FlowBC)
+        declare_offline(self)
+        self.offline_data_class = ChunkOfflineData
+        self.framework_str = "torch"
+        self.dataset: str | None = None
+        self.constant_observations = "error"
+        self.validation_fraction = 0.02
+        self.horizon = 4
+        self.act_steps = 4
+        self.denoising_steps = 20
+        self.velocity: dict[str, Any] = {}
+        self.weight_decay = 1e-6
+        self.lr = 1e-3
+        self.lr_min = 1e-4
+        self.lr_cycle_iterations = 3000
+        self.lr_warmup_iterations = 1
+        self.train_batch_size_per_learner = 128
+        self.ema_decay = 0.995
+        self.ema_warmup_steps = 1000
+        self.early_stopping_patience: int | None = None
+        self.streaming = False
+        self.env_backend = "auto"
+        self.num_torch_threads: int | None = None
+        self.num_env_runners = 0
+        self.evaluation_duration = 20
+        self._policy_config: PolicyConfig | None = None
+
+    def training(self, **kwargs: Any) -> "FlowBCConfig":
+        """Sets training options: those of `OPTIONS`, and RLlib's own (`grad_clip`, ...)."""
+        own = {key: kwargs.pop(key) for key in list(kwargs) if key in self.OPTIONS}
+        super().training(**kwargs)
+        for key, value in own.items():
+            if value is not NotProvided:
+                setattr(self, key, value)
+        return self
+
+    def validate(self) -> None:
+        """Checks every option, the dataset, and the dataset against the environment.
+
+        Raises:
+            InputError: On the first thing that is wrong.
+        """
+        if self.dataset is None:
+            raise InputError(
+                "FlowBC needs the option 'dataset': a D4RL id such as hopper-medium-v2, or a file."
+            )
+        check_options(self, self.OPTIONS)
+        if self.act_steps > self.horizon:
+            raise InputError(
+                f"Option 'act_steps' ({self.act_steps}) must not exceed 'horizon' ({self.horizon})."
+            )
+        build_section("velocity", VelocityConfig, self.velocity)
+        self.input_ = self.dataset
+        dataset = open_dataset(self)
+        if self.env is not None:
+            dims = env_dims(self.env, dict(self.env_config))
+            check_compatible(
+                dataset.info, dims.observation_dim, dims.action_low, dims.action_high, str(self.env)
+            )
+        elif self.evaluation_interval:
+            raise InputError("Option 'evaluation_interval' needs an environment: set 'env'.")
+        observation, chunk = dataset.info.observation_dim, dataset.info.action_dim * self.horizon
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (observation,), np.float32)
+        self.action_space = gym.spaces.Box(-np.inf, np.inf, (chunk,), np.float32)
+        super().validate()
+
+    def cloned_policy(self) -> FlowPolicy:
+        """A fresh policy with the dataset's shapes and statistics."""
+        info = open_dataset(self).info
+        score, noise = apply_variant("flow")
+        config = PolicyConfig(
+            observation_dim=info.observation_dim,
+            action_dim=info.action_dim,
+            horizon=self.horizon,
+            act_steps=self.act_steps,
+            sde=SDEConfig(
+                velocity=build_section("velocity", VelocityConfig, self.velocity),
+                score=score,
+                noise=noise,
+                chain=ChainConfig(denoising_steps=self.denoising_steps),
+            ),
+        )
+        return FlowPolicy(
+            config,
+            observation_low=info.observation_min,
+            observation_high=info.observation_max,
+            action_low=info.action_min,
+            action_high=info.action_max,
+            metadata=PolicyMetadata(
+                variant="flow",
+                env_id=None if self.env is None else str(self.env),
+                env_config=dict(self.env_config),
+                dataset=info.name,
+                dataset_sha256=info.source_sha256,
+                versions=package_versions(),
+            ),
+        )
+
+    def get_default_learner_class(self) -> type[FlowBCLearner]:
+        """The Learner unless `training(learner_class=...)` names another."""
+        return FlowBCLearner
+
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        """The module with a policy and without critic."""
+        return module_spec(self.cloned_policy(), critic=None, behavior_coeff=0.0)
+
+
+class FlowBC(PolicyAlgorithm):
+    """Behaviour cloning of a flow policy; one iteration is one epoch."""
+
+    @classmethod
+    def get_default_config(cls) -> FlowBCConfig:
+        """The default configuration."""
+        return FlowBCConfig()
+
+    def setup(self, config: FlowBCConfig) -> None:
+        """Opens the dataset and builds the Learners."""
+        use_threads(getattr(config, "num_torch_threads", None))
+        super().setup(config)
+        self._best_validation_loss = float("inf")
+        self._epochs_since_best = 0
+
+    def policy_template(self) -> FlowPolicy:
+        """A fresh policy of the configured shape."""
+        policy: FlowPolicy = self.config.cloned_policy()
+        return policy
+
+    def policy_metadata(self) -> PolicyMetadata:
+        """Origin: the dataset."""
+        return self.policy_template().metadata
+
+    def training_step(self) -> None:
+        """One epoch on all Learners, then the validation loss."""
+        epoch = self.iteration
+        if self.config.streaming:
+            data = {
+                "data_iterators": self.offline_data.epoch_stream(epoch, self.config.num_learners)
+            }
+        else:
+            data = {"batch": self.offline_data.epoch_batch(epoch)}
+        started = time.perf_counter()
+        results = self.learner_group.update(**data)
+        update_seconds = time.perf_counter() - started
+        self.metrics.aggregate(results, key=LEARNER_RESULTS)
+        names = ("train_loss", "samples_per_second", "lr/velocity", "grad_norm/velocity")
+        values = {
+            name: self.metrics.peek((LEARNER_RESULTS, DEFAULT_MODULE_ID, name)) for name in names
+        }
+        self.log_plain({"epoch": epoch + 1, "update_seconds": update_seconds, **values})
+        self._validate_policy()
+
+    def step(self) -> dict[str, Any]:
+        """One iteration; marks the result as done when early stopping strikes."""
+        results = super().step()
+        patience = self.config.early_stopping_patience
+        if patience is not None and self._epochs_since_best >= patience:
+            results["done"] = True
+        return results
+
+    def _validate_policy(self) -> None:
+        starts = self.offline_data.validation_starts(limit=8192)
+        if len(starts) == 0:
+            return
+        losses = self.learner_group.foreach_learner(
+            lambda learner: learner.validation_loss(starts)
+        )
+        loss = next(result.get() for result in losses)
+        self.log_plain({"validation_loss": loss})
+        improved = loss < self._best_validation_loss
+        self._best_validation_loss = min(loss, self._best_validation_loss)
+        self._epochs_since_best = 0 if improved else self._epochs_since_best + 1

@@ -1,0 +1,191 @@
+"""Learner of FlowBC: flow matching with an exponential moving average."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.learner.training_data import TrainingData
+
+from rllib_scoreflow.algorithms.flow_bc.offline_data import CHUNK_START, ChunkMemory, open_dataset
+from rllib_scoreflow.algorithms.policy_learner import PolicyLearner
+from rllib_scoreflow.algorithms.ray_adapter import announce_new_weights, learner_device
+from rllib_scoreflow.algorithms.rl_module import FLOW_NOISE, FLOW_TIME
+from rllib_scoreflow.flow.ema import ExponentialMovingAverage
+from rllib_scoreflow.flow.schedules import cosine_with_restarts
+
+_EMA = "scoreflow_ema"
+Chunks = tuple[torch.Tensor, torch.Tensor]
+
+
+class FlowBCLearner(PolicyLearner):
+    """One `update()` is one epoch of flow matching on the Learner's share of the chunks."""
+
+    def build(self) -> None:
+        """Builds module and optimiser, and starts the moving average from the fresh weights."""
+        super().build()
+        self._memory: ChunkMemory | None = None
+        self.ema = ExponentialMovingAverage(
+            self.trained_networks()["velocity"],
+            decay=self.config.ema_decay,
+            warmup_steps=self.config.ema_warmup_steps,
+        )
+
+    def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
+        """Registers AdamW on the velocity; drift and noise wait for fine-tuning."""
+        policy = self.module[module_id].policy
+        policy.requires_grad_(False)
+        parameters = list(policy.sde.velocity.parameters())
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        optimizer = torch.optim.AdamW(
+            parameters,
+            lr=self.config.lr,
+            weight_decay=self.config.weight_decay,
+            fused=learner_device(self).type == "cuda" or None,
+        )
+        self.register_optimizer(
+            module_id=module_id, optimizer_name="velocity", optimizer=optimizer, params=parameters
+        )
+
+    def trained_networks(self) -> dict[str, list[torch.nn.Parameter]]:
+        """The velocity field."""
+        return {"velocity": list(self.rl_module.policy.sde.velocity.parameters())}
+
+    def compute_loss_for_module(
+        self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Any]
+    ) -> torch.Tensor:
+        """Mean flow-matching error, a scalar."""
+        loss: torch.Tensor = fwd_out["flow_matching_error"].mean()
+        return loss
+
+    def update(self, *, training_data: TrainingData, **kwargs: Any) -> Any:
+        """Runs one epoch over start rows (`training_data.batch`) or a stream (`training_data.data_iterators`)."""
+        announce_new_weights(self)
+        rate = self._learning_rate()
+        for _, optimizer in self.get_optimizers_for_module(DEFAULT_MODULE_ID):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        started = time.perf_counter()
+        losses, samples = [], 0
+        for observations, chunks in self._minibatches(training_data):
+            losses.append(self._gradient_step(observations, chunks))
+            samples += len(observations)
+        self.iteration += 1
+        seconds = time.perf_counter() - started
+        if losses:
+            self.log_metrics(
+                {
+                    "train_loss": torch.stack(losses).mean(),
+                    "samples_per_second": samples / seconds,
+                    "gradient_steps": len(losses),
+                    "lr/velocity": rate,
+                    "grad_norm/velocity": self.gradient_norms["velocity"],
+                }
+            )
+        return self.metrics.reduce()
+
+    def validation_loss(self, starts: np.ndarray[Any, Any]) -> float:
+        """Flow-matching loss of the averaged weights on held-out chunks, with the same draws at every call.
+
+        Args:
+            starts: Start rows, int64 `[M]`.
+        """
+        device = learner_device(self)
+        generator = torch.Generator(device=device).manual_seed(0)
+        velocity = self.trained_networks()["velocity"]
+        present = [p.detach().clone() for p in velocity]
+        self.ema.copy_to(velocity)
+        errors = []
+        with torch.no_grad():
+            for part in np.array_split(starts, max(1, len(starts) // 4096)):
+                observations, chunks = self._chunk_memory().gather(
+                    torch.as_tensor(part, device=device)
+                )
+                batch = self._flow_matching_batch(observations, chunks, generator)
+                out = self.rl_module.forward_train(batch)
+                errors.append(out["flow_matching_error"])
+            for parameter, value in zip(velocity, present, strict=True):
+                parameter.copy_(value)
+        return float(torch.cat(errors).mean())
+
+    def policy_state(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Weights with the moving average in place of the velocity's own."""
+        state = super().policy_state()
+        names = [f"sde.velocity.{n}" for n, _ in self.rl_module.policy.sde.velocity.named_parameters()]
+        for name, value in zip(names, self.ema.values, strict=True):
+            state[name] = value.cpu().numpy().copy()
+        return state
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Adds the moving average."""
+        state = super().get_state(*args, **kwargs)
+        if "optimizer" in state:
+            state[_EMA] = {
+                "values": [value.cpu().numpy() for value in self.ema.values],
+                "num_updates": self.ema.num_updates,
+            }
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restores the moving average too."""
+        super().set_state(state)
+        if _EMA in state:
+            device = learner_device(self)
+            self.ema.values = [torch.tensor(v, device=device) for v in state[_EMA]["values"]]
+            self.ema.num_updates = int(state[_EMA]["num_updates"])
+
+    def _gradient_step(self, observations: torch.Tensor, chunks: torch.Tensor) -> torch.Tensor:
+        batch = {DEFAULT_MODULE_ID: self._flow_matching_batch(observations, chunks, self.generator)}
+        out = self.module.forward_train(batch)
+        losses = self.compute_losses(fwd_out=out, batch=batch)
+        self.apply_gradients(self.postprocess_gradients(self.compute_gradients(losses)))
+        self.ema.update(self.trained_networks()["velocity"])
+        loss: torch.Tensor = losses[DEFAULT_MODULE_ID].detach()
+        return loss
+
+    def _flow_matching_batch(
+        self, observations: torch.Tensor, chunks: torch.Tensor, generator: torch.Generator
+    ) -> dict[str, torch.Tensor]:
+        shape, device = chunks.shape, chunks.device
+        return {
+            Columns.OBS: observations,
+            Columns.ACTIONS: chunks,
+            FLOW_NOISE: torch.randn(shape, generator=generator, device=device),
+            FLOW_TIME: torch.rand((shape[0], 1), generator=generator, device=device),
+        }
+
+    def _minibatches(self, training_data: TrainingData) -> Iterator[Chunks]:
+        size = self.config.train_batch_size_per_learner
+        device = learner_device(self)
+        if training_data.data_iterators:
+            stream = training_data.data_iterators[0]
+            for batch in stream.iter_torch_batches(batch_size=size, device=device):
+                yield batch[Columns.OBS].float(), batch[Columns.ACTIONS].float()
+            return
+        training_data.solve_refs()
+        starts = training_data.batch.policy_batches[DEFAULT_MODULE_ID][CHUNK_START]
+        starts = torch.as_tensor(np.asarray(starts), device=device)
+        memory = self._chunk_memory()
+        # The last, smaller part of a shuffled epoch is dropped: another one falls into it every time.
+        for first in range(0, max(len(starts) - size, 0) + 1, size):
+            yield memory.gather(starts[first : first + size])
+
+    def _chunk_memory(self) -> ChunkMemory:
+        if self._memory is None:
+            self._memory = ChunkMemory(
+                open_dataset(self.config), self.config.horizon, learner_device(self)
+            )
+        return self._memory
+
+    def _learning_rate(self) -> float:
+        return cosine_with_restarts(
+            self.iteration,
+            peak=self.config.lr,
+            lowest=self.config.lr_min,
+            cycle=self.config.lr_cycle_iterations,
+            warmup=self.config.lr_warmup_iterations,
+        )

@@ -1,0 +1,102 @@
+"""Action chunks for the Learners: index arithmetic on the dataset, or a Ray Data stream."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import ray
+import torch
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.columns import Columns
+from ray.rllib.offline.offline_data import OfflineData
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+
+from rllib_scoreflow.data import ChunkIndex, TrajectoryDataset, gather_chunks, load_dataset
+
+CHUNK_START = "chunk_start"
+"""Column of dataset rows at which chunks start, int64 `[B]`."""
+
+IntArray = npt.NDArray[np.int64]
+
+
+def open_dataset(config: Any) -> TrajectoryDataset:
+    """Opens the dataset that a `FlowBCConfig` names (memory-mapped after the first conversion)."""
+    return load_dataset(config.dataset, constant_observations=config.constant_observations)
+
+
+class ChunkMemory:
+    """A dataset as tensors on one device, from which chunks are gathered by their start rows."""
+
+    def __init__(self, dataset: TrajectoryDataset, horizon: int, device: torch.device) -> None:
+        """Copies observations `[N, O]` and actions `[N, A]` to `device` (on a CPU they stay memory-mapped)."""
+        self.observations = _as_tensor(dataset.observations).to(device)
+        self.actions = _as_tensor(dataset.actions).to(device)
+        self.offsets = torch.arange(horizon, device=device)
+
+    def gather(self, starts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Observations `[B, O]` and flattened chunks `[B, H * A]` at rows `starts`, int64 `[B]`."""
+        rows = starts.unsqueeze(-1) + self.offsets
+        return self.observations[starts], self.actions[rows].flatten(1)
+
+
+class ChunkOfflineData(OfflineData):  # type: ignore[misc]
+    """RLlib's offline-data hook: which chunks the Learners see in which epoch.
+
+    Attributes:
+        dataset: The opened dataset.
+        training: Start rows of the training chunks, int64 `[M]`.
+        validation: Start rows of the held-out episodes' chunks, int64 (may be empty).
+    """
+
+    def __init__(self, config: Any) -> None:
+        """Opens the dataset of a `FlowBCConfig` and splits it by episode."""
+        # The base class's constructor opens recorded RLlib episodes, which there are none of.
+        self.config = config
+        self.dataset = open_dataset(config)
+        index = ChunkIndex(self.dataset, config.horizon)
+        self.training, self.validation = index.split(
+            config.validation_fraction, seed=int(config.seed or 0)
+        )
+
+    def epoch_starts(self, epoch: int) -> IntArray:
+        """All training chunks once, in the order of this epoch: int64 `[M]`, the same for the same seed."""
+        generator = np.random.default_rng([int(self.config.seed or 0), epoch])
+        return generator.permutation(self.training)
+
+    def epoch_batch(self, epoch: int) -> MultiAgentBatch:
+        """The epoch as a batch of start rows; every Learner gathers its share from its own memory."""
+        return _start_batch(self.epoch_starts(epoch))
+
+    def validation_starts(self, limit: int) -> IntArray:
+        """At most `limit` held-out chunks, evenly spread: int64 `[M]`."""
+        stride = max(1, len(self.validation) // limit)
+        return self.validation[::stride][:limit]
+
+    def epoch_stream(self, epoch: int, num_learners: int) -> list[Any]:
+        """The epoch as one Ray Data iterator per Learner; chunks are gathered by Ray Data's workers."""
+        name, constant = self.config.dataset, self.config.constant_observations
+        horizon = self.config.horizon
+
+        def gather(batch: dict[str, Any]) -> dict[str, Any]:
+            dataset = load_dataset(name, constant_observations=constant)
+            observations, chunks = gather_chunks(
+                dataset.observations, dataset.actions, batch[CHUNK_START], horizon
+            )
+            return {Columns.OBS: observations, Columns.ACTIONS: chunks}
+
+        starts = ray.data.from_numpy(self.epoch_starts(epoch)).rename_columns({"data": CHUNK_START})
+        stream = starts.map_batches(gather, batch_size=4096)
+        if num_learners <= 1:
+            return [stream.iterator()]
+        return list(stream.streaming_split(num_learners, equal=True))
+
+
+def _start_batch(starts: IntArray) -> MultiAgentBatch:
+    batch = SampleBatch({CHUNK_START: starts})
+    return MultiAgentBatch({DEFAULT_MODULE_ID: batch}, env_steps=len(starts))
+
+
+def _as_tensor(array: npt.NDArray[np.float32]) -> torch.Tensor:
+    # A memory-mapped array is read-only; torch only warns about it, and nothing writes to these tensors.
+    array = array if array.flags.writeable else np.array(array)
+    return torch.from_numpy(array)

@@ -1,0 +1,49 @@
+"""Validation of algorithm options: one sentence for the first bad one."""
+
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from rllib_scoreflow.errors import InputError
+
+
+def check_options(config: Any, annotations: dict[str, Any]) -> None:
+    """Checks options of a config object against their annotations; numbers are not parsed from strings.
+
+    Args:
+        config: Any object with the options as attributes.
+        annotations: Type (or `Annotated` type with pydantic bounds) by option name.
+
+    Raises:
+        InputError: Naming the option, its value and what is expected.
+    """
+    for name, annotation in annotations.items():
+        value = getattr(config, name)
+        try:
+            TypeAdapter(annotation, config=ConfigDict(strict=True)).validate_python(value)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise InputError(
+                f"Option '{name}' of {type(config).__name__} is {value!r}: {reason[0].lower()}{reason[1:]}."
+            ) from error
+
+
+def build_section(name: str, section: type[BaseModel], values: dict[str, Any]) -> Any:
+    """Builds a section such as `score:` or `noise:` from its YAML mapping.
+
+    Raises:
+        InputError: Naming the key (with the nearest valid one) or the bad value.
+    """
+    try:
+        return section(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join([name, *(str(part) for part in first["loc"])])
+        if first["type"] == "extra_forbidden":
+            near = get_close_matches(str(first["loc"][-1]), section.model_fields, n=1, cutoff=0.0)
+            raise InputError(f"Unknown key '{key}'; did you mean '{name}.{near[0]}'?") from error
+        raise InputError(
+            f"Option '{key}' is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}."
+        ) from error
+

@@ -1,0 +1,101 @@
+"""What the Learners of both algorithms share: per-network clipping, safe steps, randomness, policy export."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+
+from rllib_scoreflow.algorithms.ray_adapter import learner_device
+from rllib_scoreflow.algorithms.rl_module import FlowPolicyRLModule
+
+_RANDOM_STATE = "scoreflow_random_state"
+
+
+class PolicyLearner(TorchLearner):  # type: ignore[misc]
+    """A `TorchLearner` for one `FlowPolicyRLModule` with named networks.
+
+    Attributes:
+        generator: Source of this Learner's randomness; its state is part of every checkpoint.
+        iteration: Training iterations done, the clock of all schedules.
+    """
+
+    def build(self) -> None:
+        """Seeds the generator (seed + rank) and builds the module, the optimisers and the connectors."""
+        self.iteration = 0
+        rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+        seed = 0 if self.config.seed is None else int(self.config.seed)
+        self._seed_sequence = np.random.SeedSequence([seed, rank])
+        super().build()
+        self.generator = torch.Generator(device=learner_device(self))
+        self.generator.manual_seed(int(self._seed_sequence.generate_state(1)[0]))
+
+    @property
+    def rl_module(self) -> FlowPolicyRLModule:
+        """The module, without a DistributedDataParallel wrapper."""
+        module: FlowPolicyRLModule = self.module[DEFAULT_MODULE_ID].unwrapped()
+        return module
+
+    def trained_networks(self) -> dict[str, list[torch.nn.Parameter]]:
+        """Trained parameters by network name; gradient clipping and metrics are per entry."""
+        raise NotImplementedError
+
+    def postprocess_gradients(self, gradients_dict: dict[Any, Any]) -> dict[Any, Any]:
+        """Clips the gradient of every network to the norm `grad_clip` and logs the norms before clipping."""
+        limit = self.config.grad_clip
+        limit = float("inf") if limit is None else float(limit)
+        self.gradient_norms = {
+            name: torch.nn.utils.clip_grad_norm_(parameters, limit)
+            for name, parameters in self.trained_networks().items()
+            if parameters
+        }
+        return gradients_dict
+
+    def apply_gradients(self, gradients_dict: dict[Any, Any]) -> None:
+        """Steps all optimisers, or none if a gradient is not finite (such a step is logged as skipped)."""
+        total = sum(norm for norm in self.gradient_norms.values())
+        finite = bool(np.isfinite(float(total)))
+        self.metrics.log_value(
+            (DEFAULT_MODULE_ID, "skipped_updates"), 0 if finite else 1, reduce="sum"
+        )
+        if finite:
+            for _, optimizer in self.get_optimizers_for_module(DEFAULT_MODULE_ID):
+                optimizer.step()
+
+    def policy_state(self) -> dict[str, np.ndarray[Any, Any]]:
+        """The policy's weights and statistics as arrays: what is evaluated and exported."""
+        return {
+            name: value.detach().cpu().numpy().copy()
+            for name, value in self.rl_module.policy.state_dict().items()
+        }
+
+    def load_policy_state(self, state: dict[str, np.ndarray[Any, Any]]) -> None:
+        """Starts from a pretrained policy's weights; they become the behaviour of the regulariser too."""
+        module = self.rl_module
+        module.policy.load_state_dict({k: torch.as_tensor(v) for k, v in state.items()})
+        if module.behavior_velocity is not None:
+            module.behavior_velocity.load_state_dict(module.policy.sde.velocity.state_dict())
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """RLlib's state plus the random state and the schedules' clock."""
+        state: dict[str, Any] = super().get_state(*args, **kwargs)
+        if "optimizer" in state:
+            state[_RANDOM_STATE] = {
+                "generator": self.generator.get_state().cpu().numpy(),
+                "iteration": self.iteration,
+            }
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restores a state of `get_state`."""
+        super().set_state(state)
+        if _RANDOM_STATE in state:
+            own = state[_RANDOM_STATE]
+            self.generator.set_state(torch.as_tensor(np.array(own["generator"])))
+            self.iteration = int(own["iteration"])
+
+    def log_metrics(self, values: dict[str, Any]) -> None:
+        """Logs numbers or scalar tensors of this update under plain names."""
+        for name, value in values.items():
+            self.metrics.log_value((DEFAULT_MODULE_ID, name), float(value), window=1)

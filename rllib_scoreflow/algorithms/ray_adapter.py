@@ -1,0 +1,63 @@
+"""Everything that leans on internals of Ray, written for Ray 2.60; `tests/algorithms` fails loudly if Ray changes them.
+
+RLlib has no public hook to run a Learner's connector pipeline, or to announce new weights, from an overridden
+`Learner.update()`; none to declare a config as offline, or to do without evaluation EnvRunners.
+"""
+
+from typing import Any
+
+import torch
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.core.learner.learner import Learner
+from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
+
+
+def announce_new_weights(learner: Learner) -> None:
+    """Raises the counter by which EnvRunners tell new weights from old ones."""
+    learner._weights_seq_no += 1
+
+
+def run_learner_connector(learner: Learner, episodes: list[Any]) -> dict[str, Any]:
+    """Runs the Learner's connector pipeline on episodes; the train batch by module id."""
+    batch: dict[str, Any] = learner._learner_connector(
+        rl_module=learner.module,
+        batch={},
+        episodes=episodes,
+        shared_data={},
+        metrics=learner.metrics,
+    )
+    return batch
+
+
+def learner_device(learner: Learner) -> torch.device:
+    """The device of a built Learner."""
+    device: torch.device = torch.device(learner._device)
+    return device
+
+
+def declare_offline(config: AlgorithmConfig) -> None:
+    """Marks a config as one that trains without EnvRunners, as RLlib's own MARWIL does."""
+    config._is_online = False
+
+
+def sample_in_parallel(algorithm: Any) -> tuple[list[Any], list[Any]]:
+    """One `sample()` of every healthy EnvRunner: all episodes, and the EnvRunners' metrics.
+
+    The list of episodes is empty if no EnvRunner returned within `sample_timeout_s`.
+    """
+    episodes, results = synchronous_parallel_sample(
+        worker_set=algorithm.env_runner_group,
+        sample_timeout_s=algorithm.config.sample_timeout_s,
+        _uses_new_env_runners=True,
+        _return_metrics=True,
+    )
+    return list(episodes), list(results)
+
+
+class OwnEvaluation(Algorithm):  # type: ignore[misc]
+    """An Algorithm that overrides `evaluate()` and has no use for RLlib's group of evaluation EnvRunners."""
+
+    @classmethod
+    def _should_create_evaluation_env_runners(cls, eval_config: AlgorithmConfig) -> bool:
+        return False

@@ -1,0 +1,142 @@
+"""EnvRunner that steps a vector of chunked environments and keeps whole columns instead of single items."""
+
+import uuid
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from ray.rllib.callbacks.utils import make_callback
+from ray.rllib.core.columns import Columns
+from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+from ray.rllib.utils.metrics import (
+    NUM_ENV_STEPS_SAMPLED,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    NUM_EPISODES,
+    SAMPLE_TIMER,
+    WEIGHTS_SEQ_NO,
+)
+
+from rllib_scoreflow.algorithms.scoreflow.rollout_buffer import RolloutBuffer
+from rllib_scoreflow.envs import ChunkVectorEnv, make_chunk_vector_env
+
+SECONDS_IN_ENV = "seconds_in_env"
+SECONDS_IN_POLICY = "seconds_in_policy"
+
+
+class ChunkEnvRunner(SingleAgentEnvRunner):  # type: ignore[misc]
+    """Samples denoising chains with the exploration policy; one step is one chunk.
+
+    The base class handles every step of every environment in Python. Here a step of all environments is a handful of
+    array operations; episodes are cut from the arrays at the end of `sample()`. `on_sample_end` callbacks are called;
+    per-step callbacks and env-to-module connectors are not.
+    """
+
+    env: ChunkVectorEnv
+
+    def __init__(self, *, config: Any, **kwargs: Any) -> None:
+        """Builds environments and policy, and seeds this process's exploration noise."""
+        super().__init__(config=config, **kwargs)
+        self._observation: Any = None
+        self._episode_ids: list[str] = []
+        self._episode_steps = np.zeros(self.num_envs, dtype=np.int64)
+        if config.seed is not None:
+            torch.manual_seed(int(config.seed) + 1000 * int(self.worker_index or 0))
+        if self.worker_index:
+            torch.set_num_threads(1)
+
+    def make_env(self) -> None:
+        """Creates the chunked vector environment."""
+        config = self.config
+        policy = config.get_rl_module_spec().model_config["policy"]
+        self.env = make_chunk_vector_env(
+            config.env,
+            config.num_envs_per_env_runner,
+            act_steps=policy["act_steps"],
+            horizon=policy["horizon"],
+            backend=config.env_backend,
+            env_config=dict(config.env_config),
+            seed=self._reset_seed(),
+        )
+        self.num_envs = self.env.num_envs
+        self._needs_initial_reset = True
+
+    def sample(
+        self,
+        *,
+        num_timesteps: int | None = None,
+        num_episodes: int | None = None,
+        explore: bool | None = None,
+        random_actions: bool = False,
+        force_reset: bool = False,
+    ) -> list[SingleAgentEpisode]:
+        """Samples `num_timesteps` chunks (default: `rollout_fragment_length` per environment).
+
+        Environments go on where the last call left them. `num_episodes` and `random_actions` are not supported:
+        evaluation has a path of its own.
+
+        Returns:
+            Numpy'ised episode fragments with the columns of `RolloutBuffer`.
+        """
+        if num_episodes is not None or random_actions or explore is False:
+            raise NotImplementedError("ChunkEnvRunner samples exploring chunks; use evaluate()")
+        if num_timesteps is None:
+            steps = int(self.config.rollout_fragment_length)
+        else:
+            steps = -(-num_timesteps // self.num_envs)
+        with self.metrics.log_time(SAMPLE_TIMER):
+            if force_reset or self._observation is None:
+                self._reset()
+            buffer = self._roll_out(steps)
+            episodes = buffer.episodes(self._episode_ids, self._episode_steps)
+        make_callback(
+            "on_sample_end",
+            callbacks_objects=self._callbacks,
+            callbacks_functions=self.config.callbacks_on_sample_end,
+            kwargs={"env_runner": self, "metrics_logger": self.metrics, "samples": episodes},
+        )
+        self._log(buffer, steps * self.num_envs, sum(e.is_done for e in episodes))
+        return episodes
+
+    def get_metrics(self) -> Any:
+        """Reduced metrics since the last call."""
+        return self.metrics.reduce()
+
+    def _roll_out(self, steps: int) -> RolloutBuffer:
+        buffer = RolloutBuffer(steps, self.num_envs)
+        for step in range(steps):
+            started = perf_counter()
+            observation = torch.from_numpy(self._observation).to(self._device)
+            out = self.module.forward_exploration({Columns.OBS: observation})
+            columns = {name: value.cpu().numpy() for name, value in out.items()}
+            sampled = perf_counter()
+            results = self.env.step(columns[Columns.ACTIONS])
+            stepped = perf_counter()
+            buffer.seconds_in_policy += sampled - started
+            buffer.seconds_in_env += stepped - sampled
+            buffer.add(step, self._observation, columns, results)
+            self._observation = results[0]
+        buffer.last_observation = self._observation
+        return buffer
+
+    def _reset(self) -> None:
+        self._observation, _ = self.env.reset(seed=self._reset_seed())
+        self._episode_ids = [uuid.uuid4().hex for _ in range(self.num_envs)]
+        self._episode_steps = np.zeros(self.num_envs, dtype=np.int64)
+        self._needs_initial_reset = False
+
+    def _reset_seed(self) -> int | None:
+        if self.config.seed is None:
+            return None
+        return int(self.config.seed) + 100_000 * (int(self.worker_index or 0) + 1)
+
+    def _log(self, buffer: RolloutBuffer, num_chunks: int, num_episodes: int) -> None:
+        log = self.metrics.log_value
+        log(NUM_ENV_STEPS_SAMPLED, num_chunks, reduce="sum")
+        log(NUM_ENV_STEPS_SAMPLED_LIFETIME, num_chunks, reduce="lifetime_sum")
+        log(NUM_EPISODES, num_episodes, reduce="sum")
+        log(WEIGHTS_SEQ_NO, self._weights_seq_no, window=1)
+        log(SECONDS_IN_ENV, buffer.seconds_in_env, reduce="sum")
+        log(SECONDS_IN_POLICY, buffer.seconds_in_policy, reduce="sum")
+

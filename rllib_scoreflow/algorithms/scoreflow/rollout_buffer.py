@@ -1,0 +1,97 @@
+"""Columns of one rollout, and their cut into episode fragments."""
+
+import uuid
+from typing import Any
+
+import numpy as np
+from ray.rllib.core.columns import Columns
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+
+from rllib_scoreflow.algorithms.rl_module import CHAIN
+
+ENV_STEPS = "env_steps"
+"""Extra column: environment steps that a chunk really took, int64 `[T]`."""
+SUCCESS = "success"
+"""Extra column: success where an episode ended (NaN: unknown, or not ended), float32 `[T]`."""
+
+
+class RolloutBuffer:
+    """Arrays `[steps, num_envs, ...]` of one `sample()` call.
+
+    Attributes:
+        last_observation: Observations after the last step, `[num_envs, O]`.
+        seconds_in_env: Time spent stepping environments.
+        seconds_in_policy: Time spent in the policy.
+    """
+
+    def __init__(self, steps: int, num_envs: int) -> None:
+        """Prepares for `steps` steps; the columns are allocated at the first one."""
+        self.steps = steps
+        self.num_envs = num_envs
+        self.columns: dict[str, Any] = {}
+        self.last_observation: Any = None
+        self.seconds_in_env = 0.0
+        self.seconds_in_policy = 0.0
+
+    def add(self, step: int, observation: Any, policy: dict[str, Any], results: Any) -> None:
+        """Stores one step: the observation acted on, the policy's output, the vector environment's results."""
+        _, rewards, terminated, truncated, infos = results
+        items = {
+            Columns.OBS: observation,
+            Columns.REWARDS: rewards,
+            Columns.TERMINATEDS: terminated,
+            Columns.TRUNCATEDS: truncated,
+            ENV_STEPS: infos["env_steps"],
+            SUCCESS: infos["success"],
+            "final_obs": infos["final_obs"],
+            **policy,
+        }
+        for name, item in items.items():
+            if name not in self.columns:
+                shape = (self.steps, *np.shape(item))
+                self.columns[name] = np.empty(shape, dtype=np.asarray(item).dtype)
+            self.columns[name][step] = item
+
+    def episodes(self, ids: list[str], started: Any) -> list[SingleAgentEpisode]:
+        """Cuts the columns into episode fragments, environment by environment, in the order of time.
+
+        Args:
+            ids: Id of the episode that every environment is in, `[num_envs]`; brought up to date.
+            started: Chunks that those episodes had before this rollout, int64 `[num_envs]`; brought up to date.
+        """
+        fragments = []
+        ends = self.columns[Columns.TERMINATEDS] | self.columns[Columns.TRUNCATEDS]
+        for env in range(self.num_envs):
+            first = 0
+            for last in [*np.flatnonzero(ends[:, env]), self.steps - 1]:
+                if first > last:
+                    continue
+                done = bool(ends[last, env])
+                fragments.append(
+                    self._fragment(env, first, last + 1, ids[env], int(started[env]))
+                )
+                started[env] = 0 if done else started[env] + last + 1 - first
+                ids[env] = uuid.uuid4().hex if done else ids[env]
+                first = last + 1
+        return fragments
+
+    def _fragment(
+        self, env: int, first: int, stop: int, id_: str, t_started: int
+    ) -> SingleAgentEpisode:
+        part = {name: column[first:stop, env] for name, column in self.columns.items()}
+        terminated = bool(part[Columns.TERMINATEDS][-1])
+        truncated = bool(part[Columns.TRUNCATEDS][-1])
+        final = part["final_obs"][-1]
+        extra = (CHAIN, Columns.ACTION_LOGP, ENV_STEPS, SUCCESS)
+        episode = SingleAgentEpisode(
+            id_,
+            observations=[*part[Columns.OBS], final],
+            actions=list(part[Columns.ACTIONS]),
+            rewards=list(part[Columns.REWARDS]),
+            extra_model_outputs={name: list(part[name]) for name in extra},
+            terminated=terminated,
+            truncated=truncated and not terminated,
+            t_started=t_started,
+            len_lookback_buffer=0,
+        )
+        return episode.to_numpy()

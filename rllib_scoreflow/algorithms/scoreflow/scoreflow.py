@@ -1,0 +1,131 @@
+"""ScoreFlow: the Algorithm that fine-tunes a flow policy by PPO on its denoising chains."""
+
+import time
+from typing import Any
+
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
+
+from rllib_scoreflow.algorithms.policy_algorithm import (
+    PolicyAlgorithm,
+    package_versions,
+    use_threads,
+)
+from rllib_scoreflow.algorithms.ray_adapter import sample_in_parallel
+from rllib_scoreflow.algorithms.scoreflow.env_runner import SECONDS_IN_ENV, SECONDS_IN_POLICY
+from rllib_scoreflow.algorithms.scoreflow.rollout_statistics import (
+    RolloutStatistics,
+    scale_rewards,
+)
+from rllib_scoreflow.flow.advantages import RunningRewardScaler
+from rllib_scoreflow.policy import FlowPolicy, PolicyMetadata
+
+_STATE = "scoreflow"
+
+
+class ScoreFlow(PolicyAlgorithm):
+    """PPO on denoising chains; one iteration is one rollout and one update."""
+
+    @classmethod
+    def get_default_config(cls) -> Any:
+        """The default configuration."""
+        from rllib_scoreflow.algorithms.scoreflow.scoreflow_config import ScoreFlowConfig
+
+        return ScoreFlowConfig()
+
+    def setup(self, config: Any) -> None:
+        """Builds EnvRunners and Learners and hands them the pretrained weights."""
+        use_threads(getattr(config, "num_torch_threads", None))
+        super().setup(config)
+        self.statistics = RolloutStatistics()
+        self.reward_scaler = RunningRewardScaler(self.config.gamma)
+        self._template = self.config.initial_policy()
+        weights = {name: value.numpy() for name, value in self._template.state_dict().items()}
+        for result in self.learner_group.foreach_learner(
+            lambda learner: learner.load_policy_state(weights)
+        ):
+            result.get()
+        self._sync_weights()
+
+    def policy_template(self) -> FlowPolicy:
+        """The pretrained policy with this run's drift and noise."""
+        return self._template
+
+    def policy_metadata(self) -> PolicyMetadata:
+        """Origin: the pretrained policy's dataset, this run's environment and steps."""
+        config = self.config
+        return self._template.metadata.model_copy(
+            update={
+                "variant": config.variant,
+                "env_id": str(config.env),
+                "env_config": dict(config.env_config),
+                "env_steps": self.statistics.env_steps,
+                "versions": package_versions(),
+            }
+        )
+
+    def training_step(self) -> None:
+        """Samples chains, scales rewards, updates the Learners, hands the new weights to the EnvRunners."""
+        before = self.statistics.env_steps
+        started = time.perf_counter()
+        episodes, runner_results = sample_in_parallel(self)
+        rollout_seconds = time.perf_counter() - started
+        if not episodes:
+            return
+        self.metrics.aggregate(runner_results, key=ENV_RUNNER_RESULTS)
+        rollout = self.statistics.observe(episodes)
+        new_steps = self.statistics.env_steps - before
+        if self.config.reward_scaling:
+            scale_rewards(episodes, self.reward_scaler)
+        started = time.perf_counter()
+        results = self.learner_group.update(episodes=episodes)
+        rollout |= {
+            "rollout_seconds": rollout_seconds,
+            "update_seconds": time.perf_counter() - started,
+            "env_steps_this_iteration": float(new_steps),
+            "env_steps_per_second": new_steps / rollout_seconds,
+        }
+        self.metrics.aggregate(results, key=LEARNER_RESULTS)
+        self._sync_weights()
+        self._log_iteration(rollout)
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """RLlib's state plus counters and reward scaling."""
+        state: dict[str, Any] = super().get_state(*args, **kwargs)
+        state[_STATE] = {
+            "statistics": self.statistics.get_state(),
+            "reward_scaler": self.reward_scaler.get_state(),
+        }
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restores a state of `get_state`; environments start anew."""
+        super().set_state(state)
+        if _STATE in state:
+            self.statistics.set_state(state[_STATE]["statistics"])
+            self.reward_scaler.set_state(state[_STATE]["reward_scaler"])
+            self.reward_scaler.ongoing = {}
+
+    def _sync_weights(self) -> None:
+        self.env_runner_group.sync_weights(
+            from_worker_or_learner_group=self.learner_group, inference_only=True
+        )
+
+    def _log_iteration(self, rollout: dict[str, float]) -> None:
+        learner = (LEARNER_RESULTS, DEFAULT_MODULE_ID)
+        values = {
+            name: value
+            for name, value in self.metrics.peek(learner).items()
+            if isinstance(value, (int, float)) and "ratio_error" not in name
+        }
+        self.log_plain(
+            {
+                **rollout,
+                **values,
+                "reward_scale": self.reward_scaler.scale,
+                "seconds_in_env": self.metrics.peek((ENV_RUNNER_RESULTS, SECONDS_IN_ENV)),
+                "seconds_in_policy": self.metrics.peek((ENV_RUNNER_RESULTS, SECONDS_IN_POLICY)),
+            }
+        )
+
+

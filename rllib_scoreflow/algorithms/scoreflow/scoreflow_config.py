@@ -1,0 +1,228 @@
+"""Configuration of ScoreFlow; the one place of its defaults."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+
+from rllib_scoreflow.algorithms.options import build_section, check_options
+from rllib_scoreflow.algorithms.rl_module import module_spec
+from rllib_scoreflow.algorithms.scoreflow.connectors import EpisodesToChainBatch
+from rllib_scoreflow.algorithms.scoreflow.env_runner import ChunkEnvRunner
+from rllib_scoreflow.algorithms.scoreflow.scoreflow_learner import ScoreFlowLearner
+from rllib_scoreflow.envs import env_dims
+from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.flow.config import VARIANTS, ChainConfig, NoiseConfig, ScoreConfig
+from rllib_scoreflow.policy import FlowPolicy, find_policy, load_policy
+
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(ge=0.0)]
+Discount = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class ScoreFlowConfig(AlgorithmConfig):  # type: ignore[misc]
+    """Configuration of ScoreFlow; the defaults are the published ones for Hopper (arXiv 2604.10962).
+
+    One RLlib step is one chunk of `act_steps` environment steps; `gamma` and `lambda_` are per chunk. An iteration
+    samples `rollout_fragment_length` chunks in each of `num_envs_per_env_runner` environments of every EnvRunner.
+
+    Attributes:
+        pretrained_policy: Folder of the policy to fine-tune, or of a checkpoint that holds one.
+        variant: Name in `rllib_scoreflow.flow.config.VARIANTS`; a preset for `score` and `noise`.
+        score: Overrides of `ScoreConfig`.
+        noise: Overrides of `NoiseConfig`.
+        chain: Overrides of `ChainConfig` (`denoising_steps`, clamps, scale of the log-probability).
+        frozen_velocity: Train drift and noise only.
+        lr: Peak learning rate of the velocity (with `lr_min`, `lr_cycle_iterations`, `lr_warmup_iterations`).
+        alpha_lr: Peak learning rate of the drift strength; None: the velocity's.
+        sigma_lr: Peak learning rate of the noise network; None: the velocity's.
+        critic_lr: Peak learning rate of the critic (with `critic_lr_min`).
+        actor_weight_decay: Of AdamW on velocity, drift and noise.
+        critic_weight_decay: Of AdamW on the critic.
+        critic_hidden_dim: Width of the critic (with `critic_num_layers`).
+        critic_warmup_iterations: First iterations in which only the critic learns.
+        lambda_: Trace decay of the advantages, per chunk.
+        clip_param: PPO's clip range, on the scale of `chain.normalize_logp`.
+        vf_loss_coeff: Weight of `0.5 * MSE` of the values.
+        entropy_coeff: Weight of the entropy on the configured scale.
+        behavior_coeff: Weight of the distance to the pretrained flow (0: off).
+        target_kl: An approximate KL above it ends the whole update; None: never.
+        num_epochs: Passes over the rollout.
+        minibatch_size: Chunks per gradient step; None: the whole rollout.
+        microbatch_size: Chunks per forward pass; gradients are accumulated over a minibatch.
+        reward_scaling: Divide rewards by the running std of the discounted return.
+        schedule_iterations: Iterations over which `learn_decay` anneals the noise bound.
+        env_backend: Vector environment: `auto`, `envpool` or `gymnasium`.
+        num_torch_threads: Threads of a local Learner; None: all cores.
+    """
+
+    OPTIONS: dict[str, Any] = {
+        "pretrained_policy": str,
+        "variant": Literal[tuple(VARIANTS)],
+        "score": dict[str, Any],
+        "noise": dict[str, Any],
+        "chain": dict[str, Any],
+        "frozen_velocity": bool,
+        "lr": Rate,
+        "lr_min": Rate,
+        "lr_cycle_iterations": Count,
+        "lr_warmup_iterations": Count,
+        "alpha_lr": Rate | None,
+        "sigma_lr": Rate | None,
+        "critic_lr": Rate,
+        "critic_lr_min": Rate,
+        "actor_weight_decay": Rate,
+        "critic_weight_decay": Rate,
+        "critic_hidden_dim": Positive,
+        "critic_num_layers": Positive,
+        "critic_warmup_iterations": Count,
+        "gamma": Discount,
+        "lambda_": Discount,
+        "clip_param": Annotated[float, Field(gt=0.0)],
+        "vf_loss_coeff": Rate,
+        "entropy_coeff": float,
+        "behavior_coeff": Rate,
+        "target_kl": Rate | None,
+        "grad_clip": Annotated[float, Field(gt=0.0)] | None,
+        "num_epochs": Positive,
+        "minibatch_size": Positive | None,
+        "microbatch_size": Positive,
+        "reward_scaling": bool,
+        "schedule_iterations": Positive,
+        "env_backend": Literal["auto", "envpool", "gymnasium"],
+        "num_torch_threads": Positive | None,
+        "num_envs_per_env_runner": Positive,
+        "rollout_fragment_length": Positive,
+    }
+
+    def __init__(self, algo_class: type | None = None) -> None:
+        """Sets the defaults."""
+        from rllib_scoreflow.algorithms.scoreflow.scoreflow import ScoreFlow
+
+        super().__init__(algo_class=algo_class or ScoreFlow)
+        self.framework_str = "torch"
+        self.env_runner_cls = ChunkEnvRunner
+        self.add_default_connectors_to_learner_pipeline = False
+        self.pretrained_policy: str | None = None
+        self.variant = "scoreflow"
+        self.score: dict[str, Any] = {}
+        self.noise: dict[str, Any] = {}
+        self.chain: dict[str, Any] = {}
+        self.frozen_velocity = False
+        self.lr = 4.5e-5
+        self.lr_min = 2e-5
+        self.lr_cycle_iterations = 100
+        self.lr_warmup_iterations = 10
+        self.alpha_lr: float | None = None
+        self.sigma_lr: float | None = None
+        self.critic_lr = 6.5e-4
+        self.critic_lr_min = 3e-4
+        self.actor_weight_decay = 0.0
+        self.critic_weight_decay = 1e-5
+        self.critic_hidden_dim = 256
+        self.critic_num_layers = 3
+        self.critic_warmup_iterations = 0
+        self.gamma = 0.99
+        self.lambda_ = 0.95
+        self.clip_param = 0.01
+        self.vf_loss_coeff = 0.5
+        self.entropy_coeff = 0.03
+        self.behavior_coeff = 0.0
+        self.target_kl: float | None = 1.0
+        self.grad_clip: float | None = None
+        self.num_epochs = 20
+        self.minibatch_size: int | None = None
+        self.microbatch_size = 1024
+        self.reward_scaling = True
+        self.schedule_iterations = 1001
+        self.env_backend = "auto"
+        self.num_torch_threads: int | None = None
+        self.num_env_runners = 0
+        self.num_envs_per_env_runner = 40
+        self.rollout_fragment_length = 500
+        self.evaluation_duration = 20
+
+    def training(self, **kwargs: Any) -> "ScoreFlowConfig":
+        """Sets training options: those of `OPTIONS`, and RLlib's own."""
+        own = {key: kwargs.pop(key) for key in list(kwargs) if key in self.OPTIONS}
+        super().training(**kwargs)
+        for key, value in own.items():
+            if value is not NotProvided:
+                setattr(self, key, value)
+        return self
+
+    def validate(self) -> None:
+        """Checks every option, the pretrained policy, and the policy against the environment.
+
+        Raises:
+            InputError: On the first thing that is wrong.
+        """
+        if self.pretrained_policy is None:
+            raise InputError(
+                "ScoreFlow needs the option 'pretrained_policy': the policy folder of a FlowBC run "
+                "(in an experiment file: 'weights_from: NAME' of an earlier experiment)."
+            )
+        check_options(self, self.OPTIONS)
+        policy = self.initial_policy()
+        if self.env is None:
+            raise InputError("ScoreFlow needs an environment: set 'env'.")
+        if policy.config.sde.noise.kind == "none":
+            raise InputError(
+                f"Variant '{self.variant}' has no noise, hence nothing to optimise; choose 'noise.kind'."
+            )
+        dims = env_dims(self.env, dict(self.env_config))
+        found = (policy.config.observation_dim, policy.config.action_dim)
+        if found != (dims.observation_dim, dims.action_dim):
+            raise InputError(
+                f"The policy '{self.pretrained_policy}' has {found[0]} observation and {found[1]} action "
+                f"dimensions, the environment '{self.env}' has {dims.observation_dim} and "
+                f"{dims.action_dim}; choose the policy of this task."
+            )
+        self.learners(learner_connector=self._build_learner_connector)
+        self.train_batch_size_per_learner = (
+            self.rollout_fragment_length
+            * self.num_envs_per_env_runner
+            * max(1, self.num_env_runners)
+            // max(1, self.num_learners)
+        )
+        super().validate()
+
+    def initial_policy(self) -> FlowPolicy:
+        """The pretrained policy with this config's drift, noise and chain.
+
+        Raises:
+            InputError: If there is no policy at `pretrained_policy`, or a section has a bad entry.
+        """
+        preset = VARIANTS[self.variant]
+        score = build_section("score", ScoreConfig, {**preset["score"], **self.score})
+        noise = build_section("noise", NoiseConfig, {**preset["noise"], **self.noise})
+        chain = build_section("chain", ChainConfig, self.chain)
+        assert self.pretrained_policy is not None
+        folder = find_policy(self.pretrained_policy)
+        if folder is None:
+            raise InputError(
+                f"'{Path(self.pretrained_policy)}' (option 'pretrained_policy') is neither a policy folder "
+                "nor a checkpoint that holds one; run FlowBC first."
+            )
+        return load_policy(folder).with_dynamics(score, noise, chain, self.variant)
+
+    def get_default_learner_class(self) -> type[ScoreFlowLearner]:
+        """The Learner unless `training(learner_class=...)` names another."""
+        return ScoreFlowLearner
+
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        """The module with policy and critic, shaped as the pretrained policy."""
+        return module_spec(
+            self.initial_policy(),
+            critic={
+                "hidden_dim": self.critic_hidden_dim,
+                "num_layers": self.critic_num_layers,
+            },
+            behavior_coeff=self.behavior_coeff,
+        )
+
+    def _build_learner_connector(self, *_: Any) -> EpisodesToChainBatch:
+        return EpisodesToChainBatch(gamma=self.gamma, lambda_=self.lambda_)

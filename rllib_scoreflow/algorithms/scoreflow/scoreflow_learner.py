@@ -1,0 +1,258 @@
+"""Learner of ScoreFlow: PPO on denoising chains."""
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.learner.training_data import TrainingData
+from ray.rllib.evaluation.postprocessing import Postprocessing
+
+from rllib_scoreflow.algorithms.policy_learner import PolicyLearner
+from rllib_scoreflow.algorithms.ray_adapter import (
+    announce_new_weights,
+    learner_device,
+    run_learner_connector,
+)
+from rllib_scoreflow.algorithms.scoreflow.diagnostics import (
+    MeanOverRows,
+    chain_diagnostics,
+    explained_variance,
+    sum_over_learners,
+)
+from rllib_scoreflow.flow.losses import clipped_surrogate_loss
+from rllib_scoreflow.flow.noise import annealed_sigma_max
+from rllib_scoreflow.flow.schedules import cosine_with_restarts
+
+ACTOR, CRITIC = "actor", "critic"
+Batch = dict[str, torch.Tensor]
+
+
+class ScoreFlowLearner(PolicyLearner):
+    """One `update()` is one PPO iteration on the chains of a rollout.
+
+    The actor's optimiser holds velocity, drift strength and noise, each with a learning rate of its own; the critic
+    has a second optimiser.
+    """
+
+    def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
+        """Registers AdamW for the actor's networks and for the critic."""
+        if self.config.frozen_velocity:
+            self.module[module_id].policy.sde.velocity.requires_grad_(False)
+        networks = self.trained_networks()
+        critic = networks.pop("critic")
+        fused = True if learner_device(self).type == "cuda" else None
+        actor_groups = [
+            {"params": parameters, "name": name} for name, parameters in networks.items()
+        ]
+        weight_decays = (self.config.actor_weight_decay, self.config.critic_weight_decay)
+        groups = (actor_groups, [{"params": critic, "name": "critic"}])
+        for name, decay, group in zip((ACTOR, CRITIC), weight_decays, groups, strict=True):
+            self.register_optimizer(
+                module_id=module_id,
+                optimizer_name=name,
+                optimizer=torch.optim.AdamW(group, weight_decay=decay, fused=fused),
+                params=[parameter for part in group for parameter in part["params"]],
+            )
+
+    def trained_networks(self) -> dict[str, list[torch.nn.Parameter]]:
+        """Parameters of `velocity`, `alpha`, `sigma` (those that the variant has) and `critic`."""
+        module = self.rl_module
+        sde = module.policy.sde
+        networks = {"velocity": sde.velocity, "alpha": sde.strength, "sigma": sde.noise}
+        networks["critic"] = module.critic
+        trained = {
+            name: [p for p in network.parameters() if p.requires_grad]
+            for name, network in networks.items()
+            if network is not None
+        }
+        return {name: parameters for name, parameters in trained.items() if parameters}
+
+    def load_policy_state(self, state: Any) -> None:
+        """Starts from pretrained weights and remembers where drift and noise started."""
+        super().load_policy_state(state)
+        self._start = {
+            name: torch.nn.utils.parameters_to_vector(parameters).detach().clone()
+            for name, parameters in self.trained_networks().items()
+            if name in ("alpha", "sigma")
+        }
+
+    def update(self, *, training_data: TrainingData, **kwargs: Any) -> Any:
+        """Runs `num_epochs` passes over the episodes in `training_data`, or fewer if the KL stops them."""
+        announce_new_weights(self)
+        training_data.solve_refs()
+        batch: Batch = run_learner_connector(self, training_data.episodes)[DEFAULT_MODULE_ID]
+        rates = self._apply_schedules()
+        rows = len(batch[Columns.OBS])
+        total_rows = int(sum_over_learners(torch.tensor(float(rows))))
+        size = self.config.minibatch_size or total_rows
+        num_minibatches = max(1, math.ceil(total_rows / size))
+        metrics = MeanOverRows()
+        stopped, steps = False, 0
+        for _ in range(self.config.num_epochs):
+            # On the CPU whatever the device, so that the order of a seed is the same everywhere.
+            order = torch.randperm(rows, generator=self._order_generator()).to(
+                batch[Columns.OBS].device
+            )
+            for part in order.tensor_split(num_minibatches):
+                minibatch = {name: column[part] for name, column in batch.items()}
+                kl = self._gradient_step(minibatch, metrics)
+                steps += 1
+                target = self.config.target_kl
+                stopped = target is not None and kl > target
+                if stopped:
+                    break
+            if stopped:
+                break
+        self.iteration += 1
+        self._log_update(batch, metrics, rates, stopped=stopped, steps=steps)
+        return self.metrics.reduce()
+
+    def compute_loss_for_module(
+        self, *, module_id: str, config: Any, batch: Batch, fwd_out: dict[str, Any]
+    ) -> torch.Tensor:
+        """Share of this microbatch in PPO's loss over the whole minibatch, a scalar (method section 6)."""
+        evaluation = fwd_out["evaluation"]
+        log_ratio = evaluation.logp - batch[Columns.ACTION_LOGP]
+        ratio = log_ratio.exp()
+        surrogate = clipped_surrogate_loss(
+            ratio, batch[Postprocessing.ADVANTAGES], self.config.clip_param
+        )
+        value_error = fwd_out[Columns.VF_PREDS] - batch[Postprocessing.VALUE_TARGETS]
+        value_loss = 0.5 * value_error.square()
+        actor = surrogate - self.config.entropy_coeff * evaluation.entropy
+        if "behavior_distance" in fwd_out:
+            actor = actor + self.config.behavior_coeff * fwd_out["behavior_distance"]
+        if self._critic_only:
+            actor = actor * 0.0
+        per_row = actor + self.config.vf_loss_coeff * value_loss
+        self._row_metrics = {
+            "policy_loss": surrogate,
+            "value_loss": value_loss,
+            "entropy": evaluation.entropy,
+            "ratio_mean": ratio,
+            "kl": ratio - 1.0 - log_ratio,
+            "clip_fraction": ((ratio - 1.0).abs() > self.config.clip_param).float(),
+            "ratio_error": (ratio - 1.0).abs(),
+        }
+        if "behavior_distance" in fwd_out:
+            self._row_metrics["behavior_distance"] = fwd_out["behavior_distance"]
+        loss: torch.Tensor = per_row.sum() / self._minibatch_rows
+        return loss
+
+    def apply_gradients(self, gradients_dict: dict[Any, Any]) -> None:
+        """Steps the optimisers; during the critic's warm-up the actor stands still."""
+        if self._critic_only:
+            self.get_optimizer(DEFAULT_MODULE_ID, ACTOR).zero_grad(set_to_none=True)
+        super().apply_gradients(gradients_dict)
+
+    @property
+    def _critic_only(self) -> bool:
+        return bool(self.iteration < self.config.critic_warmup_iterations)
+
+    def _gradient_step(self, minibatch: Batch, metrics: MeanOverRows) -> float:
+        """One optimiser step on a minibatch, accumulated over microbatches; returns its approximate KL."""
+        rows = len(minibatch[Columns.OBS])
+        advantages = minibatch[Postprocessing.ADVANTAGES]
+        count = sum_over_learners(torch.tensor(float(rows), device=advantages.device))
+        mean = sum_over_learners(advantages.sum()) / count
+        variance = sum_over_learners((advantages - mean).square().sum()) / count
+        minibatch[Postprocessing.ADVANTAGES] = (advantages - mean) / (variance.sqrt() + 1e-8)
+        # DistributedDataParallel averages gradients over Learners; this makes the average a mean over all rows.
+        self._minibatch_rows = float(count) / max(1, self.config.num_learners)
+        for _, optimizer in self.get_optimizers_for_module(DEFAULT_MODULE_ID):
+            optimizer.zero_grad(set_to_none=True)
+        parts = math.ceil(rows / self.config.microbatch_size)
+        step_metrics = MeanOverRows()
+        for index in range(parts):
+            columns = {n: c.tensor_split(parts)[index] for n, c in minibatch.items()}
+            with self._gradient_exchange(last=index == parts - 1):
+                out = self.module.forward_train({DEFAULT_MODULE_ID: columns})
+                losses = self.compute_losses(fwd_out=out, batch={DEFAULT_MODULE_ID: columns})
+                losses[DEFAULT_MODULE_ID].backward()
+            evaluation = out[DEFAULT_MODULE_ID]["evaluation"]
+            step_metrics.add(self._row_metrics, len(columns[Columns.OBS]))
+            step_metrics.add(
+                chain_diagnostics(evaluation, columns[Columns.ACTION_LOGP]),
+                len(columns[Columns.OBS]),
+            )
+        self.apply_gradients(self.postprocess_gradients({}))
+        metrics.merge(step_metrics)
+        return float(sum_over_learners(step_metrics.sums["kl"]) / count)
+
+    def _gradient_exchange(self, *, last: bool) -> AbstractContextManager[Any]:
+        module = self.module[DEFAULT_MODULE_ID]
+        if last or not isinstance(module, torch.nn.parallel.DistributedDataParallel):
+            return nullcontext()
+        no_sync: AbstractContextManager[Any] = module.no_sync()
+        return no_sync
+
+    def _order_generator(self) -> torch.Generator:
+        if self.generator.device.type == "cpu":
+            return self.generator
+        seed = torch.randint(2**62, (1,), generator=self.generator, device=self.generator.device)
+        return torch.Generator().manual_seed(int(seed))
+
+    def _apply_schedules(self) -> dict[str, float]:
+        """Sets learning rates and the noise bound of this iteration; the rates by network."""
+        config = self.config
+        peaks = {
+            "velocity": (config.lr, config.lr_min),
+            "alpha": (config.alpha_lr, config.lr_min),
+            "sigma": (config.sigma_lr, config.lr_min),
+            "critic": (config.critic_lr, config.critic_lr_min),
+        }
+        rates = {}
+        for _, optimizer in self.get_optimizers_for_module(DEFAULT_MODULE_ID):
+            for group in optimizer.param_groups:
+                peak, lowest = peaks[group["name"]]
+                # A network without a rate of its own follows the velocity.
+                peak = config.lr if peak is None else peak
+                group["lr"] = cosine_with_restarts(
+                    self.iteration,
+                    peak=peak,
+                    lowest=min(lowest, peak),
+                    cycle=config.lr_cycle_iterations,
+                    warmup=config.lr_warmup_iterations,
+                )
+                rates[group["name"]] = group["lr"]
+        sde = self.rl_module.policy.sde
+        if sde.noise is not None:
+            progress = self.iteration / config.schedule_iterations
+            sde.noise.sigma_max.fill_(annealed_sigma_max(sde.config.noise, progress))
+        return rates
+
+    def _log_update(
+        self,
+        batch: Batch,
+        metrics: MeanOverRows,
+        rates: dict[str, float],
+        *,
+        stopped: bool,
+        steps: int,
+    ) -> None:
+        self.log_metrics(
+            {
+                **metrics.means(),
+                "explained_variance": explained_variance(
+                    batch[Columns.VF_PREDS], batch[Postprocessing.VALUE_TARGETS]
+                ),
+                "ratio_error_first": metrics.first["ratio_error"],
+                "stopped_by_kl": float(stopped),
+                "gradient_steps": steps,
+                **{f"lr/{name}": rate for name, rate in rates.items()},
+                **{f"grad_norm/{name}": norm for name, norm in self.gradient_norms.items()},
+                **self._movements(),
+            }
+        )
+
+    def _movements(self) -> dict[str, float]:
+        """Relative distance of drift and noise parameters from where fine-tuning started (method section 8)."""
+        moved = {}
+        networks = self.trained_networks()
+        for name, start in getattr(self, "_start", {}).items():
+            now = torch.nn.utils.parameters_to_vector(networks[name]).detach()
+            moved[f"moved/{name}"] = float((now - start).norm() / start.norm().clamp_min(1e-8))
+        return moved

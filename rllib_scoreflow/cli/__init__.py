@@ -1,0 +1,1 @@
+"""The ``rllib`` command (also installed as ``scoreflow``)."""

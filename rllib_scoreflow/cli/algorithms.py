@@ -1,0 +1,125 @@
+"""Finding the algorithm that `run` names, and the keys of its config."""
+
+import contextlib
+import importlib
+from typing import Any
+
+from rllib_scoreflow.cli.session import set_log_levels
+from rllib_scoreflow.cli.suggest import hint
+from rllib_scoreflow.errors import InputError
+
+OWN_ALGORITHMS = ("FlowBC", "ScoreFlow")
+# Keys that RLlib's config takes under another name than its attribute has.
+_SPELLINGS = {
+    "lambda": "lambda_",
+    "framework": "framework_str",
+    "callbacks": "callbacks_class",
+    "input": "input_",
+    "create_env_on_driver": "create_env_on_local_worker",
+    "custom_eval_function": "custom_evaluation_function",
+    "num_workers": "num_env_runners",
+    "num_cpus_for_driver": "num_cpus_for_main_process",
+}
+_INTERNAL = frozenset({"algo_class", "_is_frozen"})
+
+
+def register_own() -> None:
+    """Register this package's algorithms and environments with Ray in this process."""
+    import rllib_scoreflow
+
+    rllib_scoreflow.register()
+
+
+def find_algorithm(run: Any, where: str) -> type[Any]:
+    """Return the Algorithm class that `run` names.
+
+    Args:
+        run: a name ("PPO", "ScoreFlow", anything registered with Tune), ``module:Class``, or the class itself.
+        where: the start of the message, such as ``hopper.yaml: hopper-finetune``.
+
+    Returns:
+        A subclass of ray.rllib.algorithms.Algorithm.
+
+    Raises:
+        InputError: no such algorithm; the nearest name is given.
+    """
+    from ray.rllib.algorithms.algorithm import Algorithm
+    from ray.rllib.algorithms.registry import ALGORITHMS
+
+    set_log_levels()
+    if isinstance(run, type):
+        found: Any = run
+    elif run in ALGORITHMS:
+        found = ALGORITHMS[run]()[0]
+    elif ":" in run:
+        found = _import_class(run, where)
+    else:
+        register_own()
+        found = _registered(run)
+        if found is None:
+            known = {
+                *ALGORITHMS,
+                *(name for name in OWN_ALGORITHMS if _registered(name) is not None),
+            }
+            raise InputError(f"{where}: unknown algorithm {run!r}; {hint(run, known, 'known are')}")
+    if not (isinstance(found, type) and issubclass(found, Algorithm)):
+        raise InputError(f"{where}: `run` names {run!r}, which is not an RLlib Algorithm class.")
+    return found
+
+
+def _registered(name: str) -> Any:
+    from ray.tune.registry import TRAINABLE_CLASS, _global_registry
+
+    if not _global_registry.contains(TRAINABLE_CLASS, name):
+        return None
+    return _global_registry.get(TRAINABLE_CLASS, name)
+
+
+def _import_class(path: str, where: str) -> Any:
+    module, _, name = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        raise InputError(
+            f"{where}: the module of `run: {path}` cannot be imported ({error})."
+        ) from error
+    except AttributeError:
+        raise InputError(
+            f"{where}: the module {module} has no class {name!r} for `run: {path}`."
+        ) from None
+
+
+def attribute_of(key: str) -> str:
+    """Return the attribute of AlgorithmConfig that a config key sets (``lambda`` -> ``lambda_``)."""
+    return _SPELLINGS.get(key, key)
+
+
+def option_defaults(algorithm: type[Any]) -> dict[str, Any]:
+    """Return option -> default of the algorithm's config, by attribute, settable properties included.
+
+    Args:
+        algorithm: a class from `find_algorithm`.
+    """
+    default = algorithm.get_default_config()
+    options = {key: value for key, value in vars(default).items() if key not in _INTERNAL}
+    for base in type(default).__mro__:
+        for name, member in vars(base).items():
+            # RLlib keeps some options, such as train_batch_size_per_learner, behind properties.
+            if isinstance(member, property) and member.fset is not None and name not in options:
+                with contextlib.suppress(
+                    Exception
+                ):  # the getters of options that were dropped raise
+                    options[name] = getattr(default, name)
+    return options
+
+
+def config_keys(algorithm: type[Any]) -> frozenset[str]:
+    """Return the keys that the algorithm's config takes, those beginning with an underscore left out.
+
+    Args:
+        algorithm: a class from `find_algorithm`.
+    """
+    options = option_defaults(algorithm)
+    keys = {key for key in options if not key.startswith("_")}
+    keys |= {key for key, attribute in _SPELLINGS.items() if attribute in options}
+    return frozenset(keys)

@@ -1,0 +1,115 @@
+"""Does a value fit an option of RLlib? Judged by the option's default and by the annotation of its setter.
+
+RLlib's defaults alone would refuse good values (``rollout_fragment_length`` is "auto" or a number) and its annotations
+alone are loose, so a value is refused only when neither takes it.
+"""
+
+import inspect
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args, get_origin
+
+_SIMPLE = (bool, int, float, str)
+
+
+def setter_annotations(config_class: type[Any]) -> Mapping[str, Any]:
+    """Return option -> annotation, gathered from the fluent setters (``training(lr=...)``) of a config class.
+
+    Args:
+        config_class: AlgorithmConfig or a subclass. The setters of the subclass win.
+    """
+    found: dict[str, Any] = {}
+    for base in reversed(config_class.__mro__):
+        for name, method in vars(base).items():
+            if name.startswith("_") or not inspect.isfunction(method):
+                continue
+            for parameter in inspect.signature(method).parameters.values():
+                if (
+                    parameter.kind is parameter.KEYWORD_ONLY
+                    and parameter.annotation is not parameter.empty
+                ):
+                    found[parameter.name] = parameter.annotation
+    return found
+
+
+def fits_annotation(value: Any, annotation: Any) -> bool:
+    """Say whether a YAML value can be meant by an annotation; anything not understood counts as yes.
+
+    Args:
+        value: a plain value.
+        annotation: such as ``Optional[Union[int, str]]``. None as a member is ignored, since RLlib writes Optional
+            everywhere for "may be left out".
+    """
+    origin = get_origin(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return any(
+            fits_annotation(value, member)
+            for member in get_args(annotation)
+            if member is not type(None)
+        )
+    if origin is Literal:
+        return value in get_args(annotation)
+    plain = origin or annotation
+    if plain in _SIMPLE:
+        return fits_type(value, plain)
+    if plain in (list, tuple, Sequence):
+        return isinstance(value, list | tuple)
+    if plain in (dict, Mapping):
+        return isinstance(value, dict)
+    return True
+
+
+def fits_type(value: Any, wanted: type[Any]) -> bool:
+    """Say whether a value is of a simple type; a whole float counts as an int (``1e6``), an int as a float.
+
+    Args:
+        value: a plain value.
+        wanted: bool, int, float or str.
+    """
+    if wanted is bool or isinstance(value, bool):
+        return wanted is bool and isinstance(value, bool)
+    if wanted is int:
+        return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if wanted is float:
+        return isinstance(value, int | float) or _is_schedule(value)
+    return isinstance(value, wanted)
+
+
+def _is_schedule(value: Any) -> bool:
+    """RLlib takes ``[[step, value], ...]`` for most numbers of the loss and the optimiser."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(row, list) and len(row) == 2 for row in value)
+    )
+
+
+def fits(value: Any, default: Any, annotation: Any) -> bool:
+    """Say whether a value fits an option.
+
+    Args:
+        value: a plain value, not None.
+        default: the option's default.
+        annotation: of the option's setter, or None when there is none.
+    """
+    verdicts: list[bool] = []
+    if type(default) in _SIMPLE:
+        verdicts.append(fits_type(value, type(default)))
+    if annotation is not None:
+        verdicts.append(fits_annotation(value, annotation))
+    return not verdicts or any(verdicts)
+
+
+def as_int_if_meant(value: Any, default: Any) -> Any:
+    """Return ``1000000`` for ``1e6`` where the default is an int; every other value as it is."""
+    if type(default) is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def wanted_words(default: Any) -> str:
+    """Say in words what an option takes, from its default."""
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    kind = words.get(type(default), "of another type")
+    return f"{kind} (the default is {default!r})"

@@ -1,0 +1,160 @@
+"""Evaluating a checkpoint of any RLlib algorithm of the new API stack, in this process and without starting Ray."""
+
+import math
+import pickle
+import statistics
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rllib_scoreflow.cli import stages
+from rllib_scoreflow.cli.session import set_log_levels
+from rllib_scoreflow.errors import InputError
+
+if TYPE_CHECKING:
+    from rllib_scoreflow.cli.evaluate import EvaluateOptions
+
+_MARK = "rllib_checkpoint.json"
+_CONSTRUCTOR = "class_and_ctor_args.pkl"
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Return the Algorithm checkpoint that a path means.
+
+    Args:
+        path: the checkpoint itself, a trial's folder (its newest checkpoint), or a finished experiment's folder.
+
+    Returns:
+        A folder with rllib_checkpoint.json.
+
+    Raises:
+        InputError: there is none, or several trials have one and nothing says which is meant.
+    """
+    if (path / _MARK).is_file():
+        return path
+    done = stages.read_json(path / stages.DONE_JSON) or {}
+    if done.get("checkpoint") and (path / str(done["checkpoint"]) / _MARK).is_file():
+        return path / str(done["checkpoint"])
+    newest: dict[Path, Path] = {}
+    for mark in sorted(
+        [*path.glob(f"checkpoint_*/{_MARK}"), *path.glob(f"*/checkpoint_*/{_MARK}")]
+    ):
+        newest[mark.parent.parent] = mark.parent
+    if len(newest) > 1:
+        raise InputError(
+            f"{path} has checkpoints of {len(newest)} trials; give one of them, such as {min(newest.values())}."
+        )
+    if not newest:
+        raise InputError(
+            f"{path} holds neither a policy (policy.json) nor an RLlib checkpoint ({_MARK}); "
+            "give a policy folder, a checkpoint or an experiment's folder."
+        )
+    return next(iter(newest.values()))
+
+
+def evaluate_checkpoint(checkpoint: Path, options: "EvaluateOptions") -> dict[str, Any]:
+    """Play a checkpoint's policy greedily. This unpickles the checkpoint, which runs code from it.
+
+    Args:
+        checkpoint: from `find_checkpoint`.
+        options: what to play; those of flow policies are refused.
+
+    Returns:
+        As EvaluationResult.to_dict(), with `checkpoint` and `algorithm`.
+
+    Raises:
+        InputError: an option does not apply, or the checkpoint is broken or of the old API stack.
+    """
+    for name in ("denoising_steps", "variant", "video"):
+        if getattr(options, name) is not None:
+            option = "--" + name.replace("_", "-")
+            raise InputError(
+                f"{option} is for exported flow policies, and {checkpoint} is an RLlib checkpoint; leave it out."
+            )
+    config, algorithm = _read_config(checkpoint)
+    runner = _env_runner(config, checkpoint, options)
+    try:
+        # The one environment plays one episode after the other: parallel ones would favour short episodes.
+        episodes = runner.sample(num_episodes=options.episodes, explore=False)
+    finally:
+        runner.stop()
+    returns = [float(episode.get_return()) for episode in episodes]
+    lengths = [len(episode) for episode in episodes]
+    error = statistics.stdev(returns) / math.sqrt(len(returns)) if len(returns) > 1 else None
+    return {
+        "checkpoint": str(checkpoint),
+        "algorithm": algorithm,
+        "env_id": str(config.env),
+        "seed": options.seed,
+        "episodes": len(returns),
+        "return_mean": statistics.fmean(returns),
+        "return_stderr": error,
+        "length_mean": statistics.fmean(lengths),
+        "success_rate": None,
+        "normalized_score": None,
+        "returns": returns,
+        "lengths": lengths,
+    }
+
+
+def _read_config(checkpoint: Path) -> tuple[Any, str]:
+    """The checkpoint's AlgorithmConfig as an unfrozen copy, and the algorithm's name."""
+    from rllib_scoreflow.cli.algorithms import register_own
+
+    register_own()
+    set_log_levels()
+    try:
+        with (checkpoint / _CONSTRUCTOR).open("rb") as file:
+            stored = pickle.load(file)  # noqa: S301 (stated in the help of the command)
+        algorithm = stored["class"]
+        arguments, keywords = stored["ctor_args_and_kwargs"]
+        config = keywords.get("config", arguments[0] if arguments else None)
+    except (
+        OSError,
+        pickle.UnpicklingError,
+        EOFError,
+        KeyError,
+        IndexError,
+        ImportError,
+        AttributeError,
+    ) as error:
+        raise InputError(
+            f"{checkpoint} cannot be read as an RLlib checkpoint ({error}); choose another one."
+        ) from error
+    if isinstance(config, dict):
+        config = algorithm.get_default_config().copy(copy_frozen=False).update_from_dict(config)
+    config = config.copy(copy_frozen=False)
+    if not config.enable_env_runner_and_connector_v2:
+        raise InputError(
+            f"{checkpoint} is of RLlib's old API stack, which this command does not evaluate."
+        )
+    return config, str(algorithm.__name__)
+
+
+def _env_runner(config: Any, checkpoint: Path, options: "EvaluateOptions") -> Any:
+    """An EnvRunner of this process with the checkpoint's weights and connectors."""
+    from rllib_scoreflow.cli.env_check import check_env
+
+    if options.env is not None:
+        config.environment(env=options.env)
+    check_env(config.env, "rllib evaluate")
+    config.env_runners(num_env_runners=0, num_envs_per_env_runner=1, rollout_fragment_length="auto")
+    config.evaluation(evaluation_interval=None)
+    config.debugging(seed=options.seed)
+    if config.is_multi_agent:
+        from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner as Runner
+    else:
+        from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner as Runner
+    runner = (config.env_runner_cls or Runner)(config=config)
+    try:
+        complete = checkpoint.resolve()  # RLlib takes a relative path for a URI
+        connectors = complete / "env_runner"
+        if connectors.is_dir():
+            runner.restore_from_path(str(connectors))
+        module = complete / "learner_group" / "learner" / "rl_module"
+        single = module / "default_policy"
+        runner.module.restore_from_path(str(module if config.is_multi_agent else single))
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        runner.stop()
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{checkpoint} cannot be restored ({reason}); is it complete?") from error
+    return runner

@@ -1,0 +1,103 @@
+"""After a run: which trial and checkpoint count, and the policy copied out of it."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rllib_scoreflow.cli import metrics
+from rllib_scoreflow.cli.experiments import Experiment
+from rllib_scoreflow.cli.weights import find_policy
+
+# By what trials are compared when the experiment does not say: (result keys, whether more is better).
+_JUDGED_BY = (
+    (metrics.EVAL_RETURN, True),
+    (metrics.RETURN, True),
+    (("validation_loss",), False),
+)
+
+
+def best_result(experiment: Experiment, results: Sequence[Any]) -> Any:
+    """Return the Tune Result that stands for the experiment: the only one, or the best.
+
+    Args:
+        experiment: says by `metric` (or the checkpoint score attribute) what is best.
+        results: finished trials, at least one.
+
+    Returns:
+        One of `results`; the first when no figure tells them apart.
+    """
+    candidates = [(keys, best_is_max) for keys, best_is_max in _JUDGED_BY]
+    attribute = experiment.settings.get("metric") or experiment.checkpoint.get(
+        "checkpoint_score_attribute"
+    )
+    if attribute:
+        order = experiment.settings.get("mode") or experiment.checkpoint.get(
+            "checkpoint_score_order", "max"
+        )
+        candidates.insert(0, ((attribute,), order == "max"))
+    for keys, best_is_max in candidates:
+        judged = [
+            (metrics.number(metrics.flatten(result.metrics or {}), keys), result)
+            for result in results
+        ]
+        valued = [
+            (value if best_is_max else -value, result)
+            for value, result in judged
+            if value is not None
+        ]
+        if valued:
+            return max(valued, key=lambda pair: pair[0])[1]
+    return results[0]
+
+
+def chosen_checkpoint(experiment: Experiment, result: Any) -> Path | None:
+    """Return the checkpoint folder of a trial: the best when the experiment scores checkpoints, else the last.
+
+    Args:
+        experiment: says by its checkpoint score attribute whether the best is meant.
+        result: a Tune Result.
+
+    Returns:
+        A local folder, or None when the trial wrote none.
+    """
+    attribute = experiment.checkpoint.get("checkpoint_score_attribute")
+    order = experiment.checkpoint.get("checkpoint_score_order", "max")
+    checkpoint = result.checkpoint
+    if attribute and result.best_checkpoints:
+        scored = [
+            (value, kept)
+            for kept, measured in result.best_checkpoints
+            if (value := metrics.number(metrics.flatten(measured), (attribute,))) is not None
+        ]
+        if scored:
+            pick = max if order == "max" else min
+            checkpoint = pick(scored, key=lambda pair: pair[0])[1]
+    return None if checkpoint is None else Path(checkpoint.path)
+
+
+def export_policy(checkpoint: Path, folder: Path) -> Path | None:
+    """Copy the policy of a checkpoint to ``<folder>/policy``, whole or not at all.
+
+    Args:
+        checkpoint: a checkpoint folder.
+        folder: the experiment's folder. A policy already there, of an earlier try of the same experiment, is replaced.
+
+    Returns:
+        The exported policy's folder, or None when the checkpoint holds none (other algorithms than this package's).
+    """
+    source = find_policy(checkpoint)
+    if source is None:
+        return None
+    target = folder / "policy"
+    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".policy-"))
+    try:
+        shutil.copytree(source, temporary / "policy")
+        if target.exists():
+            os.replace(target, temporary / "old")
+        os.replace(temporary / "policy", target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target

@@ -1,0 +1,378 @@
+"""The ``rllib`` command: ``train``, ``evaluate``, ``policy``. Imports are late, so that help and mistakes come fast."""
+
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from rllib_scoreflow.cli.yaml_loader import parse_mapping
+from rllib_scoreflow.errors import InputError
+
+app = typer.Typer(
+    name="rllib",
+    help="Train, evaluate and inspect RLlib algorithms, among them FlowBC and ScoreFlow.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+train_app = typer.Typer(
+    help="Train: `rllib train file FILE` for experiment files, or --algo and --env for one experiment.",
+    invoke_without_command=True,
+)
+policy_app = typer.Typer(help="Inspect exported policies.", no_args_is_help=True)
+app.add_typer(train_app, name="train")
+app.add_typer(policy_app, name="policy")
+
+ResultsDir = Annotated[
+    Path, typer.Option(help="Where results go: DIR/<file>/<experiment>/.", metavar="DIR")
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with an unfinished run from its last checkpoint.")
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace runs that are unfinished or of another configuration."
+    ),
+]
+Stop = Annotated[
+    str | None,
+    typer.Option(
+        help="When to stop, instead of the file's `stop`; the first reached ends it.",
+        metavar="JSON",
+    ),
+]
+Verbose = Annotated[
+    int,
+    typer.Option(
+        "--verbose",
+        "-v",
+        count=True,
+        help="-v: the workers' output; -vv: Ray's too, and tracebacks.",
+    ),
+]
+CheckpointFreq = Annotated[
+    int | None, typer.Option(help="Iterations between checkpoints (default 10; 0 for none).", min=0)
+]
+CheckpointAtEnd = Annotated[
+    bool | None,
+    typer.Option(
+        "--checkpoint-at-end/--no-checkpoint-at-end", help="Checkpoint at the end (default yes)."
+    ),
+]
+KeepCheckpoints = Annotated[
+    int | None, typer.Option(help="Checkpoints to keep (default 2).", min=1)
+]
+RayAddress = Annotated[
+    str | None, typer.Option(help="Join this Ray cluster instead of starting one.")
+]
+RayCpus = Annotated[
+    int | None, typer.Option(help="CPUs of the Ray that is started (default all).", min=1)
+]
+RayGpus = Annotated[
+    int | None, typer.Option(help="GPUs of the Ray that is started (default all).", min=0)
+]
+Scheduler = Annotated[
+    str | None, typer.Option(help="Tune's scheduler of trials, such as asha or pbt.")
+]
+SchedulerConfig = Annotated[str | None, typer.Option(help="Its arguments.", metavar="JSON")]
+WandbKey = Annotated[
+    str | None,
+    typer.Option(help="API key: log to Weights & Biases too.", envvar="WANDB_API_KEY_RLLIB"),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Change a value, e.g. config.gamma=0.99 or hopper-finetune.stop.env_steps=1e6; repeatable.",
+        metavar="KEY=VALUE",
+    ),
+]
+
+
+def _options(
+    *,
+    results_dir: Path,
+    resume: bool,
+    overwrite: bool,
+    stop: str | None,
+    verbose: int,
+    checkpoint_freq: int | None,
+    checkpoint_at_end: bool | None,
+    keep_checkpoints_num: int | None,
+    ray_address: str | None,
+    ray_num_cpus: int | None,
+    ray_num_gpus: int | None,
+    scheduler: str | None,
+    scheduler_config: str | None,
+    wandb_key: str | None,
+    sets: list[str] | None,
+    only: list[str] | None = None,
+) -> Any:
+    from rllib_scoreflow.cli.session import RayOptions, quieten
+    from rllib_scoreflow.cli.train import TrainOptions
+
+    quieten(verbose)
+    if "://" in str(results_dir) or ":/" in str(results_dir):
+        raise InputError(
+            f"--results-dir {results_dir} must be a local folder (or one mounted on every machine)."
+        )
+    checkpoint = {
+        "checkpoint_frequency": checkpoint_freq,
+        "checkpoint_at_end": checkpoint_at_end,
+        "num_to_keep": keep_checkpoints_num,
+    }
+    settings: dict[str, Any] = {}
+    if scheduler is not None:
+        settings["scheduler"] = scheduler
+    if scheduler_config is not None:
+        settings["scheduler_config"] = parse_mapping(scheduler_config, "--scheduler-config")
+    command = shlex.join(
+        [
+            "rllib",
+            *(argument for argument in sys.argv[1:] if argument not in {"--resume", "--overwrite"}),
+        ]
+    )
+    return TrainOptions(
+        results_dir=results_dir.expanduser(),
+        sets=sets or (),
+        only=only or (),
+        stop=None if stop is None else parse_mapping(stop, "--stop"),
+        checkpoint={key: value for key, value in checkpoint.items() if value is not None},
+        settings=settings,
+        resume=resume,
+        overwrite=overwrite,
+        wandb_key=wandb_key,
+        ray=RayOptions(ray_address, ray_num_cpus, ray_num_gpus, verbose),
+        resume_command=f"{command} --resume",
+    )
+
+
+def _typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+@train_app.callback()
+def train_one(
+    context: typer.Context,
+    *,
+    algo: Annotated[
+        str | None, typer.Option("--algo", "--run", help="The algorithm, e.g. PPO.")
+    ] = None,
+    env: Annotated[str | None, typer.Option(help="The environment's id, e.g. CartPole-v1.")] = None,
+    config: Annotated[
+        str, typer.Option(help="Keys of the algorithm's config.", metavar="JSON")
+    ] = "{}",
+    name: Annotated[
+        str | None, typer.Option(help="Name of the experiment (default ALGO-ENV).")
+    ] = None,
+    stop: Stop = None,
+    results_dir: ResultsDir = Path("results"),
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    checkpoint_freq: CheckpointFreq = None,
+    checkpoint_at_end: CheckpointAtEnd = None,
+    keep_checkpoints_num: KeepCheckpoints = None,
+    ray_address: RayAddress = None,
+    ray_num_cpus: RayCpus = None,
+    ray_num_gpus: RayGpus = None,
+    scheduler: Scheduler = None,
+    scheduler_config: SchedulerConfig = None,
+    wandb_key: WandbKey = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Train one experiment given by options, or, with `file FILE`, those of an experiment file."""
+    if context.invoked_subcommand is not None:
+        given = [name for name, value in context.params.items() if _typed(context, name) and value]
+        if given:
+            option = "--" + given[0].replace("_", "-")
+            raise InputError(
+                f"{option} stands before `file`; write it after: rllib train file FILE {option} ..."
+            )
+        return
+    if algo is None:
+        raise InputError("rllib train needs `file FILE` or --algo; see rllib train --help.")
+    options = _options(
+        results_dir=results_dir,
+        resume=resume,
+        overwrite=overwrite,
+        stop=stop,
+        verbose=verbose,
+        checkpoint_freq=checkpoint_freq,
+        checkpoint_at_end=checkpoint_at_end,
+        keep_checkpoints_num=keep_checkpoints_num,
+        ray_address=ray_address,
+        ray_num_cpus=ray_num_cpus,
+        ray_num_gpus=ray_num_gpus,
+        scheduler=scheduler,
+        scheduler_config=scheduler_config,
+        wandb_key=wandb_key,
+        sets=None,
+    )
+    from rllib_scoreflow.cli.train import train
+
+    label = "-".join(part for part in (algo, env) if part)
+    label = "".join(c if c.isalnum() or c in "-_." else "_" for c in label)
+    raw: dict[str, Any] = {"run": algo, "config": parse_mapping(config, "--config")}
+    if env is not None:
+        raw["env"] = env
+    train({name or label: raw}, "command line", Path.cwd(), "command-line", options)
+
+
+@train_app.command("file")
+def train_file(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A .yaml file, or a .py file with a variable `config`.", show_default=False
+        ),
+    ],
+    sets: SetOption = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Run only this experiment of the file; repeatable.", metavar="NAME"),
+    ] = None,
+    stop: Stop = None,
+    results_dir: ResultsDir = Path("results"),
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    checkpoint_freq: CheckpointFreq = None,
+    checkpoint_at_end: CheckpointAtEnd = None,
+    keep_checkpoints_num: KeepCheckpoints = None,
+    ray_address: RayAddress = None,
+    ray_num_cpus: RayCpus = None,
+    ray_num_gpus: RayGpus = None,
+    scheduler: Scheduler = None,
+    scheduler_config: SchedulerConfig = None,
+    wandb_key: WandbKey = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Train the experiments of a file in order; what is already finished with the same settings is not run again."""
+    options = _options(
+        results_dir=results_dir,
+        resume=resume,
+        overwrite=overwrite,
+        stop=stop,
+        verbose=verbose,
+        checkpoint_freq=checkpoint_freq,
+        checkpoint_at_end=checkpoint_at_end,
+        keep_checkpoints_num=keep_checkpoints_num,
+        ray_address=ray_address,
+        ray_num_cpus=ray_num_cpus,
+        ray_num_gpus=ray_num_gpus,
+        scheduler=scheduler,
+        scheduler_config=scheduler_config,
+        wandb_key=wandb_key,
+        sets=sets,
+        only=only,
+    )
+    from rllib_scoreflow.cli.experiments import read_experiments
+    from rllib_scoreflow.cli.train import train
+
+    file = file.expanduser()
+    train(read_experiments(file), str(file), file.parent, file.stem, options)
+
+
+@app.command()
+def evaluate(
+    path: Annotated[
+        Path, typer.Argument(help="A policy folder, a checkpoint, or an experiment's folder.")
+    ],
+    episodes: Annotated[int, typer.Option(help="Episodes to play.", min=1)] = 20,
+    seed: Annotated[int, typer.Option(help="Same seed, same initial states.", min=0)] = 0,
+    denoising_steps: Annotated[
+        int | None, typer.Option(help="Steps K of the flow (default: as trained).", min=1)
+    ] = None,
+    variant: Annotated[
+        str | None, typer.Option(help="flow or scoreflow (default: as trained).")
+    ] = None,
+    env: Annotated[str | None, typer.Option(help="Environment (default: as trained).")] = None,
+    backend: Annotated[str, typer.Option(help="auto, envpool or gymnasium.")] = "auto",
+    video: Annotated[
+        Path | None, typer.Option(help="Also film one episode into this new .mp4.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Play a policy without exploration and print its mean return.
+
+    Exported policies (and checkpoints of FlowBC and ScoreFlow, which hold one) are safe to load. Checkpoints of other
+    RLlib algorithms are unpickled, which runs code from them: evaluate only those that you trust.
+    """
+    from rllib_scoreflow.cli.evaluate import EvaluateOptions, run_evaluation
+    from rllib_scoreflow.cli.session import quieten
+
+    quieten(verbose)
+    options = EvaluateOptions(episodes, seed, denoising_steps, variant, env, backend, video)
+    run_evaluation(path.expanduser(), options, as_json=as_json)
+
+
+@policy_app.command("info")
+def policy_info(
+    path: Annotated[
+        Path,
+        typer.Argument(help="A policy folder, or a checkpoint or experiment's folder with one."),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print what an exported policy says of itself; only its JSON is read."""
+    from rllib_scoreflow.cli.policy_info import print_policy_info
+
+    print_policy_info(path.expanduser(), as_json=as_json)
+
+
+@app.command()
+def version() -> None:
+    """Print the versions of this package, Ray and PyTorch."""
+    from rllib_scoreflow.versions import installed_versions
+
+    for name, number in installed_versions().items():
+        typer.echo(f"{name} {number}")
+
+
+def main() -> NoReturn:
+    """Run the command and exit: 0 well, 1 a run failed, 2 the input is wrong, 130 interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command.
+
+    Args:
+        arguments: the words after ``rllib``.
+
+    Returns:
+        The exit status.
+    """
+    from rllib_scoreflow.cli.failures import Interrupted, RunFailed
+
+    traceback = "-vv" in arguments
+    try:
+        status = app(args=arguments, prog_name="rllib", standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except typer.TyperException as error:
+        _complain(error.format_message().replace("\n", " "))
+        return error.exit_code
+    except InputError as error:
+        _complain(str(error))
+        if traceback:
+            raise
+        return 2
+    except RunFailed as error:
+        _complain(str(error))
+        return 1
+    except Interrupted as error:
+        _complain(str(error))
+        return 130
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("interrupted; unfinished training goes on with the same command and --resume.")
+        return 130
+
+
+def _complain(message: str) -> None:
+    print(f"rllib: {message}", file=sys.stderr)

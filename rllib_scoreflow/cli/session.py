@@ -1,0 +1,163 @@
+"""Ray for one command: started quietly, stopped always; and what Ctrl-C does."""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from rllib_scoreflow.errors import InputError
+
+_QUIET = {
+    # Tune's own tables; the command prints its own lines.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    # Ctrl-C is handled below: the trial first writes a checkpoint.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # A metric that is missing in one iteration (an evaluation is not made in each) must not end a sweep.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_USAGE_STATS_PROMPT_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "1",
+}
+
+
+_chosen = {"level": logging.WARNING}
+
+
+def quieten(verbosity: int) -> None:
+    """Silence what Ray prints for its developers; call before Ray is imported.
+
+    Args:
+        verbosity: 0 for errors only, 1 adds the workers' output and warnings, 2 adds Ray's own information.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    if verbosity == 0:
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        warnings.filterwarnings("ignore")
+    _chosen["level"] = (logging.ERROR, logging.WARNING, logging.INFO)[min(verbosity, 2)]
+
+
+def set_log_levels() -> None:
+    """Set the levels chosen with `quieten` again: importing Ray and RLlib sets levels of their own."""
+    for name in ("ray", "ray.rllib", "ray.tune", "ray.train", "ray.data"):
+        logging.getLogger(name).setLevel(_chosen["level"])
+
+
+@dataclass(frozen=True)
+class RayOptions:
+    """Where Ray runs.
+
+    Attributes:
+        address: an existing cluster ("auto" or host:port), or None for one of this command's own on this machine.
+        num_cpus: CPUs of that own cluster, or None for all.
+        num_gpus: GPUs of it, or None for all.
+        verbosity: as in `quieten`.
+    """
+
+    address: str | None = None
+    num_cpus: int | None = None
+    num_gpus: int | None = None
+    verbosity: int = 0
+
+    def __post_init__(self) -> None:
+        if self.address is not None and (self.num_cpus is not None or self.num_gpus is not None):
+            raise InputError(
+                "--ray-num-cpus and --ray-num-gpus describe a Ray of this command's own and cannot go with --ray-address; "
+                "leave one of them out."
+            )
+
+
+def worker_setup() -> None:
+    """Prepare a Ray worker process: registration of algorithms and environments is per process."""
+    from rllib_scoreflow.cli.algorithms import register_own
+
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    register_own()
+
+
+@contextlib.contextmanager
+def ray_session(options: RayOptions) -> Iterator[None]:
+    """Start Ray (or join a cluster) and leave it again at the end, whatever happens.
+
+    Args:
+        options: where.
+
+    Raises:
+        InputError: the cluster cannot be reached.
+    """
+    import ray
+
+    set_log_levels()
+    level = ("error", "warning", "info")[min(options.verbosity, 2)]
+    arguments: dict[str, Any] = {
+        "include_dashboard": False,
+        "log_to_driver": options.verbosity > 0,
+        "logging_level": level.upper(),
+        "runtime_env": {"worker_process_setup_hook": "rllib_scoreflow.cli.session.worker_setup"},
+    }
+    if options.address is not None:
+        arguments["address"] = options.address
+        del arguments["include_dashboard"]
+    else:
+        arguments.update(num_cpus=options.num_cpus, num_gpus=options.num_gpus, address="local")
+    try:
+        ray.init(**arguments)
+    except ConnectionError as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(
+            f"--ray-address {options.address}: no Ray cluster answers there ({reason})."
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+class Interrupt:
+    """Ctrl-C and SIGTERM during a run: the first asks for a checkpoint and the end, the second ends at once.
+
+    Attributes:
+        asked: set once the user wants the run to end.
+    """
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Handle the two signals within this block (main thread only)."""
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self._handle) for number in signals}
+        # Tune puts its own handler here once its loop runs; until then the signal's default would kill the process.
+        before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.asked.is_set():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            stop_tune()
+            return
+        self.asked.set()
+        text = "\nStopping after this iteration, with a checkpoint (again to stop at once without one) ...\n"
+        os.write(sys.stderr.fileno(), text.encode())  # print is not safe within a signal handler
+
+
+def stop_tune() -> None:
+    """Let Tune's loop end after saving the state of the experiment; Tune listens for SIGUSR1 while it runs."""
+    signal.raise_signal(signal.SIGUSR1)
+
+
+INTERRUPT = Interrupt()

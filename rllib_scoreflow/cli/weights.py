@@ -1,0 +1,81 @@
+"""Finding the exported policy (a folder with policy.json and policy.safetensors) that a path means."""
+
+import hashlib
+from pathlib import Path
+
+from rllib_scoreflow.errors import InputError
+
+# Stated here too because the policy package imports PyTorch, which takes seconds.
+POLICY_JSON = "policy.json"
+POLICY_WEIGHTS = "policy.safetensors"
+
+
+def find_policy(path: Path) -> Path | None:
+    """Return the policy folder at `path`: the folder itself, or its ``policy/`` (checkpoints and experiment folders).
+
+    Args:
+        path: a folder, or the policy.json within it.
+
+    Returns:
+        The folder that holds policy.json, or None.
+    """
+    if path.name == POLICY_JSON and path.is_file():
+        return path.parent
+    for folder in (path, path / "policy"):
+        if (folder / POLICY_JSON).is_file():
+            return folder
+    return None
+
+
+def require_policy(path: Path, where: str) -> Path:
+    """Return the policy folder at `path`, as `find_policy`.
+
+    Args:
+        path: what the user gave.
+        where: the start of the message.
+
+    Returns:
+        The folder that holds policy.json.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not path.exists():
+        raise InputError(
+            f"{where}: {path} does not exist; give a policy folder, a checkpoint or an experiment's folder."
+        )
+    found = find_policy(path)
+    if found is None:
+        raise InputError(
+            f"{where}: {path} holds no policy (no {POLICY_JSON} in it or in its policy/ folder); "
+            "give a policy folder, or a checkpoint of FlowBC or ScoreFlow."
+        )
+    return found
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file's bytes, in hex.
+
+    Args:
+        path: an existing file.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def policy_digest(policy: Path) -> str:
+    """Return the sha256 that stands for a policy folder's two files, in hex.
+
+    Args:
+        policy: a folder from `require_policy`.
+
+    Raises:
+        InputError: the weights are missing.
+    """
+    weights = policy / POLICY_WEIGHTS
+    if not weights.is_file():
+        raise InputError(
+            f"{weights} is missing; the policy is incomplete, so export or copy it again."
+        )
+    both = file_digest(policy / POLICY_JSON) + file_digest(weights)
+    return hashlib.sha256(both.encode()).hexdigest()

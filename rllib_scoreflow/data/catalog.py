@@ -1,0 +1,111 @@
+"""D4RL's datasets by D4RL's own ids: addresses, environments, reference scores."""
+
+import difflib
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from rllib_scoreflow.errors import InputError
+
+_BUCKET = "http://rail.eecs.berkeley.edu/datasets/offline_rl"
+
+# Name of the dataset in the package, and its file under `data/shipped/`.
+SHIPPED = MappingProxyType({"hopper-small": "hopper-small.parquet"})
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """One published dataset.
+
+    Attributes:
+        dataset_id: D4RL's id, for example "hopper-medium-v2".
+        url: address in D4RL's public bucket.
+        file_name: last part of the address, also the name in the cache.
+        env_id: the gymnasium id of the environment; for ant and kitchen, whose D4RL observations
+            are not gymnasium's, it is the D4RL id itself, under which an adapter stands.
+        reference_score: (random, expert) mean returns of D4RL's normalised score.
+        constant_observations: observation dimensions that never change are known and allowed.
+    """
+
+    dataset_id: str
+    url: str
+    file_name: str
+    env_id: str
+    reference_score: tuple[float, float]
+    constant_observations: bool
+
+
+# Environment, reference score, observation padded with zeros.
+_LOCOMOTION: dict[str, tuple[str | None, tuple[float, float], bool]] = {
+    "hopper": ("Hopper-v4", (-20.272305, 3234.3), False),
+    "walker2d": ("Walker2d-v4", (1.629008, 4592.3), False),
+    "halfcheetah": ("HalfCheetah-v4", (-280.178953, 12135.0), False),
+    "ant": (None, (-325.6, 3879.7), True),
+}
+_QUALITIES = ("random", "medium", "expert", "medium-replay", "full-replay", "medium-expert")
+_KITCHEN = {
+    "complete": "mini_kitchen_microwave_kettle_light_slider-v0.hdf5",
+    "partial": "kitchen_microwave_kettle_light_slider-v0.hdf5",
+    "mixed": "kitchen_microwave_kettle_bottomburner_light-v0.hdf5",
+}
+
+
+def _entries() -> list[DatasetEntry]:
+    entries = []
+    for robot, (env_id, reference, constant) in _LOCOMOTION.items():
+        for quality in _QUALITIES:
+            name = f"{robot}-{quality}-v2"
+            file_name = f"{robot}_{quality.replace('-', '_')}-v2.hdf5"
+            url = f"{_BUCKET}/gym_mujoco_v2/{file_name}"
+            entries.append(DatasetEntry(name, url, file_name, env_id or name, reference, constant))
+    for kind, file_name in _KITCHEN.items():
+        name = f"kitchen-{kind}-v0"
+        url = f"{_BUCKET}/kitchen/{file_name}"
+        entries.append(DatasetEntry(name, url, file_name, name, (0.0, 4.0), True))
+    return entries
+
+
+D4RL_DATASETS = MappingProxyType({entry.dataset_id: entry for entry in _entries()})
+
+# Returns of gymnasium's Ant-v4 are D4RL's: only the observation differs (84 zeros).
+_SCORES = MappingProxyType(
+    {entry.dataset_id: entry.reference_score for entry in D4RL_DATASETS.values()}
+    | {entry.env_id: entry.reference_score for entry in D4RL_DATASETS.values()}
+    | {"Ant-v4": _LOCOMOTION["ant"][1], "hopper-small": _LOCOMOTION["hopper"][1]}
+)
+
+
+def find_dataset(dataset_id: str) -> DatasetEntry:
+    """Return the entry of a D4RL id.
+
+    Raises:
+        InputError: unknown id, naming the nearest known ones.
+    """
+    try:
+        return D4RL_DATASETS[dataset_id]
+    except KeyError:
+        known = [*SHIPPED, *D4RL_DATASETS]
+        near = difflib.get_close_matches(dataset_id, known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}" if near else f"known are {', '.join(known)}"
+        raise InputError(
+            f"unknown dataset {dataset_id!r}: {hint}, or give the path of an .hdf5 or .parquet file"
+        ) from None
+
+
+def env_id_of_file(file_name: str) -> str | None:
+    """Return the environment of a file that bears the name of one of D4RL's files, else None."""
+    matches = (e.env_id for e in D4RL_DATASETS.values() if e.file_name == file_name)
+    return next(matches, None)
+
+
+def reference_score(dataset_or_env_id: str) -> tuple[float, float] | None:
+    """Return the (random, expert) returns of D4RL's score for a dataset or environment, or None."""
+    return _SCORES.get(dataset_or_env_id)
+
+
+def normalized_score(dataset_or_env_id: str, mean_return: float) -> float | None:
+    """Return D4RL's normalised score in percent (0 random, 100 expert), or None."""
+    reference = reference_score(dataset_or_env_id)
+    if reference is None:
+        return None
+    low, high = reference
+    return 100.0 * (mean_return - low) / (high - low)

@@ -1,0 +1,184 @@
+"""One Arrow schema for every dataset, whatever file format it came from.
+
+A row is one environment step. An episode is a run of rows that ends where `terminal` (the
+environment ended it) or `timeout` (it was cut, by a time limit or by the end of the recording) is
+true, so a table describes its own episodes. Everything else about a dataset travels as JSON
+in the metadata of the Arrow schema, under `METADATA_KEY`, in Parquet and in Arrow files alike.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from rllib_scoreflow.errors import InputError
+
+SCHEMA_VERSION = 1
+METADATA_KEY = b"rllib_scoreflow.dataset"
+
+Float32 = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class RawColumns:
+    """What a reader returns: whole columns in memory, not yet validated.
+
+    N steps, E episodes, O observation and A action dimensions. The last row always ends an episode.
+
+    Attributes:
+        observations: [N, O] float32, before the action of the same row.
+        actions: [N, A] float32, in the environment's raw units.
+        rewards: [N] float32.
+        terminals: [N] bool, the environment ended the episode at this step.
+        timeouts: [N] bool, the episode was cut after this step.
+        final_observations: [E, O] float32, the observation after each episode's last step, or None
+            where the source does not hold it.
+        env_id: the environment the source itself names, or None.
+    """
+
+    observations: Float32
+    actions: Float32
+    rewards: Float32
+    terminals: Bool
+    timeouts: Bool
+    final_observations: Float32 | None = None
+    env_id: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetInfo:
+    """What is known about a dataset without touching its rows.
+
+    Attributes:
+        name: the name it was asked for by: a dataset id, or the stem of the file.
+        source: the file it was converted from (file name only), or a description of the origin.
+        source_sha256: SHA-256 of that file, hexadecimal.
+        content_sha256: SHA-256 of the columns themselves: the same data has the same value in every
+            file format, and a subset of a source has another one.
+        schema_version: `SCHEMA_VERSION` at the time of writing.
+        env_id: environment it was recorded on, or None where unknown.
+        observation_dim: O.
+        action_dim: A.
+        num_steps: N.
+        num_episodes: E.
+        observation_min: [O] float32, over all rows.
+        observation_max: [O] float32.
+        action_min: [A] float32.
+        action_max: [A] float32.
+        mean_return: mean over episodes of the undiscounted sum of rewards.
+    """
+
+    name: str
+    source: str
+    source_sha256: str
+    content_sha256: str
+    schema_version: int
+    env_id: str | None
+    observation_dim: int
+    action_dim: int
+    num_steps: int
+    num_episodes: int
+    observation_min: Float32
+    observation_max: Float32
+    action_min: Float32
+    action_max: Float32
+    mean_return: float
+
+    def to_json(self) -> str:
+        """Return the fields as one JSON object; float32 values survive the round trip exactly."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return json.dumps(
+            {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
+        )
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "DatasetInfo":
+        """Return the info that `to_json` wrote.
+
+        Raises:
+            InputError: not JSON, a missing or unknown field, or another schema version.
+        """
+        try:
+            values: dict[str, Any] = json.loads(text)
+            version = values["schema_version"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"the dataset's metadata cannot be read ({error!r})") from error
+        if version != SCHEMA_VERSION:
+            raise InputError(
+                f"the dataset's metadata has schema version {version}, this release reads "
+                f"{SCHEMA_VERSION}: convert the original file again"
+            )
+        expected = {field.name for field in dataclasses.fields(cls)}
+        if values.keys() != expected:
+            difference = sorted(values.keys() ^ expected)
+            raise InputError(f"the dataset's metadata lacks or adds the fields {difference}")
+        for key in ("observation_min", "observation_max", "action_min", "action_max"):
+            values[key] = np.asarray(values[key], dtype=np.float32)
+        return cls(**values)
+
+
+def arrow_schema(observation_dim: int, action_dim: int) -> pa.Schema:
+    """Return the Arrow schema of a dataset with O and A dimensions (without metadata).
+
+    `final_observation` is empty except in the last row of an episode, so that it costs E x O values
+    and not N x O; it is empty everywhere where the source does not hold it.
+    """
+    element = pa.field("element", pa.float32(), nullable=False)
+    return pa.schema(
+        [
+            pa.field("observation", pa.list_(element, observation_dim), nullable=False),
+            pa.field("action", pa.list_(element, action_dim), nullable=False),
+            pa.field("reward", pa.float32(), nullable=False),
+            pa.field("terminal", pa.bool_(), nullable=False),
+            pa.field("timeout", pa.bool_(), nullable=False),
+            pa.field("final_observation", pa.list_(element), nullable=False),
+        ]
+    )
+
+
+def episode_offsets(terminals: Bool, timeouts: Bool) -> Int64:
+    """Return [E + 1] int64 row offsets: episode e holds rows offsets[e] to offsets[e + 1] - 1."""
+    ends = np.flatnonzero(terminals | timeouts) + 1
+    return np.concatenate([np.zeros(1, np.int64), ends.astype(np.int64)])
+
+
+def content_sha256(columns: RawColumns) -> str:
+    """Return the hexadecimal SHA-256 of shapes and values of all columns."""
+    digest = hashlib.sha256(repr((columns.observations.shape, columns.actions.shape)).encode())
+    for name in ("observations", "actions", "rewards", "terminals", "timeouts"):
+        digest.update(np.ascontiguousarray(getattr(columns, name)).data)
+    if columns.final_observations is not None:
+        digest.update(np.ascontiguousarray(columns.final_observations).data)
+    return digest.hexdigest()
+
+
+def describe(
+    columns: RawColumns, *, name: str, source: str, source_sha256: str, env_id: str | None
+) -> DatasetInfo:
+    """Return the info of validated columns (at least one row); statistics are computed here."""
+    offsets = episode_offsets(columns.terminals, columns.timeouts)
+    returns = np.add.reduceat(columns.rewards.astype(np.float64), offsets[:-1])
+    return DatasetInfo(
+        name=name,
+        source=source,
+        source_sha256=source_sha256,
+        content_sha256=content_sha256(columns),
+        schema_version=SCHEMA_VERSION,
+        env_id=env_id,
+        observation_dim=columns.observations.shape[1],
+        action_dim=columns.actions.shape[1],
+        num_steps=columns.observations.shape[0],
+        num_episodes=len(offsets) - 1,
+        observation_min=columns.observations.min(axis=0),
+        observation_max=columns.observations.max(axis=0),
+        action_min=columns.actions.min(axis=0),
+        action_max=columns.actions.max(axis=0),
+        mean_return=float(returns.mean()),
+    )

@@ -1,0 +1,247 @@
+"""Write and open datasets: Parquet to keep and ship, an Arrow file to map into memory.
+
+Parquet is the file of record: compressed, self-describing, read by every tool and by Ray Data. But
+a Parquet page is encoded even where it is not compressed, so opening it means decoding all of it
+into memory. The uncompressed Arrow IPC file written beside it in the cache holds the columns as
+they lie in memory: opening it costs no more than reading its footer, its float columns become numpy
+views without a copy, and processes on one machine share its pages.
+"""
+
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rllib_scoreflow.data.schema import (
+    METADATA_KEY,
+    Bool,
+    DatasetInfo,
+    Float32,
+    Int64,
+    RawColumns,
+    arrow_schema,
+    content_sha256,
+    episode_offsets,
+)
+from rllib_scoreflow.errors import InputError
+
+# Parquet's paths of the float columns.
+_FLOAT_LEAVES = [
+    "observation.list.element",
+    "action.list.element",
+    "reward",
+    "final_observation.list.element",
+]
+# Small enough that a reader that streams (Ray Data) holds little, large enough to compress well.
+_ROWS_PER_GROUP = 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class TrajectoryDataset:
+    """A dataset opened for training: N steps in E episodes.
+
+    The float arrays are read-only views of the memory-mapped Arrow file: rows are read from disk
+    when touched. Arrow packs bools into bits, so the two bool columns are copies.
+
+    Attributes:
+        info: dimensions, statistics, origin.
+        path: the Parquet file of record.
+        observations: [N, O] float32.
+        actions: [N, A] float32, raw units of the environment.
+        rewards: [N] float32.
+        terminals: [N] bool.
+        timeouts: [N] bool.
+        episode_offsets: [E + 1] int64; episode e holds rows offsets[e] to offsets[e + 1] - 1.
+        final_observations: [E, O] float32, observation after each episode's last step, or None.
+    """
+
+    info: DatasetInfo
+    path: Path
+    observations: Float32
+    actions: Float32
+    rewards: Float32
+    terminals: Bool
+    timeouts: Bool
+    episode_offsets: Int64
+    final_observations: Float32 | None
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary sibling of `path` to write to, and move it to `path` if the block succeeds.
+
+    After a failure neither file exists (or `path` is what it was before).
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def to_table(columns: RawColumns, info: DatasetInfo) -> pa.Table:
+    """Return the Arrow table of validated columns; float columns share memory with `columns`."""
+    schema = arrow_schema(info.observation_dim, info.action_dim)
+    final = columns.final_observations
+    ends = columns.terminals | columns.timeouts
+    width = 0 if final is None else info.observation_dim
+    offsets = np.concatenate([[0], np.cumsum(ends)]).astype(np.int32) * width
+    values = np.empty(0, np.float32) if final is None else final.reshape(-1)
+    arrays = [
+        pa.FixedSizeListArray.from_arrays(
+            pa.array(columns.observations.reshape(-1)), type=schema.field("observation").type
+        ),
+        pa.FixedSizeListArray.from_arrays(
+            pa.array(columns.actions.reshape(-1)), type=schema.field("action").type
+        ),
+        pa.array(columns.rewards),
+        pa.array(columns.terminals),
+        pa.array(columns.timeouts),
+        pa.ListArray.from_arrays(
+            pa.array(offsets, pa.int32()), pa.array(values), type=schema.field(5).type
+        ),
+    ]
+    return pa.Table.from_arrays(
+        arrays, schema=schema.with_metadata({METADATA_KEY: info.to_json().encode()})
+    )
+
+
+def write_parquet(
+    table: pa.Table, path: Path, *, compression_level: int = 3, overwrite: bool = False
+) -> None:
+    """Write the dataset as zstd-compressed Parquet, whole or not at all.
+
+    Raises:
+        InputError: `path` exists and `overwrite` is false.
+    """
+    if path.exists() and not overwrite:
+        raise InputError(f"{path}: the file exists already; remove it or choose another path")
+    with atomic_path(path) as temporary:
+        pq.write_table(
+            table,
+            temporary,
+            row_group_size=_ROWS_PER_GROUP,
+            compression="zstd",
+            compression_level=compression_level,
+            # Splitting floats by byte puts the slowly changing exponents side by side.
+            use_dictionary=False,
+            use_byte_stream_split=_FLOAT_LEAVES,
+        )
+
+
+def write_arrow(table: pa.Table, path: Path) -> None:
+    """Write the dataset as one uncompressed record batch (one batch, so that views are whole)."""
+    batch = table.combine_chunks().to_batches()[0]
+    with (
+        atomic_path(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, batch.schema) as writer,
+    ):
+        writer.write_batch(batch)
+
+
+def read_parquet(path: Path) -> tuple[RawColumns, DatasetInfo]:
+    """Read a Parquet dataset into memory.
+
+    Raises:
+        InputError: no such file, not Parquet, damaged, not written by this package, another schema
+            version, or contents that do not match its metadata.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give the path of an existing Parquet file")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{path}: not a readable Parquet file ({_first_sentence(error)}); fetch or "
+            "convert it again"
+        ) from error
+    info = _read_info(table.schema, path)
+    if not table.schema.remove_metadata().equals(
+        arrow_schema(info.observation_dim, info.action_dim)
+    ):
+        raise InputError(
+            f"{path}: the columns {table.schema.names} are not those of schema version "
+            f"{info.schema_version}; convert the original file again"
+        )
+    columns = _columns(table.combine_chunks().to_batches()[0], info) if len(table) else None
+    if columns is None or content_sha256(columns) != info.content_sha256:
+        raise InputError(
+            f"{path}: the columns were changed after the file was written, they do not match the "
+            "SHA-256 in its metadata; convert the original file again"
+        )
+    return columns, info
+
+
+def open_arrow(arrow_path: Path, parquet_path: Path) -> TrajectoryDataset:
+    """Map an Arrow file written by `write_arrow` into memory.
+
+    Args:
+        arrow_path: the Arrow file.
+        parquet_path: the file of record, for `TrajectoryDataset.path`.
+
+    Raises:
+        InputError: the file is missing, damaged or of another schema version.
+    """
+    try:
+        reader = pa.ipc.open_file(pa.memory_map(str(arrow_path)))
+        batch = reader.get_batch(0)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{arrow_path}: not a readable Arrow file ({_first_sentence(error)}); remove it"
+        ) from error
+    info = _read_info(batch.schema, arrow_path)
+    columns = _columns(batch, info)
+    return TrajectoryDataset(
+        info=info,
+        path=parquet_path,
+        observations=columns.observations,
+        actions=columns.actions,
+        rewards=columns.rewards,
+        terminals=columns.terminals,
+        timeouts=columns.timeouts,
+        episode_offsets=episode_offsets(columns.terminals, columns.timeouts),
+        final_observations=columns.final_observations,
+    )
+
+
+def _read_info(schema: pa.Schema, path: Path) -> DatasetInfo:
+    metadata: dict[bytes, bytes] = schema.metadata or {}
+    if METADATA_KEY not in metadata:
+        raise InputError(
+            f"{path}: the file holds no dataset metadata under the key '{METADATA_KEY.decode()}'; "
+            "give the HDF5 file it was made from"
+        )
+    try:
+        return DatasetInfo.from_json(metadata[METADATA_KEY])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _columns(batch: pa.RecordBatch, info: DatasetInfo) -> RawColumns:
+    def floats(values: Any, width: int) -> Float32:
+        flat: Float32 = values.to_numpy(zero_copy_only=True)
+        return flat.reshape(-1, width)
+
+    final = batch.column("final_observation").flatten()
+    return RawColumns(
+        observations=floats(batch.column("observation").flatten(), info.observation_dim),
+        actions=floats(batch.column("action").flatten(), info.action_dim),
+        rewards=floats(batch.column("reward"), 1)[:, 0],
+        terminals=batch.column("terminal").to_numpy(zero_copy_only=False),
+        timeouts=batch.column("timeout").to_numpy(zero_copy_only=False),
+        final_observations=floats(final, info.observation_dim) if len(final) else None,
+        env_id=info.env_id,
+    )
+
+
+def _first_sentence(error: BaseException) -> str:
+    return re.split(r"\n|\. ", str(error))[0].rstrip(". ")

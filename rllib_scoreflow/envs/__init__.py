@@ -1,0 +1,18 @@
+"""Chunked vector environments: one step of the environment is one chunk of actions."""
+
+from rllib_scoreflow.envs.chunk_vector_env import ChunkVectorEnv
+from rllib_scoreflow.envs.make import make_chunk_vector_env
+from rllib_scoreflow.envs.resolve import EnvSource, resolve_env
+from rllib_scoreflow.envs.seeding import sub_env_seeds
+from rllib_scoreflow.envs.single_env import EnvDims, env_dims, make_single_env
+
+__all__ = [
+    "ChunkVectorEnv",
+    "EnvDims",
+    "EnvSource",
+    "env_dims",
+    "make_chunk_vector_env",
+    "make_single_env",
+    "resolve_env",
+    "sub_env_seeds",
+]

@@ -1,0 +1,213 @@
+"""What both backends share: spaces, chunk splitting, book-keeping, checks."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium.spaces import Box
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from rllib_scoreflow.envs.seeding import sub_env_seeds
+from rllib_scoreflow.envs.single_env import EnvDims
+
+Float32 = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+Ids = NDArray[np.int64]
+StepResult = tuple[Float32, NDArray[np.float64], Bools, Bools, dict[str, Any]]
+
+
+@dataclass
+class ChunkOutcome:
+    """Results of one chunk in every sub environment, filled in by a backend.
+
+    Attributes:
+        rewards: float64 [N], summed over the executed steps.
+        steps: int64 [N], primitive steps that were executed.
+        observations: float32 [N, O], last observation before any reset.
+        terminated: bool [N].
+        truncated: bool [N].
+        success: float32 [N], NaN where the environment said nothing.
+    """
+
+    rewards: NDArray[np.float64]
+    steps: NDArray[np.int64]
+    observations: Float32
+    terminated: Bools
+    truncated: Bools
+    success: Float32
+
+
+class ChunkVectorEnv(VectorEnv[Float32, Float32, NDArray[Any]]):
+    """N environments in which one step executes up to `act_steps` primitive steps.
+
+    A sub environment that terminates or is truncated in the middle of a chunk executes none of
+    its further actions and is reset in the same call (SAME_STEP); the others go on.
+
+    Attributes:
+        dims: dimensions of one environment.
+        backend: "gymnasium" or "envpool".
+        act_steps: primitive steps per chunk.
+        horizon: actions per chunk; those after the first `act_steps` are not executed.
+        max_episode_steps: time limit in primitive steps, None = none.
+        single_observation_space: Box float32 [O].
+        single_action_space: Box float32 [horizon * A], the bounds of one action repeated.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 - gymnasium declares it so
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+        "render_modes": [],
+    }
+    backend: ClassVar[str]
+
+    def __init__(
+        self,
+        dims: EnvDims,
+        num_envs: int,
+        *,
+        act_steps: int,
+        horizon: int,
+        max_episode_steps: int | None,
+        seed: int | None,
+    ) -> None:
+        self.dims = dims
+        self.num_envs = num_envs
+        self.act_steps = act_steps
+        self.horizon = horizon
+        self.max_episode_steps = max_episode_steps
+        infinity = np.full(dims.observation_dim, np.inf, np.float32)
+        self.single_observation_space = Box(-infinity, infinity, dtype=np.float32)
+        self.single_action_space = Box(
+            np.tile(dims.action_low, horizon), np.tile(dims.action_high, horizon), dtype=np.float32
+        )
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._next_seed = seed
+        self._all_ids: Ids = np.arange(num_envs)
+        # Primitive steps of the running episodes; None until the first reset.
+        self._elapsed: NDArray[np.int64] | None = None
+        self._observations: Float32 = np.zeros((num_envs, dims.observation_dim), np.float32)
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> tuple[Float32, dict[str, Any]]:
+        """Reset every sub environment.
+
+        Args:
+            seed: one integer (spread over the sub environments), one per sub environment, or None:
+                the seed given at construction the first time, the running random streams later.
+            options: for gymnasium sub environments; EnvPool takes none.
+
+        Returns:
+            observations float32 [N, O] and an empty info.
+        """
+        if seed is None:
+            seed = self._next_seed
+        self._next_seed = None
+        seeds: list[int] | None = None
+        if isinstance(seed, int | np.integer):
+            seeds = sub_env_seeds(int(seed), self.num_envs)
+        elif seed is not None and None not in seed:
+            seeds = [int(s) for s in seed if s is not None]
+            if len(seeds) != self.num_envs:
+                raise ValueError(f"{len(seeds)} seeds for {self.num_envs} sub environments")
+        observations = np.zeros_like(self._observations)
+        self._reset_all(observations, seeds, options)
+        self._elapsed = np.zeros(self.num_envs, np.int64)
+        self._check_finite(observations, np.zeros(self.num_envs))
+        self._observations = observations
+        return observations.copy(), {}
+
+    def step(self, actions: Float32, *, active: Bools | None = None) -> StepResult:
+        """Execute one chunk in every sub environment, or in the active ones.
+
+        Args:
+            actions: [N, horizon * A] in the environment's own units; not clipped.
+            active: bool [N]; the others execute nothing and report zero steps.
+
+        Returns:
+            observations float32 [N, O] (after the reset where an episode ended), rewards float64
+            [N] summed over the chunk, terminated bool [N], truncated bool [N] (time limit), and
+            info: "env_steps" int64 [N] primitive steps executed, "final_obs" float32 [N, O] last
+            observation before any reset, "success" float32 [N] at the end of an episode, NaN
+            elsewhere and where the environment does not say.
+
+        Raises:
+            RuntimeError: before reset, or a non-finite action, observation or reward, naming the
+                sub environment.
+        """
+        if self._elapsed is None:
+            raise RuntimeError("step() before reset()")
+        chunks = self._split(actions)
+        ids = self._all_ids if active is None else np.flatnonzero(active)
+        outcome = ChunkOutcome(
+            rewards=np.zeros(self.num_envs),
+            steps=np.zeros(self.num_envs, np.int64),
+            observations=self._observations.copy(),
+            terminated=np.zeros(self.num_envs, np.bool_),
+            truncated=np.zeros(self.num_envs, np.bool_),
+            success=np.full(self.num_envs, np.nan, np.float32),
+        )
+        self._run_chunk(chunks, ids, self._elapsed, outcome)
+        self._check_finite(outcome.observations, outcome.rewards)
+        self._elapsed += outcome.steps
+        observations = outcome.observations.copy()
+        finished = np.flatnonzero(outcome.terminated | outcome.truncated)
+        if finished.size:
+            self._reset_some(finished, observations)
+            self._elapsed[finished] = 0
+        self._observations = observations
+        info = {
+            "env_steps": outcome.steps,
+            "final_obs": outcome.observations,
+            "success": outcome.success,
+        }
+        # Callers store the arrays, the next step starts from ours: hence the copy.
+        result = observations.copy()
+        return result, outcome.rewards, outcome.terminated, outcome.truncated, info
+
+    def _split(self, actions: Float32) -> Float32:
+        """Return the executed part of the chunks, float32 [N, act_steps, A], as a copy."""
+        shape = (self.num_envs, self.horizon * self.dims.action_dim)
+        if np.shape(actions) != shape:
+            raise ValueError(f"actions have shape {np.shape(actions)}, expected {shape}")
+        chunks = np.reshape(actions, (self.num_envs, self.horizon, self.dims.action_dim))
+        executed = np.array(chunks[:, : self.act_steps], dtype=np.float32)
+        finite = np.isfinite(executed)
+        if not finite.all():
+            bad = int(np.flatnonzero(~finite.all(axis=(1, 2)))[0])
+            raise RuntimeError(f"non-finite action for sub environment {bad} of {self.dims.env_id}")
+        return executed
+
+    def _check_finite(self, observations: Float32, rewards: NDArray[np.float64]) -> None:
+        if np.isfinite(observations).all() and np.isfinite(rewards).all():
+            return
+        finite = np.isfinite(observations).all(axis=1) & np.isfinite(rewards)
+        bad = int(np.flatnonzero(~finite)[0])
+        what = "reward" if not np.isfinite(rewards[bad]) else "observation"
+        raise RuntimeError(f"non-finite {what} from sub environment {bad} of {self.dims.env_id}")
+
+    @abstractmethod
+    def _reset_all(
+        self, observations: Float32, seeds: list[int] | None, options: Mapping[str, Any] | None
+    ) -> None:
+        """Reset all sub environments and write into `observations` [N, O]."""
+
+    @abstractmethod
+    def _reset_some(self, ids: Ids, observations: Float32) -> None:
+        """Reset the sub environments `ids` and write into their rows of `observations` [N, O]."""
+
+    @abstractmethod
+    def _run_chunk(
+        self, chunks: Float32, ids: Ids, elapsed: NDArray[np.int64], outcome: ChunkOutcome
+    ) -> None:
+        """Execute `chunks` [N, act_steps, A] in the sub environments `ids`; no reset.
+
+        `elapsed` [N] holds the primitive steps that the running episodes had before this chunk.
+        """

@@ -1,0 +1,88 @@
+"""Chunked vector environment over plain gymnasium environments, one after the other."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rllib_scoreflow.envs.chunk_vector_env import ChunkOutcome, ChunkVectorEnv, Float32, Ids
+from rllib_scoreflow.envs.resolve import EnvSource
+from rllib_scoreflow.envs.single_env import Env, dims_of, make_single_env
+
+
+class GymnasiumChunkEnv(ChunkVectorEnv):
+    """N gymnasium environments in this process; see ChunkVectorEnv.
+
+    A whole chunk runs in one sub environment before the next one is touched, which keeps the
+    simulator's memory in the cache and needs no masks.
+    """
+
+    backend: ClassVar[str] = "gymnasium"
+    # Here and not in the constructor: gymnasium also closes what was refused while it was made.
+    envs: Sequence[Env] = ()
+
+    def __init__(
+        self,
+        source: EnvSource,
+        num_envs: int,
+        *,
+        act_steps: int,
+        horizon: int,
+        env_config: Mapping[str, Any],
+        max_episode_steps: int | None,
+        seed: int | None,
+    ) -> None:
+        self.envs = [make_single_env(source, env_config) for _ in range(num_envs)]
+        dims = dims_of(self.envs[0], source)
+        super().__init__(
+            dims,
+            num_envs,
+            act_steps=act_steps,
+            horizon=horizon,
+            max_episode_steps=max_episode_steps or dims.max_episode_steps,
+            seed=seed,
+        )
+        # Columns that the simulator fills; the rest is padding and stays zero.
+        self._width = int(np.prod(self.envs[0].observation_space.shape or ()))
+        self._steppers = [env.step for env in self.envs]
+
+    def _reset_all(
+        self, observations: Float32, seeds: list[int] | None, options: Mapping[str, Any] | None
+    ) -> None:
+        env_options = None if options is None else dict(options)
+        for i, env in enumerate(self.envs):
+            seed = None if seeds is None else seeds[i]
+            observations[i, : self._width] = env.reset(seed=seed, options=env_options)[0]
+
+    def _reset_some(self, ids: Ids, observations: Float32) -> None:
+        for i in ids.tolist():
+            observations[i, : self._width] = self.envs[i].reset()[0]
+
+    def _run_chunk(
+        self, chunks: Float32, ids: Ids, elapsed: NDArray[np.int64], outcome: ChunkOutcome
+    ) -> None:
+        limit, width = self.max_episode_steps, self._width
+        for i in ids.tolist():
+            step, chunk = self._steppers[i], chunks[i]
+            left = None if limit is None else limit - int(elapsed[i])
+            total, terminated, truncated = 0.0, False, False
+            steps = 0
+            for action in chunk[:left]:
+                observation, reward, terminated, truncated, info = step(action)
+                total += float(reward)
+                steps += 1
+                if terminated or truncated:
+                    break
+            outcome.rewards[i] = total
+            outcome.steps[i] = steps
+            outcome.observations[i, :width] = observation
+            outcome.terminated[i] = terminated
+            outcome.truncated[i] = truncated = truncated or steps == left
+            if terminated or truncated:
+                outcome.success[i] = info.get("success", info.get("is_success", np.nan))
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the sub environments."""
+        for env in self.envs:
+            env.close()  # type: ignore[no-untyped-call]  # gymnasium leaves it without types

@@ -1,0 +1,86 @@
+"""What an evaluation found."""
+
+import math
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+from rllib_scoreflow.data.catalog import normalized_score
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Outcome of a fixed number of episodes.
+
+    Attributes:
+        env_id: the id that was asked for.
+        backend: simulator that ran it, "gymnasium" or "envpool".
+        seed: seed of the initial states.
+        returns: undiscounted return of each episode, ordered by sub environment and time.
+        lengths: primitive environment steps of each episode.
+        successes: 1 or 0 for each episode, None where the environment does not say.
+    """
+
+    env_id: str
+    backend: str
+    seed: int
+    returns: tuple[float, ...]
+    lengths: tuple[int, ...]
+    successes: tuple[float | None, ...]
+
+    @property
+    def episodes(self) -> int:
+        """Number of episodes."""
+        return len(self.returns)
+
+    @property
+    def env_steps(self) -> int:
+        """Primitive environment steps of all episodes."""
+        return sum(self.lengths)
+
+    @property
+    def return_mean(self) -> float:
+        """Mean return."""
+        return statistics.fmean(self.returns)
+
+    @property
+    def return_stderr(self) -> float:
+        """Standard error of the mean return, NaN for a single episode."""
+        if self.episodes < 2:
+            return math.nan
+        return statistics.stdev(self.returns) / math.sqrt(self.episodes)
+
+    @property
+    def length_mean(self) -> float:
+        """Mean episode length in primitive steps."""
+        return statistics.fmean(self.lengths)
+
+    @property
+    def success_rate(self) -> float | None:
+        """Share of successful episodes, None unless the environment reports every one of them."""
+        known = [success for success in self.successes if success is not None]
+        return statistics.fmean(known) if len(known) == self.episodes else None
+
+    @property
+    def normalized_score(self) -> float | None:
+        """D4RL's score in percent (0 random, 100 expert), None without reference returns."""
+        return normalized_score(self.env_id, self.return_mean)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values; what is not defined is None."""
+        stderr = self.return_stderr
+        return {
+            "env_id": self.env_id,
+            "backend": self.backend,
+            "seed": self.seed,
+            "episodes": self.episodes,
+            "env_steps": self.env_steps,
+            "return_mean": self.return_mean,
+            "return_stderr": None if math.isnan(stderr) else stderr,
+            "length_mean": self.length_mean,
+            "success_rate": self.success_rate,
+            "normalized_score": self.normalized_score,
+            "returns": list(self.returns),
+            "lengths": list(self.lengths),
+            "successes": list(self.successes),
+        }

@@ -1,0 +1,1 @@
+"""Mathematics of ScoRe-Flow in pure torch; knows nothing of Ray, environments or datasets."""

@@ -1,0 +1,115 @@
+"""Configuration of the flow policy: networks, score drift, noise and denoising chain.
+
+The classes are the single place of their defaults: YAML sections, Python keyword arguments and the saved policy
+artefact are all read into them, and unknown keys or wrong types are refused. The defaults are the published values
+for D4RL locomotion (arXiv 2604.10962 and 2505.22094).
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class VelocityConfig(_Section):
+    """Architecture of the velocity field `v(x, t, o)`."""
+
+    hidden_dim: int = Field(default=512, ge=1)
+    num_layers: int = Field(default=3, ge=1)
+    activation: Literal["relu", "mish", "tanh"] = "relu"
+    time_dim: int = Field(default=16, ge=2, multiple_of=2)
+
+
+class ScoreConfig(_Section):
+    """Drift strength `alpha(t)` on the closed-form score.
+
+    `alpha(t) = (1 - t) * gain(t) * scale`, clamped at `2 * scale`; `decay=False` drops the factor `(1 - t)`.
+    `strength="none"` is `alpha = 0`; `"constant"` uses `gain = value` and has nothing to learn; `"linear"` and `"mlp"`
+    learn the gain. `clip` bounds every score component (`None`: unbounded).
+    """
+
+    strength: Literal["none", "constant", "linear", "mlp"] = "mlp"
+    value: float = Field(default=0.127, ge=0.0)
+    scale: float = Field(default=1.0, gt=0.0)
+    decay: bool = True
+    clip: float | None = Field(default=10.0, gt=0.0)
+
+
+class NoiseConfig(_Section):
+    """Standard deviation of one denoising step.
+
+    `kind="learn"`: a network of time and observation, bounded by `[sigma_min, sigma_max]`; `"constant"`: `sigma_max`
+    everywhere; `"coupled"`: `sqrt(2 alpha(t) dt)`, which preserves the marginals of an exact flow; `"none"`: the
+    deterministic flow. `schedule="learn_decay"` holds `sigma_max` for `hold_fraction` of the training and then
+    anneals it by a half cosine to `(1 - decay_to) * sigma_min + decay_to * sigma_max`; `"learn"` keeps the bounds.
+    """
+
+    kind: Literal["none", "constant", "learn", "coupled"] = "learn"
+    schedule: Literal["learn", "learn_decay"] = "learn_decay"
+    sigma_min: float = Field(default=0.10, gt=0.0)
+    sigma_max: float = Field(default=0.24, gt=0.0)
+    hidden_dims: tuple[int, ...] = (64, 64)
+    hold_fraction: float = Field(default=0.35, ge=0.0, le=1.0)
+    decay_to: float = Field(default=0.7, ge=0.0, le=1.0)
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> "NoiseConfig":
+        if self.sigma_min > self.sigma_max:
+            raise ValueError(
+                f"sigma_min ({self.sigma_min}) must not exceed sigma_max ({self.sigma_max})"
+            )
+        return self
+
+
+class ChainConfig(_Section):
+    """The denoising chain and the scale on which its log-probability is used.
+
+    `mean_clip` bounds every transition mean, `draw_clip` a draw to that many standard deviations around the mean
+    (`None`: unbounded). `normalize_logp` divides log-probability and entropy by `(K + 1) * H * A`, the scale that the
+    published clip range and entropy coefficient presuppose; `logp_clamp` bounds the result to `[-c, c]`.
+    """
+
+    denoising_steps: int = Field(default=4, ge=1)
+    mean_clip: float | None = Field(default=1.0, gt=0.0)
+    draw_clip: float | None = Field(default=3.0, gt=0.0)
+    normalize_logp: bool = True
+    logp_clamp: float | None = Field(default=1.0, gt=0.0)
+
+
+class SDEConfig(_Section):
+    """Everything that determines the transitions of one policy."""
+
+    velocity: VelocityConfig = VelocityConfig()
+    score: ScoreConfig = ScoreConfig()
+    noise: NoiseConfig = NoiseConfig()
+    chain: ChainConfig = ChainConfig()
+
+
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "flow": {"score": {"strength": "none"}, "noise": {"kind": "none"}},
+    "reinflow": {"score": {"strength": "none"}, "noise": {"kind": "learn"}},
+    "score_sde_fixed": {"score": {"strength": "constant"}, "noise": {"kind": "coupled"}},
+    "score_sde": {"score": {"strength": "mlp"}, "noise": {"kind": "coupled"}},
+    "constant_alpha": {"score": {"strength": "constant"}, "noise": {"kind": "learn"}},
+    "scoreflow": {"score": {"strength": "mlp"}, "noise": {"kind": "learn"}},
+}
+"""The method, its baselines and its ablations as overrides of `ScoreConfig` and `NoiseConfig`."""
+
+
+def apply_variant(
+    variant: str, score: dict[str, Any] | None = None, noise: dict[str, Any] | None = None
+) -> tuple[ScoreConfig, NoiseConfig]:
+    """Builds the two sections of a named variant; explicit `score` and `noise` keys win.
+
+    Raises:
+        KeyError: If `variant` is not in `VARIANTS`.
+        pydantic.ValidationError: On an unknown key or a wrong type in `score` or `noise`.
+    """
+    preset = VARIANTS[variant]
+    return (
+        ScoreConfig(**{**preset["score"], **(score or {})}),
+        NoiseConfig(**{**preset["noise"], **(noise or {})}),
+    )

@@ -1,0 +1,165 @@
+"""The action distribution of ScoRe-Flow: a Markov chain of Gaussian transitions."""
+
+from dataclasses import dataclass
+
+import torch
+
+from rllib_scoreflow.flow.sde import LOG_2PI, ScoreSDE
+from rllib_scoreflow.flow.time_grid import time_grid
+
+
+@dataclass(frozen=True)
+class ChainEvaluation:
+    """All `K` transitions of stored chains, from one batched network pass.
+
+    Attributes:
+        logp: Log-probability on the configured scale, `[B]`.
+        raw_logp: Sum over all steps and dimensions in nats, initial draw included, `[B]`.
+        logp_divisor: What `raw_logp` is divided by: `(K + 1) * D`, or 1.
+        entropy: On the configured scale, `[B]`.
+        mean: `[B, K, D]`.
+        std: `[B, K, D]`.
+        alpha: `[K]`.
+        score_clip_rate: Share of score components at the clip bound, scalar.
+        logp_clamp_rate: Share of chains whose log-probability was clamped, scalar.
+    """
+
+    logp: torch.Tensor
+    raw_logp: torch.Tensor
+    logp_divisor: float
+    entropy: torch.Tensor
+    mean: torch.Tensor
+    std: torch.Tensor
+    alpha: torch.Tensor
+    score_clip_rate: torch.Tensor
+    logp_clamp_rate: torch.Tensor
+
+
+class ScoreSDEDistribution:
+    """Distribution over denoising chains `x_0 -> x_1 -> ... -> x_K` given observations.
+
+    The chain has exact Gaussian transitions whatever the drift and the noise are, so that
+    `log pi(chain | o) = log N(x_0; 0, I) + sum_k log N(x_{k+1}; mean_k, sigma_k^2)` (arXiv 2505.22094, section 3).
+    A chain is a float32 tensor `[B, K + 1, D]`; `D = horizon * action_dim`. Its last entry is the drawn chunk before
+    it is clipped to the action bounds, so that the stored values are the ones whose density is evaluated.
+    """
+
+    def __init__(
+        self, sde: ScoreSDE, observation: torch.Tensor, denoising_steps: int | None = None
+    ) -> None:
+        """Conditions the SDE on normalised observations `[B, O]`."""
+        self.sde = sde
+        self.observation = observation
+        self.denoising_steps = denoising_steps or sde.config.chain.denoising_steps
+        self.dt = 1.0 / self.denoising_steps
+        self.times = time_grid(self.denoising_steps, observation.device)
+
+    def initial_draw(self, generator: torch.Generator | None = None) -> torch.Tensor:
+        """`x_0 ~ N(0, I)`, shape `[B, D]`."""
+        shape = (self.observation.shape[0], self.sde.chunk_dim)
+        return torch.randn(shape, generator=generator, device=self.observation.device)
+
+    def sample(
+        self,
+        *,
+        initial: torch.Tensor | None = None,
+        explore: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> torch.Tensor:
+        """Draws chains `[B, K + 1, D]`.
+
+        Args:
+            initial: `x_0 [B, D]`; drawn when `None`.
+            explore: `False` follows the transition means (the modulated drift without noise).
+            generator: Source of randomness; torch's global one when `None`.
+        """
+        x = self.initial_draw(generator) if initial is None else initial
+        clip = self.sde.config.chain.draw_clip
+        chain = [x]
+        for k in range(self.denoising_steps):
+            t = self.times[k].expand(x.shape[0], 1)
+            step = self.sde.transition(x, t, self.observation, self.dt)
+            x = step.mean
+            if explore and self.sde.is_stochastic:
+                z = torch.randn(x.shape, generator=generator, device=x.device)
+                x = x + step.std * (z if clip is None else z.clamp(-clip, clip))
+            chain.append(x)
+        return torch.stack(chain, dim=1)
+
+    def sample_flow(
+        self,
+        *,
+        initial: torch.Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> torch.Tensor:
+        """Integrates the plain flow (`alpha = 0`, no noise) from `initial [B, D]`; the chunk `x_K [B, D]`."""
+        x = self.initial_draw(generator) if initial is None else initial
+        for k in range(self.denoising_steps):
+            t = self.times[k].expand(x.shape[0], 1)
+            x = self.sde.flow_step(x, t, self.observation, self.dt)
+        return x
+
+    def evaluate(self, chain: torch.Tensor) -> ChainEvaluation:
+        """Evaluates stored chains `[B, K + 1, D]` with all `K` transitions in one network pass of batch `B * K`.
+
+        Raises:
+            ValueError: If the variant has no noise, hence no density.
+        """
+        if not self.sde.is_stochastic:
+            raise ValueError("the deterministic flow has no log-probability; choose a noise kind")
+        batch, steps, dim = chain.shape[0], self.denoising_steps, chain.shape[2]
+        before, after = chain[:, :-1], chain[:, 1:]
+        times = self.times.repeat(batch).unsqueeze(-1)
+        step = self.sde.transition(
+            before.reshape(-1, dim),
+            times,
+            self.observation.repeat_interleave(steps, dim=0),
+            self.dt,
+        )
+        mean = step.mean.view(batch, steps, dim)
+        std = step.std.reshape(batch, steps, dim)
+        log_std = std.log().sum(dim=(1, 2))
+        squared = ((after - mean) / std).square().sum(dim=(1, 2))
+        size = float((steps + 1) * dim)
+        initial = chain[:, 0].square().sum(dim=-1)
+        raw_logp = -0.5 * (squared + initial + size * LOG_2PI) - log_std
+        raw_entropy = log_std + 0.5 * size * (1.0 + LOG_2PI)
+        divisor = size if self.sde.config.chain.normalize_logp else 1.0
+        logp, clamp_rate = self._clamp_logp(raw_logp / divisor)
+        return ChainEvaluation(
+            logp=logp,
+            raw_logp=raw_logp,
+            logp_divisor=divisor,
+            entropy=raw_entropy / divisor,
+            mean=mean,
+            std=std,
+            alpha=step.alpha.view(batch, steps)[0],
+            score_clip_rate=step.score_clip_rate,
+            logp_clamp_rate=clamp_rate,
+        )
+
+    def logp(self, chain: torch.Tensor) -> torch.Tensor:
+        """Log-probability of chains `[B, K + 1, D]` on the configured scale, `[B]`."""
+        return self.evaluate(chain).logp
+
+    def entropy(self, chain: torch.Tensor) -> torch.Tensor:
+        """Entropy of the transitions along chains `[B, K + 1, D]` on the configured scale, `[B]`."""
+        return self.evaluate(chain).entropy
+
+    def kl(self, other: "ScoreSDEDistribution", chain: torch.Tensor) -> torch.Tensor:
+        """`KL(self || other)` in nats, `[B]`: the exact Gaussian KL of every transition, summed along `chain`.
+
+        Averaged over chains drawn from `self` it estimates the KL of the chain distributions without the variance
+        of the draws within a transition.
+        """
+        mine, theirs = self.evaluate(chain), other.evaluate(chain)
+        variance = (mine.std / theirs.std).square()
+        distance = ((mine.mean - theirs.mean) / theirs.std).square()
+        return 0.5 * (variance + distance - 1.0 - variance.log()).sum(dim=(1, 2))
+
+    def _clamp_logp(self, logp: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        clamp = self.sde.config.chain.logp_clamp
+        if clamp is None:
+            return logp, torch.zeros((), device=logp.device)
+        rate = (logp.detach().abs() > clamp).float().mean()
+        return logp.clamp(-clamp, clamp), rate

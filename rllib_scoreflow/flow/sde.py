@@ -1,0 +1,117 @@
+"""The score-modulated SDE: one Gaussian transition for sampling and for the log-probability."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from rllib_scoreflow.flow.config import SDEConfig
+from rllib_scoreflow.flow.networks import VelocityNetwork
+from rllib_scoreflow.flow.noise import NoiseNetwork
+from rllib_scoreflow.flow.score import closed_form_score
+from rllib_scoreflow.flow.strength import DriftStrength
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One Euler-Maruyama step `x_{k+1} ~ N(mean, diag(std^2))`.
+
+    Attributes:
+        mean: `[B, D]`.
+        std: `[B, D]`, per step (not multiplied by `sqrt(dt)`); zeros where the variant has no noise.
+        alpha: Drift strength, `[B, 1]`.
+        score_clip_rate: Share of score components at the clip bound, scalar.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+    alpha: torch.Tensor
+    score_clip_rate: torch.Tensor
+
+
+class ScoreSDE(nn.Module):
+    """`dx = [v + alpha(t) score] dt + g(t, o) dW` over action chunks (arXiv 2604.10962, section 4).
+
+    Attributes:
+        velocity: `v(x, t, o)`, pretrained by flow matching.
+        strength: `alpha(t)`.
+        noise: Learned sigma, or `None` where the variant has constant, coupled or no noise.
+    """
+
+    def __init__(self, observation_dim: int, chunk_dim: int, config: SDEConfig) -> None:
+        """Creates the three networks for observations `[B, O]` and flattened chunks `[B, D]`."""
+        super().__init__()
+        self.config = config
+        self.chunk_dim = chunk_dim
+        self.velocity = VelocityNetwork(observation_dim, chunk_dim, config.velocity)
+        self.strength = DriftStrength(config.score)
+        self.noise: NoiseNetwork | None = None
+        if config.noise.kind == "learn":
+            self.noise = NoiseNetwork(
+                config.velocity.time_dim, observation_dim, chunk_dim, config.noise
+            )
+
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether a transition has noise, that is, whether the chain has a density."""
+        return self.config.noise.kind != "none"
+
+    def transition(
+        self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, dt: float
+    ) -> Transition:
+        """The transition from `x` at `t` by one step of length `dt`.
+
+        Args:
+            x: `[B, D]`.
+            t: Grid times in `[0, 1)`, `[B, 1]`.
+            observation: Normalised observations, `[B, O]`.
+            dt: Step length `1 / K`.
+        """
+        velocity = self.velocity(x, t, observation)
+        alpha = self.strength(t)
+        score, clip_rate = closed_form_score(velocity, x, t, self.config.score.clip)
+        drift = velocity if self.config.score.strength == "none" else velocity + alpha * score
+        mean = x + drift * dt
+        clip = self.config.chain.mean_clip
+        if clip is not None:
+            mean = mean.clamp(-clip, clip)
+        return Transition(mean, self._std(x, t, observation, alpha, dt), alpha, clip_rate)
+
+    def flow_step(
+        self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, dt: float
+    ) -> torch.Tensor:
+        """One Euler step of the plain flow `dx = v dt`: no score, no noise; `[B, D]`."""
+        x = x + self.velocity(x, t, observation) * dt
+        clip = self.config.chain.mean_clip
+        return x if clip is None else x.clamp(-clip, clip)
+
+    def _std(
+        self,
+        x: torch.Tensor,
+        t: torch.Tensor,
+        observation: torch.Tensor,
+        alpha: torch.Tensor,
+        dt: float,
+    ) -> torch.Tensor:
+        kind = self.config.noise.kind
+        if kind == "none":
+            return torch.zeros_like(x)
+        if kind == "constant":
+            return torch.full_like(x, self.config.noise.sigma_max)
+        if kind == "coupled":
+            return torch.sqrt(2.0 * alpha * dt).expand_as(x)
+        assert self.noise is not None
+        std: torch.Tensor = self.noise(self.velocity.time_embedding(t), observation)
+        return std
+
+
+def marginal_preserving_alpha(std: torch.Tensor, dt: float) -> torch.Tensor:
+    """`alpha* = sigma^2 / (2 dt)`: the drift at which the flow's marginals are preserved; same shape as `std`.
+
+    `alpha < alpha*` widens the density, `alpha > alpha*` contracts it towards the modes (Fokker-Planck of the SDE).
+    """
+    return std.square() / (2.0 * dt)
+
+
+LOG_2PI = math.log(2.0 * math.pi)

@@ -1,0 +1,46 @@
+"""Score-drift strength `alpha(t)`."""
+
+import torch
+from torch import nn
+
+from rllib_scoreflow.flow.config import ScoreConfig
+
+_INITIAL_BIAS = -2.0  # softplus(-2) = 0.127, the published gain at the start
+
+
+class DriftStrength(nn.Module):
+    """`alpha(t) = (1 - t) * gain(t) * scale`, clamped at `2 * scale` (arXiv 2604.10962, section 4).
+
+    The factor `(1 - t)` cancels the divergence of the score at `t = 1`; without it (`decay=False`) the drift grows
+    like `1 / (1 - t)`, the ablation in which training collapses.
+    """
+
+    def __init__(self, config: ScoreConfig) -> None:
+        """Creates the schedule; `linear` and `mlp` have parameters, `none` and `constant` have none."""
+        super().__init__()
+        self.config = config
+        self.gain: nn.Module | None = None
+        if config.strength == "mlp":
+            self.gain = nn.Sequential(
+                nn.Linear(1, 16), nn.SiLU(), nn.Linear(16, 16), nn.SiLU(), nn.Linear(16, 1)
+            )
+        elif config.strength == "linear":
+            self.gain = nn.Sequential(nn.Linear(1, 1))
+        if self.gain is not None:
+            last = list(self.gain.children())[-1]
+            assert isinstance(last, nn.Linear)
+            nn.init.zeros_(last.weight)
+            nn.init.constant_(last.bias, _INITIAL_BIAS)
+
+    def forward(self, t: torch.Tensor) -> torch.Tensor:
+        """Strength `[B, 1]`, not negative, at times `t [B, 1]`."""
+        scale = self.config.scale
+        if self.config.strength == "none":
+            return torch.zeros_like(t)
+        if self.gain is None:
+            gain = torch.full_like(t, self.config.value)
+        else:
+            gain = nn.functional.softplus(self.gain(t))
+        if self.config.decay:
+            gain = (1.0 - t) * gain
+        return (gain * scale).clamp(max=2.0 * scale)

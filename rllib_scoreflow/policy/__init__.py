@@ -1,0 +1,21 @@
+"""Policies that are loaded, saved and asked for actions without Ray."""
+
+from rllib_scoreflow.policy.artefact import find_policy, load_policy, save_policy
+from rllib_scoreflow.policy.flow_policy import FlowPolicy
+from rllib_scoreflow.policy.metadata import (
+    PolicyConfig,
+    PolicyDescription,
+    PolicyMetadata,
+    read_metadata,
+)
+
+__all__ = [
+    "FlowPolicy",
+    "PolicyConfig",
+    "PolicyDescription",
+    "PolicyMetadata",
+    "find_policy",
+    "load_policy",
+    "read_metadata",
+    "save_policy",
+]

@@ -1,0 +1,150 @@
+"""The policy: networks, normaliser and sampler, usable without Ray."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from rllib_scoreflow.flow.config import ChainConfig, NoiseConfig, ScoreConfig
+from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
+from rllib_scoreflow.flow.sde import ScoreSDE
+from rllib_scoreflow.policy.metadata import PolicyConfig, PolicyMetadata
+from rllib_scoreflow.policy.normalizer import MinMaxNormalizer
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class FlowPolicy(nn.Module):
+    """Raw observations in, raw action chunks out.
+
+    Attributes:
+        config: Shapes and architecture.
+        metadata: Origin of the policy.
+        observation_normalizer: Statistics of the dataset's observations.
+        action_normalizer: Statistics of the dataset's actions.
+        sde: Velocity, score drift and noise.
+    """
+
+    def __init__(
+        self,
+        config: PolicyConfig,
+        *,
+        observation_low: FloatArray,
+        observation_high: FloatArray,
+        action_low: FloatArray,
+        action_high: FloatArray,
+        metadata: PolicyMetadata | None = None,
+    ) -> None:
+        """Creates a policy with fresh weights; the arrays are the dataset's minima and maxima, `[O]` and `[A]`."""
+        super().__init__()
+        self.config = config
+        self.metadata = metadata or PolicyMetadata()
+        self.observation_normalizer = MinMaxNormalizer(observation_low, observation_high)
+        self.action_normalizer = MinMaxNormalizer(action_low, action_high)
+        self.sde = ScoreSDE(config.observation_dim, config.chunk_dim, config.sde)
+
+    @classmethod
+    def blank(cls, config: PolicyConfig, metadata: PolicyMetadata | None = None) -> "FlowPolicy":
+        """A policy of this shape whose weights and statistics (here `[-1, 1]`) are about to be loaded."""
+        observation = np.ones(config.observation_dim, dtype=np.float32)
+        action = np.ones(config.action_dim, dtype=np.float32)
+        return cls(
+            config,
+            observation_low=-observation,
+            observation_high=observation,
+            action_low=-action,
+            action_high=action,
+            metadata=metadata,
+        )
+
+    def distribution(
+        self, observation: torch.Tensor, denoising_steps: int | None = None
+    ) -> ScoreSDEDistribution:
+        """The chain distribution given raw observations, float32 `[B, O]`."""
+        normalized = self.observation_normalizer.normalize(observation)
+        return ScoreSDEDistribution(self.sde, normalized, denoising_steps)
+
+    def to_actions(self, chunk: torch.Tensor) -> torch.Tensor:
+        """The end `x_K [B, D]` of a chain as raw actions `[B, D]`: clipped to `[-1, 1]` and denormalised."""
+        return self.action_normalizer.denormalize(chunk.clamp(-1.0, 1.0))
+
+    @torch.no_grad()
+    def act(
+        self,
+        observation: npt.ArrayLike,
+        *,
+        mode: Literal["policy", "flow"] = "policy",
+        explore: bool = False,
+        denoising_steps: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> FloatArray:
+        """Predicts raw action chunks.
+
+        Args:
+            observation: Raw observations, `[N, O]` or `[O]`.
+            mode: `"policy"` follows the drift the policy was trained with, `"flow"` the plain flow (`alpha = 0`).
+            explore: Draw with the policy's noise; without it the chain follows its means from a random start.
+            denoising_steps: Number of steps `K`; the policy's own when `None`.
+            generator: Source of the randomness; torch's global one when `None`.
+
+        Returns:
+            Float32 `[N, H * A]`, or `[H * A]` for a single observation.
+
+        Raises:
+            ValueError: If the observations have another dimension than the policy's.
+        """
+        array = np.asarray(observation, dtype=np.float32)
+        batch = array.reshape(1, -1) if array.ndim == 1 else array
+        if batch.ndim != 2 or batch.shape[1] != self.config.observation_dim:
+            raise ValueError(
+                f"observations of shape {array.shape} do not fit this policy of {self.config.observation_dim} "
+                "dimensions; give [N, O] or [O]"
+            )
+        device = self.action_normalizer.low.device
+        distribution = self.distribution(torch.from_numpy(batch).to(device), denoising_steps)
+        initial = distribution.initial_draw(generator)
+        if mode == "flow":
+            chunk = distribution.sample_flow(initial=initial)
+        else:
+            chain = distribution.sample(initial=initial, explore=explore, generator=generator)
+            chunk = chain[:, -1]
+        actions: FloatArray = self.to_actions(chunk).cpu().numpy()
+        return actions[0] if array.ndim == 1 else actions
+
+    def with_dynamics(
+        self, score: ScoreConfig, noise: NoiseConfig, chain: ChainConfig, variant: str
+    ) -> "FlowPolicy":
+        """A policy with this one's velocity field and normaliser, and other drift, noise and chain.
+
+        Drift and noise networks are taken over as well where their shapes agree, so that fine-tuning can go on from
+        a fine-tuned policy.
+        """
+        sde = self.config.sde.model_copy(update={"score": score, "noise": noise, "chain": chain})
+        other = FlowPolicy.blank(
+            self.config.model_copy(update={"sde": sde}),
+            self.metadata.model_copy(update={"variant": variant}),
+        )
+        mine, theirs = self.state_dict(), other.state_dict()
+        fitting = {
+            name: value
+            for name, value in mine.items()
+            if name in theirs and theirs[name].shape == value.shape and "sigma_max" not in name
+        }
+        other.load_state_dict({**theirs, **fitting})
+        return other
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Writes the artefact folder `path`; see `rllib_scoreflow.policy.artefact.save_policy`."""
+        from rllib_scoreflow.policy.artefact import save_policy
+
+        return save_policy(self, path, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "FlowPolicy":
+        """Reads an artefact folder; see `rllib_scoreflow.policy.artefact.load_policy`."""
+        from rllib_scoreflow.policy.artefact import load_policy
+
+        return load_policy(path)

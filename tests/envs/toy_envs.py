@@ -1,0 +1,44 @@
+"""Small environments under ids of their own; importing this module registers them."""
+
+import gymnasium as gym
+import numpy as np
+
+
+class Countdown(gym.Env):
+    """Counts to a limit drawn at reset; every step is rewarded by its number."""
+
+    metadata = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(self, *, ends_by="terminated", nan_at=None):
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+        self.action_space = gym.spaces.Box(-1.0, 2.0, (1,), np.float32)
+        self._ends_by, self._nan_at = ends_by, nan_at
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._limit, self._count = int(self.np_random.integers(1, 12)), 0
+        return self._observe(), {}
+
+    def step(self, action):
+        self._count += 1
+        end = self._count >= self._limit
+        reward = np.nan if self._count == self._nan_at else float(self._count) + float(action[0])
+        terminated, truncated = (end, False) if self._ends_by == "terminated" else (False, end)
+        info = {"is_success": self._limit % 2 == 0} if end else {"is_success": False}
+        return self._observe(), reward, terminated, truncated, info
+
+    def _observe(self):
+        return np.array([self._count, self._limit], np.float64)
+
+
+class Unflat(Countdown):
+    """Has a two-dimensional observation."""
+
+    def __init__(self):
+        super().__init__()
+        self.observation_space = gym.spaces.Box(-1.0, 1.0, (2, 2), np.float32)
+
+
+gym.register("ToyCountdown-v0", Countdown, max_episode_steps=30)
+gym.register("ToyEndless-v0", Countdown)
+gym.register("ToyUnflat-v0", Unflat)
