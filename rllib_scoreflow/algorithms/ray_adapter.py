@@ -18,13 +18,13 @@ def announce_new_weights(learner: Learner) -> None:
     learner._weights_seq_no += 1
 
 
-def run_learner_connector(learner: Learner, episodes: list[Any]) -> dict[str, Any]:
+def run_learner_connector(learner: Learner, episodes: list[Any], shared_data: dict[str, Any]) -> dict[str, Any]:
     """Runs the Learner's connector pipeline on episodes; the train batch by module id."""
     batch: dict[str, Any] = learner._learner_connector(
         rl_module=learner.module,
         batch={},
         episodes=episodes,
-        shared_data={},
+        shared_data=shared_data,
         metrics=learner.metrics,
     )
     return batch

@@ -34,7 +34,8 @@ def find_algorithm(run: Any, where: str) -> type[Any]:
     """Return the Algorithm class that `run` names.
 
     Args:
-        run: a name ("PPO", "ScoreFlow", anything registered with Tune), ``module:Class``, or the class itself.
+        run: a name ("PPO", "ScoreFlow", anything registered with Tune), ``module:Class``, or the
+            class itself.
         where: the start of the message, such as ``hopper.yaml: hopper-finetune``.
 
     Returns:
@@ -80,22 +81,18 @@ def _import_class(path: str, where: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except ImportError as error:
-        raise InputError(
-            f"{where}: the module of `run: {path}` cannot be imported ({error})."
-        ) from error
+        raise InputError(f"{where}: the module of `run: {path}` cannot be imported ({error}).") from error
     except AttributeError:
-        raise InputError(
-            f"{where}: the module {module} has no class {name!r} for `run: {path}`."
-        ) from None
+        raise InputError(f"{where}: the module {module} has no class {name!r} for `run: {path}`.") from None
 
 
 def attribute_of(key: str) -> str:
-    """Return the attribute of AlgorithmConfig that a config key sets (``lambda`` -> ``lambda_``)."""
+    """Return the config attribute that a key sets (``lambda`` -> ``lambda_``)."""
     return _SPELLINGS.get(key, key)
 
 
 def option_defaults(algorithm: type[Any]) -> dict[str, Any]:
-    """Return option -> default of the algorithm's config, by attribute, settable properties included.
+    """Return option -> default of the algorithm's config; settable properties are included.
 
     Args:
         algorithm: a class from `find_algorithm`.
@@ -106,15 +103,13 @@ def option_defaults(algorithm: type[Any]) -> dict[str, Any]:
         for name, member in vars(base).items():
             # RLlib keeps some options, such as train_batch_size_per_learner, behind properties.
             if isinstance(member, property) and member.fset is not None and name not in options:
-                with contextlib.suppress(
-                    Exception
-                ):  # the getters of options that were dropped raise
+                with contextlib.suppress(Exception):  # the getters of options that were dropped raise
                     options[name] = getattr(default, name)
     return options
 
 
 def config_keys(algorithm: type[Any]) -> frozenset[str]:
-    """Return the keys that the algorithm's config takes, those beginning with an underscore left out.
+    """Return the keys that the algorithm's config takes, without those beginning with _.
 
     Args:
         algorithm: a class from `find_algorithm`.

@@ -1,4 +1,4 @@
-"""Checking `config:` against the algorithm before Ray starts: keys, types, the environment, and config.validate()."""
+"""Checking `config:` against the algorithm before Ray starts: keys, types, config.validate()."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -50,11 +50,7 @@ def _check_keys(config: Mapping[str, Any], algorithm: type[Any], where: str) -> 
             continue
         annotation = annotations.get(attribute, annotations.get(key))
         if is_grid(value):
-            checked[key] = {
-                "grid_search": _check_grid(
-                    value["grid_search"], name, attributes[attribute], annotation
-                )
-            }
+            checked[key] = {"grid_search": _check_grid(value["grid_search"], name, attributes[attribute], annotation)}
         else:
             checked[key] = _check_value(value, name, attributes[attribute], annotation)
     return checked
@@ -68,11 +64,10 @@ def _check_grid(values: Any, name: str, default: Any, annotation: Any) -> list[A
 
 def _check_value(value: Any, name: str, default: Any, annotation: Any) -> Any:
     if value is None:
-        # An empty value (`lr:`) is a slip where a number is needed; null means "wait for ever" for RLlib's timeouts.
+        # An empty value (`lr:`) is a slip where a number is needed; null means "wait for ever" for
+        # RLlib's timeouts.
         if type(default) in (bool, int, float) and not name.endswith("_s"):
-            raise InputError(
-                f"{name} is empty and must be {wanted_words(default)}; give a value or drop the key."
-            )
+            raise InputError(f"{name} is empty and must be {wanted_words(default)}; give a value or drop the key.")
         return None
     if not fits(value, default, annotation):
         raise InputError(f"{name} is {value!r} and must be {wanted_words(default)}.")
@@ -80,7 +75,7 @@ def _check_value(value: Any, name: str, default: Any, annotation: Any) -> Any:
 
 
 def combinations(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the configs that a config with ``grid_search`` stands for (top-level grids; deeper ones stay as they are).
+    """Yield the configs that a config with ``grid_search`` at its top level stands for.
 
     Args:
         config: a checked config.
@@ -110,7 +105,7 @@ def build_config(experiment: Experiment, algorithm: type[Any], config: Mapping[s
 
 
 def validate(experiment: Experiment, algorithm: type[Any], config: Mapping[str, Any]) -> None:
-    """Let the algorithm's own ``config.validate()`` judge every combination (the first 32 of a large grid).
+    """Let the algorithm's own ``config.validate()`` judge every combination, at most 32.
 
     Args:
         experiment: the experiment.
@@ -127,9 +122,7 @@ def validate(experiment: Experiment, algorithm: type[Any], config: Mapping[str, 
             raise InputError(f"{experiment.where}: {error}") from error
         except Exception as error:
             reason = one_sentence(error)
-            raise InputError(
-                f"{experiment.where}: {algorithm.__name__} refuses its config: {reason}."
-            ) from error
+            raise InputError(f"{experiment.where}: {algorithm.__name__} refuses its config: {reason}.") from error
 
 
 def one_sentence(error: BaseException, limit: int = 300) -> str:

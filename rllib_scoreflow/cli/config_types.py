@@ -1,6 +1,7 @@
-"""Does a value fit an option of RLlib? Judged by the option's default and by the annotation of its setter.
+"""Does a value fit an option of RLlib? Judged by its default and its setter's annotation.
 
-RLlib's defaults alone would refuse good values (``rollout_fragment_length`` is "auto" or a number) and its annotations
+RLlib's defaults alone would refuse good values (``rollout_fragment_length`` is "auto" or a number)
+and its annotations
 alone are loose, so a value is refused only when neither takes it.
 """
 
@@ -14,7 +15,7 @@ _SIMPLE = (bool, int, float, str)
 
 
 def setter_annotations(config_class: type[Any]) -> Mapping[str, Any]:
-    """Return option -> annotation, gathered from the fluent setters (``training(lr=...)``) of a config class.
+    """Return option -> annotation, from the fluent setters (``training(lr=...)``) of a class.
 
     Args:
         config_class: AlgorithmConfig or a subclass. The setters of the subclass win.
@@ -25,29 +26,23 @@ def setter_annotations(config_class: type[Any]) -> Mapping[str, Any]:
             if name.startswith("_") or not inspect.isfunction(method):
                 continue
             for parameter in inspect.signature(method).parameters.values():
-                if (
-                    parameter.kind is parameter.KEYWORD_ONLY
-                    and parameter.annotation is not parameter.empty
-                ):
+                if parameter.kind is parameter.KEYWORD_ONLY and parameter.annotation is not parameter.empty:
                     found[parameter.name] = parameter.annotation
     return found
 
 
 def fits_annotation(value: Any, annotation: Any) -> bool:
-    """Say whether a YAML value can be meant by an annotation; anything not understood counts as yes.
+    """Say whether a value can be meant by an annotation; what is not understood counts as yes.
 
     Args:
         value: a plain value.
-        annotation: such as ``Optional[Union[int, str]]``. None as a member is ignored, since RLlib writes Optional
+        annotation: such as ``Optional[Union[int, str]]``. None as a member is ignored, since RLlib
+            writes Optional
             everywhere for "may be left out".
     """
     origin = get_origin(annotation)
     if origin in (typing.Union, types.UnionType):
-        return any(
-            fits_annotation(value, member)
-            for member in get_args(annotation)
-            if member is not type(None)
-        )
+        return any(fits_annotation(value, member) for member in get_args(annotation) if member is not type(None))
     if origin is Literal:
         return value in get_args(annotation)
     plain = origin or annotation
@@ -61,7 +56,7 @@ def fits_annotation(value: Any, annotation: Any) -> bool:
 
 
 def fits_type(value: Any, wanted: type[Any]) -> bool:
-    """Say whether a value is of a simple type; a whole float counts as an int (``1e6``), an int as a float.
+    """Say whether a value is of a simple type; ``1e6`` counts as an int, an int as a float.
 
     Args:
         value: a plain value.
@@ -78,11 +73,7 @@ def fits_type(value: Any, wanted: type[Any]) -> bool:
 
 def _is_schedule(value: Any) -> bool:
     """RLlib takes ``[[step, value], ...]`` for most numbers of the loss and the optimiser."""
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(row, list) and len(row) == 2 for row in value)
-    )
+    return isinstance(value, list) and bool(value) and all(isinstance(row, list) and len(row) == 2 for row in value)
 
 
 def fits(value: Any, default: Any, annotation: Any) -> bool:

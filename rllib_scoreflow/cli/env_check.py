@@ -11,7 +11,8 @@ def check_env(env: Any, where: str) -> None:
     """Check that an environment id is known; nothing is constructed.
 
     Args:
-        env: an id registered with Gymnasium or Tune, ``module:EnvId``, a dotted class path, a D4RL dataset id, or None
+        env: an id registered with Gymnasium or Tune, ``module:EnvId``, a dotted class path, a D4RL
+            dataset id, or None
             or a class (neither is checked).
         where: the start of the message.
 
@@ -23,24 +24,19 @@ def check_env(env: Any, where: str) -> None:
 
     if not isinstance(env, str) or _global_registry.contains(ENV_CREATOR, env):
         return
-    if _is_class_path(env) or _is_own(env):
+    if _is_class_path(env):
         return
     try:
         gym.spec(env)
     except ModuleNotFoundError as error:
-        raise InputError(
-            f"{where}: the module of the environment {env!r} cannot be imported ({error})."
-        ) from error
+        raise InputError(f"{where}: the module of the environment {env!r} cannot be imported ({error}).") from error
     except gym.error.Error:
-        known = [*gym.registry, *_own_ids()]
-        raise InputError(f"{where}: unknown environment {env!r}; {_remedy(env, known)}") from None
+        raise InputError(f"{where}: unknown environment {env!r}; {_remedy(env, list(gym.registry))}") from None
 
 
 def _remedy(env: str, known: list[str]) -> str:
     text = hint(env, known)
-    return (
-        text if text.startswith("did") else "give an id registered with Gymnasium, or module:EnvId."
-    )
+    return text if text.startswith("did") else "give an id registered with Gymnasium, or module:EnvId."
 
 
 def _is_class_path(env: str) -> bool:
@@ -51,11 +47,3 @@ def _is_class_path(env: str) -> bool:
         return hasattr(importlib.import_module(module), name)
     except ImportError:
         return False
-
-
-def _own_ids() -> tuple[str, ...]:
-    return ()
-
-
-def _is_own(env: str) -> bool:
-    return env in _own_ids()

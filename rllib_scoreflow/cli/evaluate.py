@@ -1,4 +1,4 @@
-"""``rllib evaluate``: the mean return of an exported policy, or of a checkpoint of any RLlib algorithm."""
+"""``rllib evaluate``: the mean return of an exported policy or of any RLlib checkpoint."""
 
 import json
 from dataclasses import dataclass
@@ -21,7 +21,8 @@ class EvaluateOptions:
         episodes: number of episodes.
         seed: of the initial states.
         denoising_steps: K, or None for the policy's own.
-        variant: "flow" for the plain flow, "scoreflow" for the drift it was fine-tuned with, None for its own.
+        variant: "flow" for the plain flow, "scoreflow" for the drift it was fine-tuned with, None
+            for its own.
         env: environment, or None for the policy's own.
         backend: simulator.
         video: .mp4 to film one more episode into.
@@ -37,13 +38,9 @@ class EvaluateOptions:
 
     def __post_init__(self) -> None:
         if self.variant is not None and self.variant not in _VARIANTS:
-            raise InputError(
-                f"--variant {self.variant}: {hint(self.variant, _VARIANTS, 'it is one of')}"
-            )
+            raise InputError(f"--variant {self.variant}: {hint(self.variant, _VARIANTS, 'it is one of')}")
         if self.backend not in _BACKENDS:
-            raise InputError(
-                f"--backend {self.backend}: {hint(self.backend, _BACKENDS, 'it is one of')}"
-            )
+            raise InputError(f"--backend {self.backend}: {hint(self.backend, _BACKENDS, 'it is one of')}")
         if self.video is not None and self.video.exists():
             raise InputError(f"--video {self.video} exists already; give another name.")
 
@@ -60,9 +57,7 @@ def run_evaluation(path: Path, options: EvaluateOptions, *, as_json: bool) -> No
         InputError: there is nothing to evaluate at `path`, or an option does not fit it.
     """
     if not path.exists():
-        raise InputError(
-            f"{path} does not exist; give a policy folder, a checkpoint or an experiment's folder."
-        )
+        raise InputError(f"{path} does not exist; give a policy folder, a checkpoint or an experiment's folder.")
     policy = find_policy(path)
     if policy is not None:
         found = evaluate_flow_policy(policy, options)
@@ -84,7 +79,8 @@ def evaluate_flow_policy(policy_folder: Path, options: EvaluateOptions) -> dict[
         options: what to play.
 
     Returns:
-        EvaluationResult.to_dict() with `policy`, `variant`, `denoising_steps` and, if filmed, `video`.
+        EvaluationResult.to_dict() with `policy`, `variant`, `denoising_steps` and, if filmed,
+        `video`.
 
     Raises:
         InputError: the policy is broken, or does not fit the environment or an option.
@@ -97,14 +93,10 @@ def evaluate_flow_policy(policy_folder: Path, options: EvaluateOptions) -> dict[
     policy = FlowPolicy.load(policy_folder)
     trained_as = policy.metadata.variant
     if options.variant == "scoreflow" and trained_as == "flow":
-        raise InputError(
-            f"{policy_folder} was pretrained only, so it has no variant scoreflow; leave --variant out."
-        )
+        raise InputError(f"{policy_folder} was pretrained only, so it has no variant scoreflow; leave --variant out.")
     env_id = options.env or policy.metadata.env_id
     if env_id is None:
-        raise InputError(
-            f"{policy_folder} does not say in which environment it acts; give --env ID."
-        )
+        raise InputError(f"{policy_folder} does not say in which environment it acts; give --env ID.")
     env_config = policy.metadata.env_config if options.env is None else {}
     _check_dims(policy_folder, policy.config, env_id, env_config)
     mode: Literal["policy", "flow"] = "flow" if options.variant == "flow" else "policy"
@@ -115,7 +107,7 @@ def evaluate_flow_policy(policy_folder: Path, options: EvaluateOptions) -> dict[
             observations, mode=mode, denoising_steps=options.denoising_steps, generator=generator
         )
 
-    chunk = {"act_steps": policy.config.act_steps, "horizon": policy.config.horizon}
+    act_steps, horizon = policy.config.act_steps, policy.config.horizon
     result = evaluate_policy(
         actor(),
         env_id,
@@ -123,7 +115,8 @@ def evaluate_flow_policy(policy_folder: Path, options: EvaluateOptions) -> dict[
         seed=options.seed,
         env_config=env_config,
         backend=cast(Any, options.backend),
-        **chunk,
+        act_steps=act_steps,
+        horizon=horizon,
     )
     found = {
         "policy": str(policy_folder),
@@ -133,7 +126,13 @@ def evaluate_flow_policy(policy_folder: Path, options: EvaluateOptions) -> dict[
     }
     if options.video is not None:
         record_video(
-            actor(), env_id, options.video, seed=options.seed, env_config=env_config, **chunk
+            actor(),
+            env_id,
+            options.video,
+            seed=options.seed,
+            env_config=env_config,
+            act_steps=act_steps,
+            horizon=horizon,
         )
         found["video"] = str(options.video)
     return found
@@ -162,15 +161,9 @@ def print_evaluation(found: dict[str, Any]) -> None:
     """
     error = found.get("return_stderr")
     spread = f" ± {error:.1f} (standard error)" if error is not None else ""
-    chosen = [
-        f"{key.replace('_', ' ')} {found[key]}"
-        for key in ("variant", "denoising_steps")
-        if key in found
-    ]
+    chosen = [f"{key.replace('_', ' ')} {found[key]}" for key in ("variant", "denoising_steps") if key in found]
     about = f" ({', '.join(chosen)})" if chosen else ""
-    print(
-        f"{found.get('policy') or found.get('checkpoint')} on {found['env_id']}, seed {found['seed']}{about}"
-    )
+    print(f"{found.get('policy') or found.get('checkpoint')} on {found['env_id']}, seed {found['seed']}{about}")
     print(f"return            {found['return_mean']:.1f}{spread} over {found['episodes']} episodes")
     print(f"episode length    {found['length_mean']:.1f} steps")
     if found.get("success_rate") is not None:

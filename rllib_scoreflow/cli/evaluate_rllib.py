@@ -1,4 +1,4 @@
-"""Evaluating a checkpoint of any RLlib algorithm of the new API stack, in this process and without starting Ray."""
+"""Evaluating a checkpoint of any RLlib algorithm (new API stack), without starting Ray."""
 
 import math
 import pickle
@@ -21,7 +21,8 @@ def find_checkpoint(path: Path) -> Path:
     """Return the Algorithm checkpoint that a path means.
 
     Args:
-        path: the checkpoint itself, a trial's folder (its newest checkpoint), or a finished experiment's folder.
+        path: the checkpoint itself, a trial's folder (its newest checkpoint), or a finished
+            experiment's folder.
 
     Returns:
         A folder with rllib_checkpoint.json.
@@ -35,9 +36,7 @@ def find_checkpoint(path: Path) -> Path:
     if done.get("checkpoint") and (path / str(done["checkpoint"]) / _MARK).is_file():
         return path / str(done["checkpoint"])
     newest: dict[Path, Path] = {}
-    for mark in sorted(
-        [*path.glob(f"checkpoint_*/{_MARK}"), *path.glob(f"*/checkpoint_*/{_MARK}")]
-    ):
+    for mark in sorted([*path.glob(f"checkpoint_*/{_MARK}"), *path.glob(f"*/checkpoint_*/{_MARK}")]):
         newest[mark.parent.parent] = mark.parent
     if len(newest) > 1:
         raise InputError(
@@ -73,7 +72,8 @@ def evaluate_checkpoint(checkpoint: Path, options: "EvaluateOptions") -> dict[st
     config, algorithm = _read_config(checkpoint)
     runner = _env_runner(config, checkpoint, options)
     try:
-        # The one environment plays one episode after the other: parallel ones would favour short episodes.
+        # The one environment plays one episode after the other: parallel ones would favour short
+        # episodes.
         episodes = runner.sample(num_episodes=options.episodes, explore=False)
     finally:
         runner.stop()
@@ -124,9 +124,7 @@ def _read_config(checkpoint: Path) -> tuple[Any, str]:
         config = algorithm.get_default_config().copy(copy_frozen=False).update_from_dict(config)
     config = config.copy(copy_frozen=False)
     if not config.enable_env_runner_and_connector_v2:
-        raise InputError(
-            f"{checkpoint} is of RLlib's old API stack, which this command does not evaluate."
-        )
+        raise InputError(f"{checkpoint} is of RLlib's old API stack, which this command does not evaluate.")
     return config, str(algorithm.__name__)
 
 

@@ -1,4 +1,4 @@
-"""Experiment files: one or several experiments, as YAML in RLlib's old form or as a Python file with a `config`.
+"""Experiment files: YAML in RLlib's old form, or a Python file with a variable `config`.
 
 YAML::
 
@@ -7,7 +7,8 @@ YAML::
       env: hopper-medium-v2
       weights_from: hopper-pretrain       # an earlier experiment, or the path of a policy
       stop: {env_steps: 1200000}          # the first one reached ends the run
-      config: {gamma: 0.99}               # keys of the algorithm's config; {grid_search: [...]} is allowed
+      config: {gamma: 0.99}               # keys of the algorithm's config; {grid_search: [...]} is
+          allowed
 """
 
 import runpy
@@ -53,7 +54,7 @@ _KEPT_OUT = {
     "local_dir": "use the option --results-dir instead",
     "storage_path": "use the option --results-dir instead",
     "restore": "use the option --resume instead",
-    "resources_per_trial": "set num_learners, num_env_runners and their resources in config instead",
+    "resources_per_trial": "set num_learners, num_env_runners and so on in config instead",
 }
 EXPERIMENT_KEYS = frozenset(_EXPERIMENT_KEYS)
 
@@ -68,12 +69,14 @@ class Experiment:
         run: the algorithm: a registered name, ``module:Class``, or the class itself (Python files).
         env: environment id or None (then `config` or the algorithm says it).
         config: keys and values for the algorithm's config.
-        base: a ready AlgorithmConfig from a Python file, over which `config` is laid; None for YAML.
+        base: a ready AlgorithmConfig from a Python file, over which `config` is laid; None for
+            YAML.
         stop: result key -> value; the first one reached ends a trial.
         weights_from: name of an earlier experiment or a path; None to start from new weights.
         num_samples: how often the grid is repeated.
         checkpoint: CheckpointConfig's arguments.
-        settings: max_failures, max_concurrent_trials, scheduler, scheduler_config, metric, mode, as far as given.
+        settings: max_failures, max_concurrent_trials, scheduler, scheduler_config, metric, mode, as
+            far as given.
         source_text: text of a Python file, which stands for `base` in the fingerprint.
     """
 
@@ -103,7 +106,8 @@ def read_experiments(path: Path) -> dict[str, dict[str, Any]]:
         path: a ``.yaml``, ``.yml``, ``.json`` or ``.py`` file. A Python file is run.
 
     Returns:
-        Raw experiments in the order of the file. Those from Python hold ``_base`` (AlgorithmConfig) and ``_source``.
+        Raw experiments in the order of the file. Those from Python hold ``_base`` (AlgorithmConfig)
+        and ``_source``.
 
     Raises:
         InputError: the file is missing or has another form.
@@ -111,24 +115,17 @@ def read_experiments(path: Path) -> dict[str, dict[str, Any]]:
     if path.suffix == ".py":
         return _read_python(path)
     if path.suffix not in {".yaml", ".yml", ".json"} and path.exists() and not path.is_dir():
-        raise InputError(
-            f"{path} is neither YAML nor Python by its name; rename it to end in .yaml or .py."
-        )
+        raise InputError(f"{path} is neither YAML nor Python by its name; rename it to end in .yaml or .py.")
     raw = read_yaml(path)
     if not isinstance(raw, dict) or not raw:
         raise InputError(
-            f"{path} holds no experiments; write them as `name: {{run: PPO, env: CartPole-v1, stop: ..., config: ...}}`."
+            f"{path} holds no experiments; write them as `name: "
+            f"{{run: PPO, env: CartPole-v1, stop: ..., config: ...}}`."
         )
     for name, body in raw.items():
         if not isinstance(body, dict):
-            remedy = (
-                "put it under an experiment's name"
-                if name in EXPERIMENT_KEYS
-                else "give it `run: ALGORITHM`"
-            )
-            raise InputError(
-                f"{path}: the top-level key {name!r} is not an experiment (a mapping); {remedy}."
-            )
+            remedy = "put it under an experiment's name" if name in EXPERIMENT_KEYS else "give it `run: ALGORITHM`"
+            raise InputError(f"{path}: the top-level key {name!r} is not an experiment (a mapping); {remedy}.")
     return {str(name): dict(body) for name, body in raw.items()}
 
 
@@ -139,25 +136,13 @@ def _read_python(path: Path) -> dict[str, dict[str, Any]]:
     except InputError:
         raise
     except (Exception, SystemExit) as error:
-        raise InputError(
-            f"{path} failed when it was run: {type(error).__name__}: {first_line(error)}."
-        ) from error
+        raise InputError(f"{path} failed when it was run: {type(error).__name__}: {first_line(error)}.") from error
     config = names.get("config")
-    if (
-        config is None
-        or not hasattr(config, "algo_class")
-        or not hasattr(config, "update_from_dict")
-    ):
-        found = (
-            "has no variable `config`"
-            if config is None
-            else f"has a `config` of type {type(config).__name__}"
-        )
+    if config is None or not hasattr(config, "algo_class") or not hasattr(config, "update_from_dict"):
+        found = "has no variable `config`" if config is None else f"has a `config` of type {type(config).__name__}"
         raise InputError(f"{path} {found}; set `config` to an AlgorithmConfig such as PPOConfig().")
     raw: dict[str, Any] = {"run": config.algo_class, "_base": config, "_source": text}
-    raw.update(
-        {key: names[key] for key in EXPERIMENT_KEYS - {"run", "config", "env"} if key in names}
-    )
+    raw.update({key: names[key] for key in EXPERIMENT_KEYS - {"run", "config", "env"} if key in names})
     return {path.stem: raw}
 
 
@@ -183,21 +168,18 @@ def build_experiment(name: str, raw: Mapping[str, Any], origin: str) -> Experime
     """
     where = f"{origin}: {name}"
     if not name or name in {".", ".."} or not all(c.isalnum() or c in "-_.+=@" for c in name):
-        raise InputError(
-            f"{where}: the name is also a folder, so use letters, digits and -_.+=@ only."
-        )
+        raise InputError(f"{where}: the name is also a folder, so use letters, digits and -_.+=@ only.")
     rest = {key: value for key, value in raw.items() if not key.startswith("_")}
     checkpoint = _checkpoint(where, rest)
     for key, value in rest.items():
         _check_key(where, key, value)
     if "run" not in raw:
-        raise InputError(
-            f"{where}: `run` is missing; give the algorithm's name, such as `run: PPO`."
-        )
+        raise InputError(f"{where}: `run` is missing; give the algorithm's name, such as `run: PPO`.")
     stop = rest.get("stop") or {}
     if not stop:
         raise InputError(
-            f"{where}: `stop` is missing, so the run would never end; give for example `stop: {{training_iteration: 10}}`."
+            f"{where}: `stop` is missing, so the run would never end; give for example `stop: "
+            f"{{training_iteration: 10}}`."
         )
     for key, value in stop.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -233,9 +215,7 @@ def _check_key(where: str, key: str, value: Any) -> None:
     if key in _KEPT_OUT:
         raise InputError(f"{where}: the key {key!r} no longer has a meaning; {_KEPT_OUT[key]}.")
     if key not in _EXPERIMENT_KEYS:
-        raise InputError(
-            f"{where}: unknown key {key!r}; {hint(key, EXPERIMENT_KEYS, 'an experiment has the keys')}"
-        )
+        raise InputError(f"{where}: unknown key {key!r}; {hint(key, EXPERIMENT_KEYS, 'an experiment has the keys')}")
     if key == "run" and isinstance(value, type):
         return
     _check_type(f"{where}: {key}", value, _EXPERIMENT_KEYS[key])
@@ -253,14 +233,10 @@ def _checkpoint(where: str, rest: dict[str, Any]) -> dict[str, Any]:
             checkpoint[new] = checkpoint.pop(old)
     for key, value in checkpoint.items():
         if key not in _CHECKPOINT_KEYS:
-            raise InputError(
-                f"{where}: unknown key checkpoint_config.{key}; {hint(key, _CHECKPOINT_KEYS)}"
-            )
+            raise InputError(f"{where}: unknown key checkpoint_config.{key}; {hint(key, _CHECKPOINT_KEYS)}")
         _check_type(f"{where}: checkpoint_config.{key}", value, _CHECKPOINT_KEYS[key])
     if checkpoint.get("checkpoint_score_order", "max") not in {"max", "min"}:
-        raise InputError(
-            f"{where}: checkpoint_config.checkpoint_score_order must be 'max' or 'min'."
-        )
+        raise InputError(f"{where}: checkpoint_config.checkpoint_score_order must be 'max' or 'min'.")
     return checkpoint
 
 

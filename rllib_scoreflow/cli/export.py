@@ -11,7 +11,8 @@ from rllib_scoreflow.cli import metrics
 from rllib_scoreflow.cli.experiments import Experiment
 from rllib_scoreflow.cli.weights import find_policy
 
-# By what trials are compared when the experiment does not say: (result keys, whether more is better).
+# By what trials are compared when the experiment does not say: (result keys, whether more is
+# better).
 _JUDGED_BY = (
     (metrics.EVAL_RETURN, True),
     (metrics.RETURN, True),
@@ -30,31 +31,20 @@ def best_result(experiment: Experiment, results: Sequence[Any]) -> Any:
         One of `results`; the first when no figure tells them apart.
     """
     candidates = [(keys, best_is_max) for keys, best_is_max in _JUDGED_BY]
-    attribute = experiment.settings.get("metric") or experiment.checkpoint.get(
-        "checkpoint_score_attribute"
-    )
+    attribute = experiment.settings.get("metric") or experiment.checkpoint.get("checkpoint_score_attribute")
     if attribute:
-        order = experiment.settings.get("mode") or experiment.checkpoint.get(
-            "checkpoint_score_order", "max"
-        )
+        order = experiment.settings.get("mode") or experiment.checkpoint.get("checkpoint_score_order", "max")
         candidates.insert(0, ((attribute,), order == "max"))
     for keys, best_is_max in candidates:
-        judged = [
-            (metrics.number(metrics.flatten(result.metrics or {}), keys), result)
-            for result in results
-        ]
-        valued = [
-            (value if best_is_max else -value, result)
-            for value, result in judged
-            if value is not None
-        ]
+        judged = [(metrics.number(metrics.flatten(result.metrics or {}), keys), result) for result in results]
+        valued = [(value if best_is_max else -value, result) for value, result in judged if value is not None]
         if valued:
             return max(valued, key=lambda pair: pair[0])[1]
     return results[0]
 
 
 def chosen_checkpoint(experiment: Experiment, result: Any) -> Path | None:
-    """Return the checkpoint folder of a trial: the best when the experiment scores checkpoints, else the last.
+    """Return the checkpoint of a trial: the best if the experiment scores them, else the last.
 
     Args:
         experiment: says by its checkpoint score attribute whether the best is meant.
@@ -83,10 +73,12 @@ def export_policy(checkpoint: Path, folder: Path) -> Path | None:
 
     Args:
         checkpoint: a checkpoint folder.
-        folder: the experiment's folder. A policy already there, of an earlier try of the same experiment, is replaced.
+        folder: the experiment's folder. A policy already there, of an earlier try of the same
+            experiment, is replaced.
 
     Returns:
-        The exported policy's folder, or None when the checkpoint holds none (other algorithms than this package's).
+        The exported policy's folder, or None when the checkpoint holds none (other algorithms than
+        this package's).
     """
     source = find_policy(checkpoint)
     if source is None:

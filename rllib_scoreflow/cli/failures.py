@@ -5,7 +5,7 @@ import re
 from rllib_scoreflow.errors import InputError
 
 # The error of an actor that dies in its constructor reaches the driver as text alone.
-_INPUT_ERROR = re.compile(r"(?:rllib_scoreflow\.errors\.)?InputError[:(] ?(?P<message>.+)")
+_INPUT_ERROR = re.compile(r"rllib_scoreflow\.errors\.InputError: (?P<message>.+)")
 _LAST_LINE = re.compile(r"^(?:[\w.]+(?:Error|Exception|Exit|Interrupt|Warning)\b.*)$", re.MULTILINE)
 
 
@@ -22,13 +22,11 @@ def input_error_in(error: BaseException) -> InputError | None:
         if type(current) is InputError:
             return current
         cause = getattr(current, "cause", None)
-        current = (
-            cause if isinstance(cause, BaseException) else current.__cause__ or current.__context__
-        )
+        current = cause if isinstance(cause, BaseException) else current.__cause__ or current.__context__
     found = [m.group("message").strip() for m in _INPUT_ERROR.finditer(str(error))]
     if not found:
         return None
-    return InputError(found[-1].strip("'\")"))
+    return InputError(found[-1])
 
 
 def summary(error: BaseException) -> str:
@@ -45,8 +43,8 @@ def summary(error: BaseException) -> str:
 
 
 class RunFailed(RuntimeError):
-    """A trial failed by itself; the message says what and where the traceback is. The command ends with status 1."""
+    """A trial failed; the message says how and where the traceback is. Exit status 1."""
 
 
 class Interrupted(RuntimeError):
-    """The user ended the run; the message says how to go on. The command ends with status 130."""
+    """The user ended the run; the message says how to go on. Exit status 130."""

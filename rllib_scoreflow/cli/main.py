@@ -1,4 +1,4 @@
-"""The ``rllib`` command: ``train``, ``evaluate``, ``policy``. Imports are late, so that help and mistakes come fast."""
+"""The ``rllib`` command. Imports are late, so that help and mistakes come fast."""
 
 import shlex
 import signal
@@ -19,24 +19,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 train_app = typer.Typer(
-    help="Train: `rllib train file FILE` for experiment files, or --algo and --env for one experiment.",
+    help="Train: `rllib train file FILE` for experiment files, or --algo and --env.",
     invoke_without_command=True,
 )
 policy_app = typer.Typer(help="Inspect exported policies.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
 app.add_typer(policy_app, name="policy")
 
-ResultsDir = Annotated[
-    Path, typer.Option(help="Where results go: DIR/<file>/<experiment>/.", metavar="DIR")
-]
-Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on with an unfinished run from its last checkpoint.")
-]
+ResultsDir = Annotated[Path, typer.Option(help="Where results go: DIR/<file>/<experiment>/.", metavar="DIR")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run from its last checkpoint.")]
 Overwrite = Annotated[
     bool,
-    typer.Option(
-        "--overwrite", help="Replace runs that are unfinished or of another configuration."
-    ),
+    typer.Option("--overwrite", help="Replace runs that are unfinished or of another configuration."),
 ]
 Stop = Annotated[
     str | None,
@@ -59,35 +53,23 @@ CheckpointFreq = Annotated[
 ]
 CheckpointAtEnd = Annotated[
     bool | None,
-    typer.Option(
-        "--checkpoint-at-end/--no-checkpoint-at-end", help="Checkpoint at the end (default yes)."
-    ),
+    typer.Option("--checkpoint-at-end/--no-checkpoint-at-end", help="Checkpoint at the end (default yes)."),
 ]
-KeepCheckpoints = Annotated[
-    int | None, typer.Option(help="Checkpoints to keep (default 2).", min=1)
-]
-RayAddress = Annotated[
-    str | None, typer.Option(help="Join this Ray cluster instead of starting one.")
-]
-RayCpus = Annotated[
-    int | None, typer.Option(help="CPUs of the Ray that is started (default all).", min=1)
-]
-RayGpus = Annotated[
-    int | None, typer.Option(help="GPUs of the Ray that is started (default all).", min=0)
-]
-Scheduler = Annotated[
-    str | None, typer.Option(help="Tune's scheduler of trials, such as asha or pbt.")
-]
+KeepCheckpoints = Annotated[int | None, typer.Option(help="Checkpoints to keep (default 2).", min=1)]
+RayAddress = Annotated[str | None, typer.Option(help="Join this Ray cluster instead of starting one.")]
+RayCpus = Annotated[int | None, typer.Option(help="CPUs of the Ray that is started (default all).", min=1)]
+RayGpus = Annotated[int | None, typer.Option(help="GPUs of the Ray that is started (default all).", min=0)]
+Scheduler = Annotated[str | None, typer.Option(help="Tune's scheduler of trials, such as asha or pbt.")]
 SchedulerConfig = Annotated[str | None, typer.Option(help="Its arguments.", metavar="JSON")]
 WandbKey = Annotated[
     str | None,
-    typer.Option(help="API key: log to Weights & Biases too.", envvar="WANDB_API_KEY_RLLIB"),
+    typer.Option(help="API key: log to Weights & Biases too."),
 ]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        help="Change a value, e.g. config.gamma=0.99 or hopper-finetune.stop.env_steps=1e6; repeatable.",
+        help="Change a value, e.g. config.gamma=0.99 or name.stop.env_steps=1e6; repeatable.",
         metavar="KEY=VALUE",
     ),
 ]
@@ -117,9 +99,7 @@ def _options(
 
     quieten(verbose)
     if "://" in str(results_dir) or ":/" in str(results_dir):
-        raise InputError(
-            f"--results-dir {results_dir} must be a local folder (or one mounted on every machine)."
-        )
+        raise InputError(f"--results-dir {results_dir} must be a local folder (or one mounted on every machine).")
     checkpoint = {
         "checkpoint_frequency": checkpoint_freq,
         "checkpoint_at_end": checkpoint_at_end,
@@ -160,16 +140,10 @@ def _typed(context: typer.Context, name: str) -> bool:
 def train_one(
     context: typer.Context,
     *,
-    algo: Annotated[
-        str | None, typer.Option("--algo", "--run", help="The algorithm, e.g. PPO.")
-    ] = None,
+    algo: Annotated[str | None, typer.Option("--algo", "--run", help="The algorithm, e.g. PPO.")] = None,
     env: Annotated[str | None, typer.Option(help="The environment's id, e.g. CartPole-v1.")] = None,
-    config: Annotated[
-        str, typer.Option(help="Keys of the algorithm's config.", metavar="JSON")
-    ] = "{}",
-    name: Annotated[
-        str | None, typer.Option(help="Name of the experiment (default ALGO-ENV).")
-    ] = None,
+    config: Annotated[str, typer.Option(help="Keys of the algorithm's config.", metavar="JSON")] = "{}",
+    name: Annotated[str | None, typer.Option(help="Name of the experiment (default ALGO-ENV).")] = None,
     stop: Stop = None,
     results_dir: ResultsDir = Path("results"),
     resume: Resume = False,
@@ -190,9 +164,7 @@ def train_one(
         given = [name for name, value in context.params.items() if _typed(context, name) and value]
         if given:
             option = "--" + given[0].replace("_", "-")
-            raise InputError(
-                f"{option} stands before `file`; write it after: rllib train file FILE {option} ..."
-            )
+            raise InputError(f"{option} stands before `file`; write it after: rllib train file FILE {option} ...")
         return
     if algo is None:
         raise InputError("rllib train needs `file FILE` or --algo; see rllib train --help.")
@@ -227,10 +199,9 @@ def train_one(
 def train_file(
     file: Annotated[
         Path,
-        typer.Argument(
-            help="A .yaml file, or a .py file with a variable `config`.", show_default=False
-        ),
+        typer.Argument(help="A .yaml file, or a .py file with a variable `config`.", show_default=False),
     ],
+    *,
     sets: SetOption = None,
     only: Annotated[
         list[str] | None,
@@ -251,7 +222,7 @@ def train_file(
     wandb_key: WandbKey = None,
     verbose: Verbose = 0,
 ) -> None:
-    """Train the experiments of a file in order; what is already finished with the same settings is not run again."""
+    """Train the experiments of a file in order; what is finished already is not run again."""
     options = _options(
         results_dir=results_dir,
         resume=resume,
@@ -279,28 +250,24 @@ def train_file(
 
 @app.command()
 def evaluate(
-    path: Annotated[
-        Path, typer.Argument(help="A policy folder, a checkpoint, or an experiment's folder.")
-    ],
+    path: Annotated[Path, typer.Argument(help="A policy folder, a checkpoint, or an experiment's folder.")],
+    *,
     episodes: Annotated[int, typer.Option(help="Episodes to play.", min=1)] = 20,
     seed: Annotated[int, typer.Option(help="Same seed, same initial states.", min=0)] = 0,
     denoising_steps: Annotated[
         int | None, typer.Option(help="Steps K of the flow (default: as trained).", min=1)
     ] = None,
-    variant: Annotated[
-        str | None, typer.Option(help="flow or scoreflow (default: as trained).")
-    ] = None,
+    variant: Annotated[str | None, typer.Option(help="flow or scoreflow (default: as trained).")] = None,
     env: Annotated[str | None, typer.Option(help="Environment (default: as trained).")] = None,
     backend: Annotated[str, typer.Option(help="auto, envpool or gymnasium.")] = "auto",
-    video: Annotated[
-        Path | None, typer.Option(help="Also film one episode into this new .mp4.")
-    ] = None,
+    video: Annotated[Path | None, typer.Option(help="Also film one episode into this new .mp4.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     verbose: Verbose = 0,
 ) -> None:
     """Play a policy without exploration and print its mean return.
 
-    Exported policies (and checkpoints of FlowBC and ScoreFlow, which hold one) are safe to load. Checkpoints of other
+    Exported policies (and checkpoints of FlowBC and ScoreFlow, which hold one) are safe to load.
+    Checkpoints of other
     RLlib algorithms are unpickled, which runs code from them: evaluate only those that you trust.
     """
     from rllib_scoreflow.cli.evaluate import EvaluateOptions, run_evaluation

@@ -1,10 +1,11 @@
-"""Reading Tune's result dictionaries: the same few figures under this package's names and under RLlib's."""
+"""The few figures shown of Tune's results, under this package's names and RLlib's."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
-# Each figure, and the flattened keys that may hold it: this package's plain name first, then RLlib's.
+# Each figure, and the flattened keys that may hold it: this package's plain name first, then
+# RLlib's.
 STEPS = (
     "env_steps",
     "num_env_steps_sampled_lifetime",
@@ -28,15 +29,16 @@ LOSSES = (
     "mean_kl_loss",
 )
 # Figures that only grow, so that a stop criterion on them allows an estimate of the time left.
-GROWING = frozenset(
-    {"training_iteration", "time_total_s", "epoch", "iterations_since_restore", *STEPS}
-)
+GROWING = frozenset({"training_iteration", "time_total_s", "epoch", "iterations_since_restore", *STEPS})
 # What a stop criterion may name without doubt (a run may report more).
 KNOWN_KEYS = frozenset(
     {
-        *GROWING, *RETURN, *EVAL_RETURN, "success_rate", "eval_success_rate", "episodes", "train_loss", "validation_loss",
-        "policy_loss", "value_loss", "entropy", "kl", "clip_fraction", "explained_variance", "samples_per_second",
-        "env_runners/episode_len_mean", "env_runners/episode_return_max", "env_runners/num_episodes_lifetime",
+        *GROWING, *RETURN, *EVAL_RETURN, "success_rate", "eval_success_rate", "episodes",
+        "train_loss", "validation_loss",
+        "policy_loss", "value_loss", "entropy", "kl", "clip_fraction", "explained_variance",
+        "samples_per_second",
+        "env_runners/episode_len_mean", "env_runners/episode_return_max",
+        "env_runners/num_episodes_lifetime",
     }
 )  # fmt: skip
 # Names of the old API stack, and what they are called now.
@@ -84,10 +86,11 @@ def number(flat: Mapping[str, Any], keys: tuple[str, ...]) -> float | None:
 
 
 def losses(flat: Mapping[str, Any]) -> dict[str, float]:
-    """Return the losses of an iteration under their plain names, summed over nothing: the first module that has them.
+    """Return the losses of an iteration under their plain names (of the first module with them).
 
     Args:
-        flat: a flattened result, with the losses at the top (this package) or below ``learners/MODULE/`` (RLlib).
+        flat: a flattened result, with the losses at the top (this package) or below
+            ``learners/MODULE/`` (RLlib).
     """
     found: dict[str, float] = {}
     for name in LOSSES:

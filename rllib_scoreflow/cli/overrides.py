@@ -23,7 +23,7 @@ class Override:
 
 
 def parse_override(text: str) -> Override:
-    """Parse one ``a.b.c=value``; the value is YAML, so ``0.99``, ``true``, ``[1, 2]`` and ``{a: 1}`` have their types.
+    """Parse one ``a.b.c=value``; the value is YAML, so ``0.99``, ``true``, ``[1]`` are typed.
 
     Args:
         text: what followed ``--set``.
@@ -48,19 +48,22 @@ def apply_overrides(
 ) -> RawExperiments:
     """Return a copy of the raw experiments with every override laid over it, in order.
 
-    A path starts with an experiment's name, or with a key of experiments (``config``, ``stop``, ...) and then changes
+    A path starts with an experiment's name, or with a key of experiments (``config``, ``stop``,
+    ...) and then changes
     every experiment for which the key is valid.
 
     Args:
         experiments: name -> raw keys; not modified.
         overrides: what to change.
-        config_keys: the valid keys of the config of a raw experiment; called only for paths starting with ``config``.
+        config_keys: the valid keys of the config of a raw experiment; called only for paths
+            starting with ``config``.
 
     Returns:
         The changed copy.
 
     Raises:
-        InputError: the path starts with neither, is valid for no experiment, or runs through a value that is no mapping.
+        InputError: the path starts with neither, is valid for no experiment, or runs through a
+        value that is no mapping.
     """
     result = {name: _copy(body) for name, body in experiments.items()}
     for override in overrides:
@@ -71,10 +74,7 @@ def apply_overrides(
 
 def _copy(body: Mapping[str, Any]) -> dict[str, Any]:
     # Objects from Python files (an AlgorithmConfig) are shared; the plain data of YAML is copied.
-    return {
-        key: value if key.startswith("_") or key == "run" else copy.deepcopy(value)
-        for key, value in body.items()
-    }
+    return {key: value if key.startswith("_") or key == "run" else copy.deepcopy(value) for key, value in body.items()}
 
 
 def _targets(
@@ -82,16 +82,12 @@ def _targets(
     override: Override,
     config_keys: Callable[[Mapping[str, Any]], frozenset[str]],
 ) -> list[tuple[str, tuple[str, ...]]]:
-    for name in sorted(
-        experiments, key=len, reverse=True
-    ):  # names may hold dots: the longest that fits wins
+    for name in sorted(experiments, key=len, reverse=True):  # names may hold dots: the longest that fits wins
         parts = tuple(name.split("."))
         if override.path[: len(parts)] == parts:
             rest = override.path[len(parts) :]
             if not rest:
-                raise InputError(
-                    f"--set {override.text!r} names the experiment {name} but none of its keys."
-                )
+                raise InputError(f"--set {override.text!r} names the experiment {name} but none of its keys.")
             return [(name, rest)]
     first = override.path[0]
     if first not in EXPERIMENT_KEYS:
@@ -106,9 +102,7 @@ def _targets(
     chosen = [(name, override.path) for name, keys in valid.items() if key in keys]
     if not chosen:
         every = frozenset().union(*valid.values())
-        raise InputError(
-            f"--set {override.text!r}: no experiment has the key config.{key}; {hint(key, every)}"
-        )
+        raise InputError(f"--set {override.text!r}: no experiment has the key config.{key}; {hint(key, every)}")
     return chosen
 
 
@@ -120,8 +114,6 @@ def _assign(body: dict[str, Any], path: tuple[str, ...], override: Override) -> 
             below = here[part] = {}
         if not isinstance(below, dict):
             upto = ".".join(path[: depth + 1])
-            raise InputError(
-                f"--set {override.text!r}: {upto} is {below!r}, which has no keys below it."
-            )
+            raise InputError(f"--set {override.text!r}: {upto} is {below!r}, which has no keys below it.")
         here = below
     here[path[-1]] = override.value

@@ -10,7 +10,7 @@ from rllib_scoreflow.cli import metrics
 
 
 def read_results(trial_folder: Path) -> list[dict[str, Any]]:
-    """Return the flattened results of a trial, in order, from Tune's result.json (a JSON object per line).
+    """Return the flattened results of a trial in order, from Tune's result.json.
 
     Args:
         trial_folder: the trial's folder. A last line cut off by a crash is left out.
@@ -27,9 +27,7 @@ def read_results(trial_folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def learning_curve(
-    trials: Mapping[str, Sequence[Mapping[str, Any]]], title: str, path: Path
-) -> Path | None:
+def learning_curve(trials: Mapping[str, Sequence[Mapping[str, Any]]], title: str, path: Path) -> Path | None:
     """Draw return against environment steps, or losses against epochs where no return was measured.
 
     Args:

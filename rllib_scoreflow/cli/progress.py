@@ -1,4 +1,4 @@
-"""What a person sees of a run: one line per iteration, and a running clock beneath them on a terminal."""
+"""What a person sees of a run: a line per iteration, and on a terminal a moving one beneath."""
 
 import time
 from collections.abc import Mapping
@@ -13,13 +13,11 @@ from rllib_scoreflow.cli import metrics
 from rllib_scoreflow.cli.session import INTERRUPT, stop_tune
 from rllib_scoreflow.cli.stopping import share_done
 
-_SHOULD_CHECKPOINT = (
-    "should_checkpoint"  # Tune's key for "save now", honoured when a callback sets it
-)
+_SHOULD_CHECKPOINT = "should_checkpoint"  # Tune's key for "save now", honoured when a callback sets it
 
 
 class ProgressLines(Callback):  # type: ignore[misc, unused-ignore]
-    """Prints a line per iteration of each trial, and ends the run with a checkpoint when the user asks for the end.
+    """Prints a line per iteration; ends the run with a checkpoint when the user asks for the end.
 
     Args:
         stop: result key -> value that ends a trial, for the estimate of the time left.
@@ -56,9 +54,7 @@ class ProgressLines(Callback):  # type: ignore[misc, unused-ignore]
         if INTERRUPT.asked.is_set() and not any(trial.status == Trial.RUNNING for trial in trials):
             stop_tune()
 
-    def on_trial_start(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Note when a trial begins."""
         if self._status is not None:
             self._status.update(f"{_name(trial, trials) or 'first iteration'} is running ...")
@@ -70,13 +66,10 @@ class ProgressLines(Callback):  # type: ignore[misc, unused-ignore]
         flat = metrics.flatten(result)
         share = share_done(self.stop, flat)
         now = time.monotonic()
-        # The clock starts with the first iteration seen: starting up, or what a resumed run did before, does not count.
+        # The clock starts with the first iteration seen: starting up, or what a resumed run did
+        # before, does not count.
         fresh = result.get("iterations_since_restore") == result.get("training_iteration")
-        start = (
-            (now - float(result.get("time_this_iter_s", 0.0)), 0.0)
-            if fresh
-            else (now, share or 0.0)
-        )
+        start = (now - float(result.get("time_this_iter_s", 0.0)), 0.0) if fresh else (now, share or 0.0)
         began, share_then = self._begun.setdefault(trial.trial_id, start)
         left = _time_left(share, share_then, now - began)
         rate = self._rate(trial.trial_id, flat)
@@ -101,7 +94,7 @@ class ProgressLines(Callback):  # type: ignore[misc, unused-ignore]
             self._status = None
 
     def _rate(self, trial_id: str, flat: Mapping[str, Any]) -> float | None:
-        """Environment steps per second: as reported, else from the growth of the counter in this iteration."""
+        """Environment steps per second: as reported, else from the counter's growth."""
         reported = metrics.number(flat, metrics.STEPS_PER_SECOND)
         steps = metrics.number(flat, metrics.STEPS)
         seconds = metrics.number(flat, ("time_this_iter_s",))
@@ -109,11 +102,7 @@ class ProgressLines(Callback):  # type: ignore[misc, unused-ignore]
             return reported
         before, self._steps[trial_id] = self._steps.get(trial_id), steps
         if before is None:
-            before = (
-                0.0
-                if flat.get("iterations_since_restore") == flat.get("training_iteration") == 1
-                else steps
-            )
+            before = 0.0 if flat.get("iterations_since_restore") == flat.get("training_iteration") == 1 else steps
         return (steps - before) / seconds if steps > before else None
 
     def _warn_missing(self, flat: Mapping[str, Any]) -> None:
@@ -136,7 +125,8 @@ def iteration_line(flat: Mapping[str, Any], rate: float | None, left: float | No
         left: seconds to the end, or None when unknown.
 
     Returns:
-        Such as ``iter 3  steps 60,000  return 1378.2 ± 40.1  policy_loss 0.012  2,066 steps/s  ETA 0:12:03``.
+        Such as ``iter 3  steps 60,000  return 1378.2 ± 40.1  policy_loss 0.012  2,066 steps/s  ETA
+        0:12:03``.
     """
     parts = [f"iter {int(flat.get('training_iteration', 0)):>4}"]
     epoch = metrics.number(flat, metrics.EPOCH)
@@ -151,9 +141,7 @@ def iteration_line(flat: Mapping[str, Any], rate: float | None, left: float | No
     ):
         mean, spread = metrics.number(flat, value), metrics.number(flat, error)
         if mean is not None:
-            parts.append(
-                f"{label} {mean:>8.2f}" + (f" ± {spread:.2f}" if spread is not None else "")
-            )
+            parts.append(f"{label} {mean:>8.2f}" + (f" ± {spread:.2f}" if spread is not None else ""))
     parts += [f"{name} {value:.4g}" for name, value in metrics.losses(flat).items()]
     samples = metrics.number(flat, metrics.SAMPLES_PER_SECOND)
     if samples is not None:

@@ -1,45 +1,22 @@
-"""One experiment through Ray Tune, and what is left of it afterwards."""
+"""One experiment through Ray Tune, begun, resumed or refused."""
 
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rllib_scoreflow.cli import failures, stages
 from rllib_scoreflow.cli.experiments import Experiment
-from rllib_scoreflow.cli.export import best_result, chosen_checkpoint, export_policy
-from rllib_scoreflow.cli.plots import learning_curve, read_results
+from rllib_scoreflow.cli.outcome import Outcome, Stage, description, finish, remove_unused
 from rllib_scoreflow.cli.session import INTERRUPT
 from rllib_scoreflow.cli.suggest import hint
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.versions import installed_versions
 
 CHECKPOINT_DEFAULTS: Mapping[str, Any] = {
     "checkpoint_frequency": 10,
     "checkpoint_at_end": True,
     "num_to_keep": 2,
 }
-PLOT_NAME = "learning_curve.png"
-
-
-@dataclass(frozen=True)
-class Stage:
-    """An experiment ready to run.
-
-    Attributes:
-        experiment: the experiment.
-        algorithm: its Algorithm class.
-        config: its checked config; grids as ``{"grid_search": [...]}``.
-        stop: result key -> value.
-        folder: where everything of it goes.
-    """
-
-    experiment: Experiment
-    algorithm: type[Any]
-    config: Mapping[str, Any]
-    stop: Mapping[str, float]
-    folder: Path
 
 
 @dataclass(frozen=True)
@@ -55,22 +32,7 @@ class RunOptions:
     resume_command: str = "the same command with --resume"
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a finished stage has left: paths (None where it has none) and its last figures."""
-
-    name: str
-    folder: Path
-    skipped: bool = False
-    checkpoint: Path | None = None
-    policy: Path | None = None
-    plot: Path | None = None
-    figures: Mapping[str, float] = field(default_factory=dict)
-
-
-def run_stage(
-    stage: Stage, digest: str, weights: Path | None, *, resume: bool, options: RunOptions
-) -> Outcome:
+def run_stage(stage: Stage, digest: str, weights: Path | None, *, resume: bool, options: RunOptions) -> Outcome:
     """Run a stage to its end and write its done.json last.
 
     Args:
@@ -84,7 +46,8 @@ def run_stage(
         What is left.
 
     Raises:
-        InputError: raised within a trial; the folder is removed again when nothing had been trained.
+        InputError: raised within a trial; the folder is removed again when nothing had been
+        trained.
         RunFailed: a trial failed otherwise.
         Interrupted: the user ended the run.
     """
@@ -92,10 +55,11 @@ def run_stage(
 
     from rllib_scoreflow.cli.progress import trial_folder
 
-    resuming = resume and tune.Tuner.can_restore(str(stage.folder))
+    absolute = str(stage.folder.resolve())  # Ray takes a relative path for a URI
+    resuming = resume and tune.Tuner.can_restore(absolute)
     if resuming:
         tuner = tune.Tuner.restore(
-            str(stage.folder),
+            absolute,
             trainable=stage.algorithm,
             resume_unfinished=True,
             resume_errored=True,
@@ -115,7 +79,7 @@ def run_stage(
             ),
             run_config=_run_config(stage, options),
         )
-        stages.write_json(stage.folder / stages.BEGUN_JSON, _description(stage, digest, weights))
+        stages.write_json(stage.folder / stages.BEGUN_JSON, description(stage, digest, weights))
     with INTERRUPT.watching():
         results = list(tuner.fit())
     _raise_failures(stage, results, options, fresh=not resuming)
@@ -130,9 +94,7 @@ def param_space(stage: Stage, weights: Path | None) -> dict[str, Any]:
         weights: becomes ``pretrained_policy``.
     """
     experiment = stage.experiment
-    space: dict[str, Any] = (
-        {} if experiment.base is None else experiment.base.copy(copy_frozen=False).to_dict()
-    )
+    space: dict[str, Any] = {} if experiment.base is None else experiment.base.copy(copy_frozen=False).to_dict()
     space.update(stage.config)
     if experiment.env is not None:
         space["env"] = experiment.env
@@ -157,15 +119,11 @@ def make_scheduler(experiment: Experiment) -> Any:
     if name is None:
         return None
     if name.lower() not in SCHEDULER_IMPORT:
-        raise InputError(
-            f"{experiment.where}: unknown scheduler {name!r}; {hint(name, SCHEDULER_IMPORT, 'known are')}"
-        )
+        raise InputError(f"{experiment.where}: unknown scheduler {name!r}; {hint(name, SCHEDULER_IMPORT, 'known are')}")
     try:
         return create_scheduler(name, **arguments)
     except (TypeError, ValueError, AssertionError, ImportError) as error:
-        raise InputError(
-            f"{experiment.where}: the scheduler {name} refuses its settings ({error})."
-        ) from error
+        raise InputError(f"{experiment.where}: the scheduler {name} refuses its settings ({error}).") from error
 
 
 def checkpoint_settings(experiment: Experiment) -> dict[str, Any]:
@@ -191,9 +149,7 @@ def _run_config(stage: Stage, options: RunOptions) -> Any:
         storage_path=str(stage.folder.parent.resolve()),
         stop=FirstReached(stage.stop),
         checkpoint_config=tune.CheckpointConfig(**checkpoint_settings(stage.experiment)),
-        failure_config=tune.FailureConfig(
-            max_failures=stage.experiment.settings.get("max_failures", 0)
-        ),
+        failure_config=tune.FailureConfig(max_failures=stage.experiment.settings.get("max_failures", 0)),
         callbacks=callbacks,
         log_to_file=("stdout.log", "stderr.log"),
         verbose=0,
@@ -209,41 +165,18 @@ def check_wandb() -> None:
     import importlib.util
 
     if importlib.util.find_spec("wandb") is None:
-        raise InputError(
-            "--wandb-key needs the package wandb, which is not installed; run `pip install wandb`."
-        )
+        raise InputError("--wandb-key needs the package wandb, which is not installed; run `pip install wandb`.")
 
 
 def _wandb(key: str, stage: Stage) -> Any:
     from ray.air.integrations.wandb import WandbLoggerCallback
 
-    return WandbLoggerCallback(
-        project=stage.folder.parent.name, group=stage.experiment.name, api_key=key
-    )
+    return WandbLoggerCallback(project=stage.folder.parent.name, group=stage.experiment.name, api_key=key)
 
 
-def _description(stage: Stage, digest: str, weights: Path | None) -> dict[str, Any]:
-    experiment = stage.experiment
-    run = experiment.run if isinstance(experiment.run, str) else stage.algorithm.__name__
-    return {
-        "experiment": experiment.name,
-        "fingerprint": digest,
-        "run": run,
-        "env": experiment.env,
-        "stop": dict(stage.stop),
-        "config": dict(stage.config),
-        "pretrained_policy": None if weights is None else str(weights),
-        "versions": installed_versions(),
-    }
-
-
-def _raise_failures(
-    stage: Stage, results: Sequence[Any], options: RunOptions, *, fresh: bool
-) -> None:
+def _raise_failures(stage: Stage, results: Sequence[Any], options: RunOptions, *, fresh: bool) -> None:
     if INTERRUPT.asked.is_set():
-        raise failures.Interrupted(
-            f"{stage.experiment.name} was interrupted; go on with: {options.resume_command}"
-        )
+        raise failures.Interrupted(f"{stage.experiment.name} was interrupted; go on with: {options.resume_command}")
     failed = [result for result in results if result.error is not None]
     if not failed:
         return
@@ -253,102 +186,8 @@ def _raise_failures(
             remove_unused(stage.folder)
         raise InputError(f"{stage.experiment.where}: {found}")
     raise failures.RunFailed(
-        f"{stage.experiment.name}: {len(failed)} of {len(results)} trials failed: {failures.summary(failed[0].error)} "
-        f"(traceback: {Path(failed[0].path) / 'error.txt'}); --resume tries again from the last checkpoint."
+        f"{stage.experiment.name}: {len(failed)} of {len(results)} trials failed: "
+        f"{failures.summary(failed[0].error)} "
+        f"(traceback: {Path(failed[0].path) / 'error.txt'}); --resume tries again from the last "
+        "checkpoint."
     )
-
-
-def remove_unused(folder: Path) -> None:
-    """Remove an experiment's folder in which nothing was trained, and the folders above it that are now empty.
-
-    Args:
-        folder: ``<results-dir>/<file>/<experiment>``.
-    """
-    shutil.rmtree(folder, ignore_errors=True)
-    for parent in list(folder.parents)[:2]:
-        try:
-            parent.rmdir()
-        except OSError:
-            return
-
-
-def finish(stage: Stage, digest: str, results: Sequence[Any]) -> Outcome:
-    """Export the policy, draw the learning curve and write done.json.
-
-    Args:
-        stage: the stage that ran.
-        digest: its fingerprint.
-        results: Tune's results, none of them failed.
-
-    Returns:
-        What is left.
-    """
-    best = best_result(stage.experiment, results)
-    checkpoint = chosen_checkpoint(stage.experiment, best)
-    policy = export_policy(checkpoint, stage.folder) if checkpoint is not None else None
-    labels = {
-        (Path(r.path).name if len(results) > 1 else ""): read_results(Path(r.path)) for r in results
-    }
-    plot = learning_curve(
-        labels, f"{stage.experiment.name} ({stage.algorithm.__name__})", stage.folder / PLOT_NAME
-    )
-    figures = last_figures(read_results(Path(best.path)))
-    done = _description(stage, digest, None) | {
-        "checkpoint": _within(checkpoint, stage.folder),
-        "policy": _within(policy, stage.folder),
-        "plot": _within(plot, stage.folder),
-        "figures": figures,
-        "dataset_sha256": (best.metrics or {}).get("dataset_sha256"),
-    }
-    stages.write_json(stage.folder / stages.DONE_JSON, done)
-    return Outcome(stage.experiment.name, stage.folder, False, checkpoint, policy, plot, figures)
-
-
-def last_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return the last value of each of the few figures that a table shows.
-
-    Args:
-        rows: flattened results in order.
-    """
-    from rllib_scoreflow.cli import metrics
-
-    wanted = {
-        "iterations": ("training_iteration",),
-        "steps": metrics.STEPS,
-        "return": metrics.RETURN,
-        "evaluation": metrics.EVAL_RETURN,
-        "train_loss": ("train_loss",),
-        "validation_loss": ("validation_loss",),
-        "seconds": ("time_total_s",),
-    }
-    figures: dict[str, float] = {}
-    for row in rows:
-        for name, keys in wanted.items():
-            value = metrics.number(row, keys)
-            if value is not None:
-                figures[name] = value
-    return figures
-
-
-def outcome_of(name: str, folder: Path) -> Outcome:
-    """Return the outcome of a stage that was finished earlier, from its done.json.
-
-    Args:
-        name: the experiment's name.
-        folder: its folder, in state FINISHED.
-    """
-    done = stages.read_json(folder / stages.DONE_JSON) or {}
-    paths = {
-        key: folder / done[key] if done.get(key) else None
-        for key in ("checkpoint", "policy", "plot")
-    }
-    return Outcome(name, folder, True, figures=done.get("figures") or {}, **paths)
-
-
-def _within(path: Path | None, folder: Path) -> str | None:
-    if path is None:
-        return None
-    try:
-        return str(path.resolve().relative_to(folder.resolve()))
-    except ValueError:
-        return str(path)

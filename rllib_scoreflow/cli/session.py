@@ -19,7 +19,8 @@ _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     # Ctrl-C is handled below: the trial first writes a checkpoint.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    # A metric that is missing in one iteration (an evaluation is not made in each) must not end a sweep.
+    # A metric that is missing in one iteration (an evaluation is not made in each) must not end a
+    # sweep.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
@@ -35,7 +36,8 @@ def quieten(verbosity: int) -> None:
     """Silence what Ray prints for its developers; call before Ray is imported.
 
     Args:
-        verbosity: 0 for errors only, 1 adds the workers' output and warnings, 2 adds Ray's own information.
+        verbosity: 0 for errors only, 1 adds the workers' output and warnings, 2 adds Ray's own
+            information.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -47,9 +49,13 @@ def quieten(verbosity: int) -> None:
 
 
 def set_log_levels() -> None:
-    """Set the levels chosen with `quieten` again: importing Ray and RLlib sets levels of their own."""
+    """Set the levels chosen with `quieten` again: importing Ray sets levels of its own."""
     for name in ("ray", "ray.rllib", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(_chosen["level"])
+    if _chosen["level"] == logging.ERROR:
+        # A failed trial is reported by the command, in one line and with the place of its
+        # traceback.
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,8 @@ class RayOptions:
     """Where Ray runs.
 
     Attributes:
-        address: an existing cluster ("auto" or host:port), or None for one of this command's own on this machine.
+        address: an existing cluster ("auto" or host:port), or None for one of this command's own on
+            this machine.
         num_cpus: CPUs of that own cluster, or None for all.
         num_gpus: GPUs of it, or None for all.
         verbosity: as in `quieten`.
@@ -71,7 +78,8 @@ class RayOptions:
     def __post_init__(self) -> None:
         if self.address is not None and (self.num_cpus is not None or self.num_gpus is not None):
             raise InputError(
-                "--ray-num-cpus and --ray-num-gpus describe a Ray of this command's own and cannot go with --ray-address; "
+                "--ray-num-cpus and --ray-num-gpus describe a Ray of this command's own and "
+                "cannot go with --ray-address; "
                 "leave one of them out."
             )
 
@@ -113,9 +121,7 @@ def ray_session(options: RayOptions) -> Iterator[None]:
         ray.init(**arguments)
     except ConnectionError as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        raise InputError(
-            f"--ray-address {options.address}: no Ray cluster answers there ({reason})."
-        ) from error
+        raise InputError(f"--ray-address {options.address}: no Ray cluster answers there ({reason}).") from error
     try:
         yield
     finally:
@@ -123,7 +129,7 @@ def ray_session(options: RayOptions) -> Iterator[None]:
 
 
 class Interrupt:
-    """Ctrl-C and SIGTERM during a run: the first asks for a checkpoint and the end, the second ends at once.
+    """Ctrl-C and SIGTERM during a run: the first ends it with a checkpoint, the second at once.
 
     Attributes:
         asked: set once the user wants the run to end.
@@ -137,7 +143,8 @@ class Interrupt:
         """Handle the two signals within this block (main thread only)."""
         signals = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.signal(number, self._handle) for number in signals}
-        # Tune puts its own handler here once its loop runs; until then the signal's default would kill the process.
+        # Tune puts its own handler here once its loop runs; until then the signal's default would
+        # kill the process.
         before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, signal.default_int_handler)
         try:
             yield
@@ -151,12 +158,12 @@ class Interrupt:
             stop_tune()
             return
         self.asked.set()
-        text = "\nStopping after this iteration, with a checkpoint (again to stop at once without one) ...\n"
+        text = "\nStopping after this iteration, with a checkpoint (again to stop at once) ...\n"
         os.write(sys.stderr.fileno(), text.encode())  # print is not safe within a signal handler
 
 
 def stop_tune() -> None:
-    """Let Tune's loop end after saving the state of the experiment; Tune listens for SIGUSR1 while it runs."""
+    """Let Tune's loop save the experiment's state and end; it listens for SIGUSR1."""
     signal.raise_signal(signal.SIGUSR1)
 
 

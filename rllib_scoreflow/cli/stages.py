@@ -1,4 +1,4 @@
-"""What an experiment's folder says about it: not begun, unfinished, finished, or of another configuration."""
+"""What an experiment's folder says: not begun, unfinished, finished, or another's."""
 
 import enum
 import hashlib
@@ -40,11 +40,7 @@ def fingerprint(experiment: Experiment, config: Mapping[str, Any], weights: str 
         if isinstance(experiment.run, str)
         else f"{experiment.run.__module__}:{experiment.run.__qualname__}"
     )
-    settings = {
-        k: v
-        for k, v in experiment.settings.items()
-        if k not in {"max_failures", "max_concurrent_trials"}
-    }
+    settings = {k: v for k, v in experiment.settings.items() if k not in {"max_failures", "max_concurrent_trials"}}
     parts = {
         "run": run,
         "env": experiment.env if isinstance(experiment.env, str | None) else repr(experiment.env),
@@ -89,7 +85,8 @@ def state_of(folder: Path, digest: str, *, resume: bool, overwrite: bool, where:
     known = done or begun
     if known is None:
         raise InputError(
-            f"{where}: the folder {folder} is in the way and is no experiment of this command; choose another --results-dir."
+            f"{where}: the folder {folder} is in the way and is no experiment of this command; "
+            "choose another --results-dir."
         )
     same = known.get("fingerprint") == digest
     if same and done is not None:
@@ -131,7 +128,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
     Args:
         path: the file; its folder is made.
-        content: plain data; numpy scalars and other objects are written as numbers or by their text.
+        content: plain data; numpy scalars and other objects are written as numbers or by their
+            text.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

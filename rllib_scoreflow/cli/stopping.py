@@ -21,7 +21,8 @@ def check_stop(stop: Mapping[str, Any], where: str) -> dict[str, float]:
         Result key -> value, with today's keys.
 
     Raises:
-        InputError: a key looks like a misspelt one (a run may report keys that are not known beforehand).
+        InputError: a key looks like a misspelt one (a run may report keys that are not known
+        beforehand).
     """
     checked: dict[str, float] = {}
     for key, value in stop.items():
@@ -29,9 +30,7 @@ def check_stop(stop: Mapping[str, Any], where: str) -> dict[str, float]:
         if today not in KNOWN_KEYS and "/" not in today:
             guess = nearest(today, {*KNOWN_KEYS, *OLD_KEYS})
             if guess is not None:
-                raise InputError(
-                    f"{where}: stop.{key} is no result of a run; did you mean {guess!r}?"
-                )
+                raise InputError(f"{where}: stop.{key} is no result of a run; did you mean {guess!r}?")
         checked[today] = float(value)
     return checked
 
@@ -57,7 +56,7 @@ class FirstReached(Stopper):  # type: ignore[misc, unused-ignore]
 
 
 def share_done(stop: Mapping[str, float], flat: Mapping[str, Any]) -> float | None:
-    """Return how far a trial is towards the nearest of its ends, from 0 to 1, or None when that cannot be known.
+    """Return how far a trial is towards its end, from 0 to 1, or None when that is not known.
 
     Args:
         stop: result key -> value.

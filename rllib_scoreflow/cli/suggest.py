@@ -20,7 +20,7 @@ def nearest(word: str, valid: Iterable[str]) -> str | None:
 
 
 def hint(word: str, valid: Iterable[str], what: str = "valid ones") -> str:
-    """Return the remedy for an unknown word: the nearest valid one, or the list of them when it is short.
+    """Return the remedy for an unknown word: the nearest valid one, or the first of them all.
 
     Args:
         word: what the user wrote.

@@ -7,8 +7,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from rllib_scoreflow.cli.outcome import Outcome
 from rllib_scoreflow.cli.progress import clock
-from rllib_scoreflow.cli.runner import Outcome
 
 
 def print_summary(console: Console, outcomes: Sequence[Outcome]) -> None:
@@ -32,9 +32,7 @@ def print_summary(console: Console, outcomes: Sequence[Outcome]) -> None:
         }
         rows += [(what, shown(path)) for what, path in places.items() if path is not None]
         for number, (what, text) in enumerate(rows):
-            table.add_row(
-                outcome.name if number == 0 else "", what, text, end_section=number == len(rows) - 1
-            )
+            table.add_row(outcome.name if number == 0 else "", what, text, end_section=number == len(rows) - 1)
     console.print()
     console.print(table)
     last = outcomes[-1]
@@ -45,9 +43,7 @@ def print_summary(console: Console, outcomes: Sequence[Outcome]) -> None:
             soft_wrap=True,
             markup=False,
         )
-    console.print(
-        f"See the logs:  tensorboard --logdir {shown(last.folder)}", soft_wrap=True, markup=False
-    )
+    console.print(f"See the logs:  tensorboard --logdir {shown(last.folder)}", soft_wrap=True, markup=False)
 
 
 def figures_text(outcome: Outcome) -> str:
@@ -62,14 +58,8 @@ def figures_text(outcome: Outcome) -> str:
         parts.append(f"{figures['iterations']:,.0f} iterations")
     if figures.get("steps"):
         parts.append(f"{figures['steps']:,.0f} env steps")
-    parts += [
-        f"{name} {figures[name]:,.1f}" for name in ("return", "evaluation") if name in figures
-    ]
-    parts += [
-        f"{name} {figures[name]:.4g}"
-        for name in ("train_loss", "validation_loss")
-        if name in figures
-    ]
+    parts += [f"{name} {figures[name]:,.1f}" for name in ("return", "evaluation") if name in figures]
+    parts += [f"{name} {figures[name]:.4g}" for name in ("train_loss", "validation_loss") if name in figures]
     if "seconds" in figures:
         parts.append(f"in {clock(figures['seconds'])}")
     text = ", ".join(parts)

@@ -59,12 +59,14 @@ def train(
     Args:
         raw: name -> raw keys, from `read_experiments` or the command line.
         origin: what to call the source in messages.
-        base_dir: folder to which paths in ``weights_from`` may be relative (next to the working folder).
+        base_dir: folder to which paths in ``weights_from`` may be relative (next to the working
+            folder).
         stem: name of the folder of all the experiments.
         options: the options.
 
     Raises:
-        InputError: anything wrong with the input; nothing has been written unless a stage was already running.
+        InputError: anything wrong with the input; nothing has been written unless a stage was
+        already running.
         RunFailed, Interrupted: from the runner.
     """
     experiments = prepare(raw, origin, options)
@@ -73,7 +75,7 @@ def train(
     check_ray_version()
     from rich.console import Console
 
-    from rllib_scoreflow.cli import runner
+    from rllib_scoreflow.cli import outcome, runner
     from rllib_scoreflow.cli.summary import print_summary, shown
 
     if options.wandb_key is not None:
@@ -83,10 +85,8 @@ def train(
     _check_states(planned, sources, options)
 
     console = Console(highlight=False, soft_wrap=True)
-    run_options = runner.RunOptions(
-        options.wandb_key, options.resume_command or "the same command with --resume"
-    )
-    outcomes: list[runner.Outcome] = []
+    run_options = runner.RunOptions(options.wandb_key, options.resume_command or "the same command with --resume")
+    outcomes: list[outcome.Outcome] = []
     with contextlib.ExitStack() as stack:
         started = False
         for stage in planned:
@@ -99,28 +99,22 @@ def train(
                     f"{name}: already finished in {shown(stage.folder)}, not run again.",
                     markup=False,
                 )
-                outcomes.append(runner.outcome_of(name, stage.folder))
+                outcomes.append(outcome.outcome_of(name, stage.folder))
                 continue
             if policy is not None:  # only now is the policy there to be checked
-                config_check.validate(
-                    stage.experiment, stage.algorithm, {**stage.config, PRETRAINED_KEY: str(policy)}
-                )
+                config_check.validate(stage.experiment, stage.algorithm, {**stage.config, PRETRAINED_KEY: str(policy)})
             if not started:
                 stack.enter_context(ray_session(options.ray))
                 started = True
             console.print(_headline(stage, shown(stage.folder), state), markup=False)
             resume = state is stages.State.UNFINISHED
-            outcomes.append(
-                runner.run_stage(stage, digest, policy, resume=resume, options=run_options)
-            )
+            outcomes.append(runner.run_stage(stage, digest, policy, resume=resume, options=run_options))
     # In a file or pipe there is no edge to wrap at, and a path in one piece can be copied.
     wide = Console(highlight=False) if console.is_terminal else Console(highlight=False, width=200)
     print_summary(wide, outcomes)
 
 
-def prepare(
-    raw: Mapping[str, Mapping[str, Any]], origin: str, options: TrainOptions
-) -> list[Experiment]:
+def prepare(raw: Mapping[str, Mapping[str, Any]], origin: str, options: TrainOptions) -> list[Experiment]:
     """Lay the options over the raw experiments, choose the wanted ones and check their form.
 
     Args:
@@ -136,9 +130,7 @@ def prepare(
     """
     for name in options.only:
         if name not in raw:
-            raise InputError(
-                f"--only {name}: {origin} has no such experiment; {hint(name, raw, 'it has')}"
-            )
+            raise InputError(f"--only {name}: {origin} has no such experiment; {hint(name, raw, 'it has')}")
     overrides = [parse_override(text) for text in options.sets]
     changed = apply_overrides(raw, overrides, lambda body: _keys_of(body, origin))
     experiments = []
@@ -147,15 +139,9 @@ def prepare(
             body["stop"] = dict(options.stop)
         body.update(options.settings)
         experiment = build_experiment(name, body, origin)
-        experiments.append(
-            replace(experiment, checkpoint={**experiment.checkpoint, **options.checkpoint})
-        )
+        experiments.append(replace(experiment, checkpoint={**experiment.checkpoint, **options.checkpoint}))
     _check_order(experiments)
-    return [
-        experiment
-        for experiment in experiments
-        if not options.only or experiment.name in options.only
-    ]
+    return [experiment for experiment in experiments if not options.only or experiment.name in options.only]
 
 
 def _keys_of(body: Mapping[str, Any], origin: str) -> frozenset[str]:
@@ -169,38 +155,34 @@ def _check_order(experiments: Sequence[Experiment]) -> None:
     for number, experiment in enumerate(experiments):
         if experiment.weights_from in names[number:]:
             raise InputError(
-                f"{experiment.where}: weights_from names {experiment.weights_from}, which does not come earlier in the file; "
+                f"{experiment.where}: weights_from names {experiment.weights_from}, which does "
+                "not come earlier in the file; "
                 "move it up."
             )
 
 
 def _check(experiment: Experiment, parent: Path) -> Any:
-    from rllib_scoreflow.cli.runner import Stage, make_scheduler
+    from rllib_scoreflow.cli.outcome import Stage
+    from rllib_scoreflow.cli.runner import make_scheduler
     from rllib_scoreflow.cli.stopping import check_stop
 
     where = experiment.where
     algorithm = algorithms.find_algorithm(experiment.run, where)
     config = config_check.check_config(experiment, algorithm)
     env = experiment.env if experiment.env is not None else config.get("env")
-    if (
-        algorithm.__name__ not in algorithms.OWN_ALGORITHMS
-    ):  # those check their environment in validate()
+    if algorithm.__name__ not in algorithms.OWN_ALGORITHMS:  # those check their environment in validate()
         env_check.check_env(env, where)
     make_scheduler(experiment)
     stop = check_stop(experiment.stop, where)
-    if experiment.weights_from is not None and PRETRAINED_KEY not in algorithms.config_keys(
-        algorithm
-    ):
-        raise InputError(
-            f"{where}: {algorithm.__name__} cannot start from a policy; take `weights_from` away."
-        )
+    if experiment.weights_from is not None and PRETRAINED_KEY not in algorithms.config_keys(algorithm):
+        raise InputError(f"{where}: {algorithm.__name__} cannot start from a policy; take `weights_from` away.")
     if experiment.weights_from is None:
         config_check.validate(experiment, algorithm, config)
     return Stage(experiment, algorithm, config, stop, parent / experiment.name)
 
 
 def _weights_sources(planned: Sequence[Any], base_dir: Path) -> dict[str, Path]:
-    """Experiment name -> the folder its weights come from; a folder of an experiment still to run may not exist yet."""
+    """Experiment name -> the folder its weights come from, which may be still to come."""
     folders = {stage.experiment.name: stage.folder for stage in planned}
     sources: dict[str, Path] = {}
     for stage in planned:
@@ -219,12 +201,12 @@ def _weights_sources(planned: Sequence[Any], base_dir: Path) -> dict[str, Path]:
             if not found.exists():
                 known = [name for name in folders if name != stage.experiment.name]
                 raise InputError(
-                    f"{stage.experiment.where}: weights_from {wanted!r} is neither an earlier experiment that is run or finished "
-                    f"nor an existing path; {hint(wanted, known, 'earlier experiments are') if known else 'correct it.'}"
+                    f"{stage.experiment.where}: weights_from {wanted!r} is neither an earlier "
+                    "experiment that is run or finished "
+                    "nor an existing path; "
+                    f"{hint(wanted, known, 'earlier experiments are') if known else 'correct it.'}"
                 )
-            sources[stage.experiment.name] = weights.require_policy(
-                found, f"{stage.experiment.where}: weights_from"
-            )
+            sources[stage.experiment.name] = weights.require_policy(found, f"{stage.experiment.where}: weights_from")
     return sources
 
 
@@ -233,21 +215,15 @@ def _policy(source: Path | None, where: str) -> Path | None:
 
 
 def _fingerprint(stage: Any, policy: Path | None) -> str:
-    return stages.fingerprint(
-        stage.experiment, stage.config, None if policy is None else weights.policy_digest(policy)
-    )
+    return stages.fingerprint(stage.experiment, stage.config, None if policy is None else weights.policy_digest(policy))
 
 
 def _state(stage: Any, digest: str, options: TrainOptions) -> stages.State:
     where = stage.experiment.where
-    return stages.state_of(
-        stage.folder, digest, resume=options.resume, overwrite=options.overwrite, where=where
-    )
+    return stages.state_of(stage.folder, digest, resume=options.resume, overwrite=options.overwrite, where=where)
 
 
-def _check_states(
-    planned: Sequence[Any], sources: Mapping[str, Path], options: TrainOptions
-) -> None:
+def _check_states(planned: Sequence[Any], sources: Mapping[str, Path], options: TrainOptions) -> None:
     """Find folders that are in the way before the first stage runs, and not after hours of it."""
     to_run: set[Path] = set()
     for stage in planned:
@@ -259,9 +235,7 @@ def _check_states(
             continue
         policy = _policy(source, stage.experiment.where)
         if policy is not None:
-            config_check.validate(
-                stage.experiment, stage.algorithm, {**stage.config, PRETRAINED_KEY: str(policy)}
-            )
+            config_check.validate(stage.experiment, stage.algorithm, {**stage.config, PRETRAINED_KEY: str(policy)})
         if _state(stage, _fingerprint(stage, policy), options) is not stages.State.FINISHED:
             to_run.add(stage.folder)
 
@@ -270,4 +244,5 @@ def _headline(stage: Any, folder: str, state: stages.State) -> str:
     ends = " or ".join(f"{key} {value:,.10g}" for key, value in stage.stop.items())
     env = f" on {stage.experiment.env}" if stage.experiment.env is not None else ""
     verb = "resuming" if state is stages.State.UNFINISHED else "running"
-    return f"{stage.experiment.name}: {verb} {stage.algorithm.__name__}{env} until {ends}; results in {folder}"
+    what = f"{verb} {stage.algorithm.__name__}{env} until {ends}"
+    return f"{stage.experiment.name}: {what}; results in {folder}"

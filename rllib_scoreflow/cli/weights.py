@@ -1,4 +1,4 @@
-"""Finding the exported policy (a folder with policy.json and policy.safetensors) that a path means."""
+"""Finding the exported policy (policy.json and policy.safetensors) that a path means."""
 
 import hashlib
 from pathlib import Path
@@ -11,7 +11,7 @@ POLICY_WEIGHTS = "policy.safetensors"
 
 
 def find_policy(path: Path) -> Path | None:
-    """Return the policy folder at `path`: the folder itself, or its ``policy/`` (checkpoints and experiment folders).
+    """Return the policy folder at `path`: the folder itself, or its ``policy/``.
 
     Args:
         path: a folder, or the policy.json within it.
@@ -74,8 +74,6 @@ def policy_digest(policy: Path) -> str:
     """
     weights = policy / POLICY_WEIGHTS
     if not weights.is_file():
-        raise InputError(
-            f"{weights} is missing; the policy is incomplete, so export or copy it again."
-        )
+        raise InputError(f"{weights} is missing; the policy is incomplete, so export or copy it again.")
     both = file_digest(policy / POLICY_JSON) + file_digest(weights)
     return hashlib.sha256(both.encode()).hexdigest()

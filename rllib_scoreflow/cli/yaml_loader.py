@@ -1,4 +1,4 @@
-"""Reading YAML as people write it: numbers such as ``5e-4`` are floats, and a key given twice is an error."""
+"""YAML as people write it: ``5e-4`` is a float, and a key given twice is an error."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,8 @@ class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with two corrections; it never builds Python objects from tags."""
 
 
-# YAML 1.1, which PyYAML follows, takes 5e-4 (no dot) for a string. YAML 1.2 and every user take it for a number.
+# YAML 1.1, which PyYAML follows, takes 5e-4 (no dot) for a string. YAML 1.2 and every user take it
+# for a number.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
@@ -52,7 +53,8 @@ def parse_yaml(text: str, origin: str) -> Any:
         Plain dicts, lists, strings, numbers, booleans and None.
 
     Raises:
-        InputError: the text is not YAML, uses a tag that would build an object, or gives a key twice.
+        InputError: the text is not YAML, uses a tag that would build an object, or gives a key
+        twice.
     """
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 (a subclass of SafeLoader)
@@ -97,9 +99,7 @@ def parse_mapping(text: str, option: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise InputError(
-            f"{option} must be a mapping such as '{{\"training_iteration\": 10}}', and {text!r} is not."
-        )
+        raise InputError(f"{option} must be a mapping such as '{{\"training_iteration\": 10}}', and {text!r} is not.")
     return value
 
 
@@ -116,18 +116,12 @@ def read_text(path: Path) -> str:
         InputError: it is missing, a folder, unreadable or not UTF-8.
     """
     if not path.exists():
-        raise InputError(
-            f"{path} does not exist; give the path of an experiment file (.yaml or .py)."
-        )
+        raise InputError(f"{path} does not exist; give the path of an experiment file (.yaml or .py).")
     try:
         return path.read_text(encoding="utf-8")
     except IsADirectoryError:
-        raise InputError(
-            f"{path} is a folder; give the path of an experiment file (.yaml or .py)."
-        ) from None
+        raise InputError(f"{path} is a folder; give the path of an experiment file (.yaml or .py).") from None
     except UnicodeDecodeError:
-        raise InputError(
-            f"{path} is not a text file; give a YAML or Python experiment file."
-        ) from None
+        raise InputError(f"{path} is not a text file; give a YAML or Python experiment file.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None

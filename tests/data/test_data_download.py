@@ -29,6 +29,7 @@ class Behaviour:
     md5: str | None = None
     statuses: list[int] = field(default_factory=list)  # errors answered first
     requests: list[str | None] = field(default_factory=list)  # Range headers of all requests
+    lengths: list[int] = field(default_factory=list)  # bytes promised in each answer
     addresses: list[str] = field(default_factory=list)  # and what they asked for
 
 
@@ -60,6 +61,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("x-goog-hash", "crc32c=AAAAAA==")
             self.send_header("x-goog-hash", f"md5={behaviour.md5}")
         self.end_headers()
+        behaviour.lengths.append(len(content))
         self.wfile.write(content[: behaviour.break_after])
 
     def log_message(self, *_):
@@ -140,6 +142,7 @@ def test_a_broken_download_says_what_it_kept_and_is_resumed(server, url, target)
     server.behaviour.break_after = None
     download(url, target)
     assert server.behaviour.requests == [None, "bytes=65536-"]
+    assert server.behaviour.lengths == [300_000, 300_000 - 65_536]
     assert target.read_bytes() == BODY
     assert visible(target.parent) == ["file.hdf5", "file.hdf5.sha256"]
 

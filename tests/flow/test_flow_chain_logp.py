@@ -57,6 +57,7 @@ def test_logp_is_the_sum_over_the_steps(
     torch.testing.assert_close(evaluation.raw_logp, expected, rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(evaluation.logp, evaluation.raw_logp, rtol=0, atol=0)
     torch.testing.assert_close(distribution.logp(chain), evaluation.logp)
+    assert evaluation.logp_divisor == 1
     assert evaluation.logp_clamp_rate == 0
 
 
@@ -72,6 +73,7 @@ def test_normalized_logp_counts_the_initial_draw_as_a_step(make_sde) -> None:
     sde = make_sde(chain={**NORMALIZED, "denoising_steps": 4})
     distribution, chain = draw(sde, 7)
     evaluation = distribution.evaluate(chain)
+    assert evaluation.logp_divisor == (4 + 1) * 4
     torch.testing.assert_close(evaluation.logp, evaluation.raw_logp / ((4 + 1) * 4))
     expected = reference_logp(sde, chain, distribution.observation) / ((4 + 1) * 4)
     torch.testing.assert_close(evaluation.logp, expected, rtol=1e-5, atol=1e-5)

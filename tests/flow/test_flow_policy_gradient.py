@@ -15,7 +15,7 @@ from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
 from rllib_scoreflow.flow.losses import clipped_surrogate_loss
 from rllib_scoreflow.flow.sde import ScoreSDE
 
-BATCHES, BATCH = 30, 2000
+BATCHES, BATCH = 20, 2000
 STEP = 1e-3
 
 
@@ -143,7 +143,7 @@ def test_policy_gradient_is_the_gradient_of_the_expected_reward(make_sde, case: 
     # A gradient that is missing or off by a half would be seen in every network.
     for network in {coordinate.parameter.split(".")[0] for coordinate in coordinates}:
         best = max(v for name, v in significance.items() if name.startswith(network))
-        assert best > 10, (network, significance)
+        assert best > 8, (network, significance)
 
 
 @pytest.mark.usefixtures("float64_default")

@@ -12,6 +12,8 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 from rllib_scoreflow.algorithms.rl_module import CHAIN
 from rllib_scoreflow.flow.advantages import generalized_advantages
 
+REWARD_SCALE = "reward_scale"
+"""Key of the shared data: what rewards are divided by (1 where it is missing)."""
 _VALUE_BATCH = 8192
 
 
@@ -30,7 +32,13 @@ class EpisodesToChainBatch(ConnectorV2):  # type: ignore[misc]
         self.lambda_ = lambda_
 
     def __call__(
-        self, *, rl_module: Any, batch: dict[str, Any], episodes: list[Any], **kwargs: Any
+        self,
+        *,
+        rl_module: Any,
+        batch: dict[str, Any],
+        episodes: list[Any],
+        shared_data: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> dict[str, Any]:
         """Builds the batch of the default module from numpy'ised episodes.
 
@@ -41,6 +49,7 @@ class EpisodesToChainBatch(ConnectorV2):  # type: ignore[misc]
         module = rl_module[DEFAULT_MODULE_ID].unwrapped()
         device = next(module.parameters()).device
         observations = [np.asarray(episode.get_observations()) for episode in episodes]
+        scale = (shared_data or {}).get(REWARD_SCALE, 1.0)
         values = _values(module, np.concatenate(observations), device)
         advantages, predictions, first = [], [], 0
         for episode, fragment in zip(episodes, observations, strict=True):
@@ -49,7 +58,7 @@ class EpisodesToChainBatch(ConnectorV2):  # type: ignore[misc]
             predictions.append(own[:-1])
             advantages.append(
                 generalized_advantages(
-                    np.asarray(episode.get_rewards(), dtype=np.float64),
+                    np.asarray(episode.get_rewards(), dtype=np.float64) / scale,
                     own,
                     terminated=episode.is_terminated,
                     gamma=self.gamma,

@@ -18,6 +18,7 @@ from ray.rllib.utils.metrics import (
     WEIGHTS_SEQ_NO,
 )
 
+from rllib_scoreflow.algorithms.policy_algorithm import one_thread
 from rllib_scoreflow.algorithms.scoreflow.rollout_buffer import RolloutBuffer
 from rllib_scoreflow.envs import ChunkVectorEnv, make_chunk_vector_env
 
@@ -43,8 +44,6 @@ class ChunkEnvRunner(SingleAgentEnvRunner):  # type: ignore[misc]
         self._episode_steps = np.zeros(self.num_envs, dtype=np.int64)
         if config.seed is not None:
             torch.manual_seed(int(config.seed) + 1000 * int(self.worker_index or 0))
-        if self.worker_index:
-            torch.set_num_threads(1)
 
     def make_env(self) -> None:
         """Creates the chunked vector environment."""
@@ -88,7 +87,8 @@ class ChunkEnvRunner(SingleAgentEnvRunner):  # type: ignore[misc]
         with self.metrics.log_time(SAMPLE_TIMER):
             if force_reset or self._observation is None:
                 self._reset()
-            buffer = self._roll_out(steps)
+            with one_thread():
+                buffer = self._roll_out(steps)
             episodes = buffer.episodes(self._episode_ids, self._episode_steps)
         make_callback(
             "on_sample_end",

@@ -67,15 +67,16 @@ class RolloutStatistics:
         self._ongoing = {id_: value for id_, value in self._ongoing.items() if id_ in seen}
 
 
-def scale_rewards(episodes: list[SingleAgentEpisode], scaler: RunningRewardScaler) -> None:
-    """Brings the scaler up to date with all fragments, then divides their rewards by its scale, in place."""
+def observe_rewards(episodes: list[SingleAgentEpisode], scaler: RunningRewardScaler) -> float:
+    """Brings the scaler up to date with all fragments of a rollout; what to divide their rewards by.
+
+    The episodes stay as they are: arrays that came through Ray's object store are read-only.
+    """
     for episode in episodes:
         scaler.observe(episode.id_, np.asarray(episode.get_rewards()), done=episode.is_done)
-    for episode in episodes:
-        rewards = np.asarray(episode.get_rewards()) / scaler.scale
-        episode.set_rewards(new_data=rewards)
     seen = {episode.id_ for episode in episodes}
     scaler.ongoing = {id_: value for id_, value in scaler.ongoing.items() if id_ in seen}
+    return scaler.scale
 
 
 def _action_clip_rate(episodes: list[SingleAgentEpisode]) -> float:

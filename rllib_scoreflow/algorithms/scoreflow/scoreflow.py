@@ -15,7 +15,7 @@ from rllib_scoreflow.algorithms.ray_adapter import sample_in_parallel
 from rllib_scoreflow.algorithms.scoreflow.env_runner import SECONDS_IN_ENV, SECONDS_IN_POLICY
 from rllib_scoreflow.algorithms.scoreflow.rollout_statistics import (
     RolloutStatistics,
-    scale_rewards,
+    observe_rewards,
 )
 from rllib_scoreflow.flow.advantages import RunningRewardScaler
 from rllib_scoreflow.policy import FlowPolicy, PolicyMetadata
@@ -75,15 +75,17 @@ class ScoreFlow(PolicyAlgorithm):
         self.metrics.aggregate(runner_results, key=ENV_RUNNER_RESULTS)
         rollout = self.statistics.observe(episodes)
         new_steps = self.statistics.env_steps - before
+        reward_scale = 1.0
         if self.config.reward_scaling:
-            scale_rewards(episodes, self.reward_scaler)
+            reward_scale = observe_rewards(episodes, self.reward_scaler)
         started = time.perf_counter()
-        results = self.learner_group.update(episodes=episodes)
+        results = self.learner_group.update(episodes=episodes, reward_scale=reward_scale)
         rollout |= {
             "rollout_seconds": rollout_seconds,
             "update_seconds": time.perf_counter() - started,
             "env_steps_this_iteration": float(new_steps),
             "env_steps_per_second": new_steps / rollout_seconds,
+            "reward_scale": reward_scale,
         }
         self.metrics.aggregate(results, key=LEARNER_RESULTS)
         self._sync_weights()
@@ -122,7 +124,6 @@ class ScoreFlow(PolicyAlgorithm):
             {
                 **rollout,
                 **values,
-                "reward_scale": self.reward_scaler.scale,
                 "seconds_in_env": self.metrics.peek((ENV_RUNNER_RESULTS, SECONDS_IN_ENV)),
                 "seconds_in_policy": self.metrics.peek((ENV_RUNNER_RESULTS, SECONDS_IN_POLICY)),
             }

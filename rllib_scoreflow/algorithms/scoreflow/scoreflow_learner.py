@@ -16,6 +16,7 @@ from rllib_scoreflow.algorithms.ray_adapter import (
     learner_device,
     run_learner_connector,
 )
+from rllib_scoreflow.algorithms.scoreflow.connectors import REWARD_SCALE
 from rllib_scoreflow.algorithms.scoreflow.diagnostics import (
     MeanOverRows,
     chain_diagnostics,
@@ -79,11 +80,15 @@ class ScoreFlowLearner(PolicyLearner):
             if name in ("alpha", "sigma")
         }
 
-    def update(self, *, training_data: TrainingData, **kwargs: Any) -> Any:
-        """Runs `num_epochs` passes over the episodes in `training_data`, or fewer if the KL stops them."""
+    def update(self, *, training_data: TrainingData, reward_scale: float = 1.0, **kwargs: Any) -> Any:
+        """Runs `num_epochs` passes over the episodes in `training_data`, or fewer if the KL stops them.
+
+        Rewards are divided by `reward_scale`, which the Algorithm keeps over all EnvRunners.
+        """
         announce_new_weights(self)
         training_data.solve_refs()
-        batch: Batch = run_learner_connector(self, training_data.episodes)[DEFAULT_MODULE_ID]
+        shared = {REWARD_SCALE: reward_scale}
+        batch: Batch = run_learner_connector(self, training_data.episodes, shared)[DEFAULT_MODULE_ID]
         rates = self._apply_schedules()
         rows = len(batch[Columns.OBS])
         total_rows = int(sum_over_learners(torch.tensor(float(rows))))

@@ -1,0 +1,159 @@
+"""A stage to run, and what is left of it afterwards: policy, plot, done.json."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rllib_scoreflow.cli import metrics, stages
+from rllib_scoreflow.cli.experiments import Experiment
+from rllib_scoreflow.cli.export import best_result, chosen_checkpoint, export_policy
+from rllib_scoreflow.cli.plots import learning_curve, read_results
+from rllib_scoreflow.versions import installed_versions
+
+PLOT_NAME = "learning_curve.png"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An experiment ready to run.
+
+    Attributes:
+        experiment: the experiment.
+        algorithm: its Algorithm class.
+        config: its checked config; grids as ``{"grid_search": [...]}``.
+        stop: result key -> value.
+        folder: where everything of it goes.
+    """
+
+    experiment: Experiment
+    algorithm: type[Any]
+    config: Mapping[str, Any]
+    stop: Mapping[str, float]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished stage has left: paths (None where it has none) and its last figures."""
+
+    name: str
+    folder: Path
+    skipped: bool = False
+    checkpoint: Path | None = None
+    policy: Path | None = None
+    plot: Path | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+def description(stage: Stage, digest: str, weights: Path | None) -> dict[str, Any]:
+    """Return what experiment.json and done.json say about a stage.
+
+    Args:
+        stage: the stage.
+        digest: its fingerprint.
+        weights: policy folder that it starts from.
+
+    Returns:
+        Plain data, but for values of Python files, which are written by their text.
+    """
+    experiment = stage.experiment
+    run = experiment.run if isinstance(experiment.run, str) else stage.algorithm.__name__
+    return {
+        "experiment": experiment.name,
+        "fingerprint": digest,
+        "run": run,
+        "env": experiment.env,
+        "stop": dict(stage.stop),
+        "config": dict(stage.config),
+        "pretrained_policy": None if weights is None else str(weights),
+        "versions": installed_versions(),
+    }
+
+
+def finish(stage: Stage, digest: str, results: Sequence[Any]) -> Outcome:
+    """Export the policy, draw the learning curve and write done.json.
+
+    Args:
+        stage: the stage that ran.
+        digest: its fingerprint.
+        results: Tune's results, none of them failed.
+
+    Returns:
+        What is left.
+    """
+    best = best_result(stage.experiment, results)
+    checkpoint = chosen_checkpoint(stage.experiment, best)
+    policy = export_policy(checkpoint, stage.folder) if checkpoint is not None else None
+    labels = {(Path(r.path).name if len(results) > 1 else ""): read_results(Path(r.path)) for r in results}
+    plot = learning_curve(labels, f"{stage.experiment.name} ({stage.algorithm.__name__})", stage.folder / PLOT_NAME)
+    figures = last_figures(read_results(Path(best.path)))
+    done = description(stage, digest, None) | {
+        "checkpoint": _within(checkpoint, stage.folder),
+        "policy": _within(policy, stage.folder),
+        "plot": _within(plot, stage.folder),
+        "figures": figures,
+        "dataset_sha256": (best.metrics or {}).get("dataset_sha256"),
+    }
+    stages.write_json(stage.folder / stages.DONE_JSON, done)
+    return Outcome(stage.experiment.name, stage.folder, False, checkpoint, policy, plot, figures)
+
+
+def last_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the last value of each of the few figures that a table shows.
+
+    Args:
+        rows: flattened results in order.
+    """
+    wanted = {
+        "iterations": ("training_iteration",),
+        "steps": metrics.STEPS,
+        "return": metrics.RETURN,
+        "evaluation": metrics.EVAL_RETURN,
+        "train_loss": ("train_loss",),
+        "validation_loss": ("validation_loss",),
+        "seconds": ("time_total_s",),
+    }
+    figures: dict[str, float] = {}
+    for row in rows:
+        for name, keys in wanted.items():
+            value = metrics.number(row, keys)
+            if value is not None:
+                figures[name] = value
+    return figures
+
+
+def outcome_of(name: str, folder: Path) -> Outcome:
+    """Return the outcome of a stage that was finished earlier, from its done.json.
+
+    Args:
+        name: the experiment's name.
+        folder: its folder, in state FINISHED.
+    """
+    done = stages.read_json(folder / stages.DONE_JSON) or {}
+    paths = {key: folder / done[key] if done.get(key) else None for key in ("checkpoint", "policy", "plot")}
+    return Outcome(name, folder, True, figures=done.get("figures") or {}, **paths)
+
+
+def _within(path: Path | None, folder: Path) -> str | None:
+    if path is None:
+        return None
+    try:
+        return str(path.resolve().relative_to(folder.resolve()))
+    except ValueError:
+        return str(path)
+
+
+def remove_unused(folder: Path) -> None:
+    """Remove an experiment's folder in which nothing was trained, and emptied folders above.
+
+    Args:
+        folder: ``<results-dir>/<file>/<experiment>``.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    for parent in list(folder.parents)[:2]:
+        try:
+            parent.rmdir()
+        except OSError:
+            return

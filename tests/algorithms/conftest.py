@@ -1,0 +1,47 @@
+"""A tiny environment, a policy for it and one Ray instance for the tests of the algorithms."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+import torch
+
+from rllib_scoreflow.flow.config import SDEConfig, VelocityConfig, apply_variant
+from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata
+
+ENV_ID = "Pendulum-v1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ray_instance():
+    torch.set_num_threads(1)
+    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)
+    yield
+    ray.shutdown()
+
+
+def pendulum_policy(hidden_dim: int = 32, act_steps: int = 2) -> FlowPolicy:
+    torch.manual_seed(0)
+    score, noise = apply_variant("flow")
+    config = PolicyConfig(
+        observation_dim=3,
+        action_dim=1,
+        horizon=4,
+        act_steps=act_steps,
+        sde=SDEConfig(velocity=VelocityConfig(hidden_dim=hidden_dim), score=score, noise=noise),
+    )
+    bound = np.array([1.0, 1.0, 8.0], np.float32)
+    return FlowPolicy(
+        config,
+        observation_low=-bound,
+        observation_high=bound,
+        action_low=np.array([-2.0], np.float32),
+        action_high=np.array([2.0], np.float32),
+        metadata=PolicyMetadata(env_id=ENV_ID, dataset="toy", dataset_sha256="00"),
+    )
+
+
+@pytest.fixture(scope="session")
+def policy_folder(tmp_path_factory) -> Path:
+    return pendulum_policy().save(tmp_path_factory.mktemp("pretrained") / "policy")

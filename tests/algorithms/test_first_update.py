@@ -1,0 +1,140 @@
+"""The way sample -> chain -> log-probability -> update, through RLlib's real EnvRunner and Learner."""
+
+import numpy as np
+import pytest
+import torch
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.utils.metrics import LEARNER_RESULTS
+
+from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
+from rllib_scoreflow.flow.config import VARIANTS
+
+STOCHASTIC = [name for name in VARIANTS if name != "flow"]
+NETWORKS = {
+    "reinflow": {"velocity", "sigma"},
+    "score_sde_fixed": {"velocity"},
+    "score_sde": {"velocity", "alpha"},
+    "constant_alpha": {"velocity", "sigma"},
+    "scoreflow": {"velocity", "alpha", "sigma"},
+}
+
+
+def small_config(policy_folder, **options) -> ScoreFlowConfig:
+    options = {"num_epochs": 2, "lr": 1e-3, "alpha_lr": 1e-2, "lr_warmup_iterations": 0} | options
+    return (
+        ScoreFlowConfig()
+        .environment("Pendulum-v1")
+        .env_runners(num_envs_per_env_runner=4, rollout_fragment_length=16)
+        .training(pretrained_policy=str(policy_folder), **options)
+        .debugging(seed=1)
+    )
+
+
+def train_once(config: ScoreFlowConfig):
+    algo = config.build_algo()
+    try:
+        before = algo.flow_policy().state_dict()
+        result = algo.train()
+        return before, algo.flow_policy().state_dict(), result
+    finally:
+        algo.stop()
+
+
+def network_of(name: str) -> str:
+    part = name.split(".")[1]
+    return {"velocity": "velocity", "strength": "alpha", "noise": "sigma"}[part]
+
+
+@pytest.mark.parametrize("variant", STOCHASTIC)
+def test_ratio_is_one_and_every_learned_network_moves(policy_folder, variant: str) -> None:
+    before, after, result = train_once(small_config(policy_folder, variant=variant))
+    learner = result[LEARNER_RESULTS][DEFAULT_MODULE_ID]
+    assert learner["ratio_error_first"] < 1e-5
+    changed = {
+        network_of(name)
+        for name, value in before.items()
+        if name.startswith("sde.") and not torch.equal(value, after[name])
+    }
+    assert changed == NETWORKS[variant]
+    assert result["gradient_steps"] == 2
+    assert 0.0 < result["ratio_mean"] < 2.0
+
+
+def test_frozen_velocity_leaves_the_pretrained_flow_alone(policy_folder) -> None:
+    before, after, _ = train_once(small_config(policy_folder, frozen_velocity=True))
+    for name, value in before.items():
+        same = torch.equal(value, after[name])
+        assert same == (not name.startswith(("sde.noise.mlp", "sde.strength"))), name
+
+
+def test_ratio_is_one_on_the_scale_of_the_whole_chain_with_remote_runners(policy_folder) -> None:
+    config = small_config(
+        policy_folder, chain={"normalize_logp": False, "logp_clamp": None}, clip_param=0.2
+    ).env_runners(num_env_runners=2, num_cpus_per_env_runner=0.5)
+    _, _, result = train_once(config)
+    assert result[LEARNER_RESULTS][DEFAULT_MODULE_ID]["ratio_error_first"] < 1e-4
+    assert result["env_steps"] == 2 * 4 * 16 * 2  # runners x environments x chunks x act_steps
+
+
+def test_without_noise_there_is_nothing_to_optimise(policy_folder) -> None:
+    with pytest.raises(ValueError, match="has no noise"):
+        small_config(policy_folder, variant="flow").validate()
+
+
+def test_target_kl_ends_the_whole_update(policy_folder) -> None:
+    config = small_config(policy_folder, target_kl=0.0, num_epochs=10, minibatch_size=16)
+    _, _, result = train_once(config)
+    assert result["gradient_steps"] <= 2
+    assert result["stopped_by_kl"] == 1.0
+
+
+def test_the_critic_warms_up_alone(policy_folder) -> None:
+    before, after, result = train_once(small_config(policy_folder, critic_warmup_iterations=1))
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert result["grad_norm/critic"] > 0.0
+
+
+def test_accumulated_microbatches_equal_one_batch(policy_folder) -> None:
+    states = [
+        train_once(small_config(policy_folder, microbatch_size=size, num_epochs=1))[1]
+        for size in (7, 1024)
+    ]
+    for name, value in states[0].items():
+        torch.testing.assert_close(value, states[1][name], atol=2e-5, rtol=1e-3)
+
+
+def test_the_same_seed_gives_the_same_policy(policy_folder) -> None:
+    states = [train_once(small_config(policy_folder))[1] for _ in range(2)]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_behaviour_regulariser_holds_the_flow_back(policy_folder) -> None:
+    distances = []
+    for coefficient in (1e-9, 100.0):
+        options = {"behavior_coeff": coefficient, "num_epochs": 30, "lr": 3e-4}
+        _, _, result = train_once(small_config(policy_folder, **options))
+        distances.append(result["behavior_distance"])
+    assert 0.0 < distances[1] < distances[0]
+
+
+def test_metrics_have_plain_names(policy_folder) -> None:
+    config = small_config(policy_folder).evaluation(evaluation_interval=1, evaluation_duration=2)
+    _, _, result = train_once(config)
+    expected = {
+        *("env_steps", "episodes", "rollout_seconds", "update_seconds", "env_steps_per_second"),
+        *("policy_loss", "value_loss", "entropy", "kl", "kl_chain", "clip_fraction", "ratio_mean"),
+        *("explained_variance", "score_clip_rate", "logprob_clamp_rate", "action_clip_rate"),
+        *("sigma_min", "sigma_mean", "sigma_max", "moved/alpha", "moved/sigma", "reward_scale"),
+        *(f"alpha/step_{k}" for k in range(4)),
+        *(f"alpha_ratio/step_{k}" for k in range(4)),
+        *(f"{kind}/{name}" for kind in ("grad_norm", "lr") for name in ("velocity", "alpha")),
+        *(f"{kind}/{name}" for kind in ("grad_norm", "lr") for name in ("sigma", "critic")),
+        *("eval_return_mean", "eval_return_stderr", "eval_episodes"),
+    }
+    assert expected <= set(result)
+    assert all(np.isfinite(result[name]) for name in expected)
+    np.testing.assert_allclose(
+        [result[f"alpha/step_{k}"] for k in range(4)],
+        [0.127 * (1 - k / 4) for k in range(4)],
+        rtol=0.2,
+    )

@@ -1,0 +1,44 @@
+"""Fails loudly when a Ray release changes what the adapter leans on."""
+
+import inspect
+
+import ray
+from packaging.version import Version
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.core.learner.learner import Learner
+from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
+from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
+
+from rllib_scoreflow.versions import supported_ray
+
+
+def test_ray_is_the_version_that_the_adapter_was_written_for() -> None:
+    assert Version(ray.__version__) in supported_ray()
+
+
+def test_learner_internals() -> None:
+    assert "self._weights_seq_no += 1" in inspect.getsource(Learner.update)
+    assert "self._learner_connector(" in inspect.getsource(Learner._make_batch_if_necessary)
+    assert "self._device = get_device" in inspect.getsource(TorchLearner.build)
+
+
+def test_env_runner_internals() -> None:
+    source = inspect.getsource(SingleAgentEnvRunner)
+    for name in ("self._callbacks", "self._device", "self._weights_seq_no", "self._needs_initial_reset"):
+        assert name in source, name
+
+
+def test_config_internals() -> None:
+    assert AlgorithmConfig()._is_online is True
+    assert "return self._is_online" in inspect.getsource(AlgorithmConfig.is_online.fget)
+
+
+def test_algorithm_asks_whether_to_create_evaluation_runners() -> None:
+    assert "_should_create_evaluation_env_runners" in inspect.getsource(Algorithm.setup)
+
+
+def test_sampling_arguments() -> None:
+    arguments = set(inspect.signature(synchronous_parallel_sample).parameters)
+    assert {"worker_set", "sample_timeout_s", "_uses_new_env_runners", "_return_metrics"} <= arguments

@@ -1,0 +1,120 @@
+"""Cutting rollouts into episodes, advantages over fragments, statistics across rollouts."""
+
+import numpy as np
+import torch
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.columns import Columns
+from ray.rllib.evaluation.postprocessing import Postprocessing
+
+from rllib_scoreflow.algorithms.rl_module import CHAIN
+from rllib_scoreflow.algorithms.scoreflow.connectors import REWARD_SCALE, EpisodesToChainBatch
+from rllib_scoreflow.algorithms.scoreflow.rollout_buffer import ENV_STEPS, SUCCESS, RolloutBuffer
+from rllib_scoreflow.algorithms.scoreflow.rollout_statistics import RolloutStatistics, observe_rewards
+from rllib_scoreflow.flow.advantages import RunningRewardScaler
+
+NUM_ENVS, STEPS = 3, 6
+
+
+def filled_buffer(terminated_at=(), truncated_at=(), start: float = 0.0) -> RolloutBuffer:
+    """Observation = 100 * env + time; the final observation of an ended chunk is 1000 more."""
+    buffer = RolloutBuffer(STEPS, NUM_ENVS)
+    for step in range(STEPS):
+        base = 100.0 * np.arange(NUM_ENVS) + start + step
+        terminated = np.array([(step, env) in terminated_at for env in range(NUM_ENVS)])
+        truncated = np.array([(step, env) in truncated_at for env in range(NUM_ENVS)])
+        final = base + 1.0 + 1000.0 * (terminated | truncated)
+        infos = {
+            "env_steps": np.where(terminated, 2, 4),
+            "success": np.where(terminated, 1.0, np.nan).astype(np.float32),
+            "final_obs": final[:, None].astype(np.float32),
+        }
+        policy = {
+            Columns.ACTIONS: base[:, None].astype(np.float32),
+            Columns.ACTION_LOGP: base.astype(np.float32),
+            CHAIN: np.tile(base[:, None, None], (1, 3, 2)).astype(np.float32),
+        }
+        results = (None, base + 0.5, terminated, truncated, infos)
+        buffer.add(step, base[:, None].astype(np.float32), policy, results)
+    return buffer
+
+
+def test_fragments_hold_every_step_once_and_end_where_episodes_end() -> None:
+    ids, started = [f"e{env}" for env in range(NUM_ENVS)], np.array([5, 0, 2])
+    buffer = filled_buffer(terminated_at={(2, 0)}, truncated_at={(5, 1)})
+    fragments = buffer.episodes(ids, started)
+    assert [len(f) for f in fragments] == [3, 3, 6, 6]
+    assert sum(len(f) for f in fragments) == NUM_ENVS * STEPS
+    first, second, third, fourth = fragments
+    assert (first.is_terminated, first.t_started, first.id_) == (True, 5, "e0")
+    assert first.get_observations(-1)[0] == 1003.0  # the observation before the reset
+    assert (second.is_done, second.t_started) == (False, 0)
+    assert second.id_ != "e0"
+    assert (third.is_truncated, third.is_terminated) == (True, False)
+    assert (fourth.is_done, fourth.t_started) == (False, 2)
+    np.testing.assert_array_equal(second.get_extra_model_outputs(ENV_STEPS), [4, 4, 4])
+    assert first.get_extra_model_outputs(SUCCESS)[-1] == 1.0
+    assert list(started) == [3, 0, 8]
+    assert ids[0] == second.id_
+    assert ids[2] == "e2"
+
+
+class LinearValues(torch.nn.Module):
+    """A critic whose value of an observation is the observation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def unwrapped(self) -> "LinearValues":
+        return self
+
+    def compute_values(self, batch: dict) -> torch.Tensor:
+        return batch[Columns.OBS][:, 0]
+
+
+def test_advantages_bootstrap_at_cuts_and_time_limits_but_not_at_terminal_states() -> None:
+    buffer = filled_buffer(terminated_at={(5, 0)}, truncated_at={(5, 1)})
+    episodes = buffer.episodes(["a", "b", "c"], np.zeros(NUM_ENVS, dtype=np.int64))
+    connector = EpisodesToChainBatch(gamma=0.9, lambda_=0.0)
+    batch = connector(rl_module={DEFAULT_MODULE_ID: LinearValues()}, batch={}, episodes=episodes)
+    columns = batch[DEFAULT_MODULE_ID]
+    advantages = columns[Postprocessing.ADVANTAGES].reshape(NUM_ENVS, STEPS)
+    last = [5.5 - 5.0, 105.5 + 0.9 * 1106.0 - 105.0, 205.5 + 0.9 * 206.0 - 205.0]
+    np.testing.assert_allclose(advantages[:, -1], last, rtol=1e-5)
+    inner = 0.5 + 0.9 * np.array([4.0 + 1.0, 104.0 + 1.0, 204.0 + 1.0])
+    np.testing.assert_allclose(advantages[:, -2], inner, rtol=1e-5)
+    torch.testing.assert_close(
+        columns[Postprocessing.VALUE_TARGETS],
+        columns[Postprocessing.ADVANTAGES] + columns[Columns.VF_PREDS],
+    )
+    assert columns[CHAIN].shape == (NUM_ENVS * STEPS, 3, 2)
+
+
+def test_returns_count_episodes_that_began_in_an_earlier_rollout() -> None:
+    statistics = RolloutStatistics()
+    ids, started = ["a", "b", "c"], np.zeros(NUM_ENVS, dtype=np.int64)
+    first = statistics.observe(filled_buffer().episodes(ids, started))
+    assert "return_mean" not in first
+    assert first["env_steps"] == NUM_ENVS * STEPS * 4
+    later = filled_buffer(terminated_at={(0, 0)}, start=6.0).episodes(ids, started)
+    second = statistics.observe(later)
+    assert second["return_mean"] == sum(step + 0.5 for step in range(7))
+    assert second["episode_steps_mean"] == 6 * 4 + 2
+    assert second["success_rate"] == 1.0
+    assert second["env_steps"] == 2 * NUM_ENVS * STEPS * 4 - 2
+    assert second["action_clip_rate"] > 0.9
+
+
+def test_rewards_are_divided_by_the_running_std_of_the_return() -> None:
+    scaler = RunningRewardScaler(gamma=0.9)
+    ids, started = ["a", "b", "c"], np.zeros(NUM_ENVS, dtype=np.int64)
+    episodes = filled_buffer().episodes(ids, started)
+    scale = observe_rewards(episodes, scaler)
+    assert scale == scaler.scale > 1.0
+    assert set(scaler.ongoing) == {"a", "b", "c"}
+    connector = EpisodesToChainBatch(gamma=0.0, lambda_=0.0)
+    module = {DEFAULT_MODULE_ID: LinearValues()}
+    batch = connector(rl_module=module, batch={}, episodes=episodes, shared_data={REWARD_SCALE: scale})
+    targets = batch[DEFAULT_MODULE_ID][Postprocessing.VALUE_TARGETS]
+    raw = np.concatenate([e.get_rewards() for e in episodes])
+    np.testing.assert_allclose(targets, raw / scale, rtol=1e-4)

@@ -1,0 +1,172 @@
+"""The policy and its artefact, without Ray."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.flow.config import ChainConfig, SDEConfig, VelocityConfig, apply_variant
+from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata, find_policy, read_metadata
+from rllib_scoreflow.policy.normalizer import MinMaxNormalizer
+
+OBSERVATION_DIM, ACTION_DIM, HORIZON = 3, 2, 4
+
+
+def small_policy(variant: str = "scoreflow") -> FlowPolicy:
+    torch.manual_seed(0)
+    score, noise = apply_variant(variant)
+    config = PolicyConfig(
+        observation_dim=OBSERVATION_DIM,
+        action_dim=ACTION_DIM,
+        horizon=HORIZON,
+        act_steps=2,
+        sde=SDEConfig(velocity=VelocityConfig(hidden_dim=16), score=score, noise=noise),
+    )
+    return FlowPolicy(
+        config,
+        observation_low=np.array([-2.0, 0.0, 5.0], np.float32),
+        observation_high=np.array([2.0, 1.0, 5.0], np.float32),
+        action_low=np.array([-1.0, 0.0], np.float32),
+        action_high=np.array([1.0, 10.0], np.float32),
+        metadata=PolicyMetadata(variant=variant, env_id="Toy-v0", dataset="toy", dataset_sha256="00"),
+    )
+
+
+@settings(deadline=None)
+@given(
+    hnp.arrays(np.float32, 3, elements=st.floats(-100, 100, width=32)),
+    hnp.arrays(np.float32, 3, elements=st.floats(0, 100, width=32)),
+    st.integers(1, 4),
+)
+def test_normalizer_is_invertible_and_finite(low: np.ndarray, width: np.ndarray, horizon: int) -> None:
+    normalizer = MinMaxNormalizer(low, low + width)
+    values = torch.as_tensor(np.tile(low + 0.3 * width, (2, horizon)))
+    normalized = normalizer.normalize(values)
+    assert torch.isfinite(normalized).all()
+    scale = 1.0 + float(np.abs(low).max() + width.max())
+    torch.testing.assert_close(normalizer.denormalize(normalized), values, atol=1e-5 * scale, rtol=0.0)
+
+
+def test_normalizer_maps_the_bounds_to_one_and_centres_constants() -> None:
+    policy = small_policy()
+    high = torch.tensor([[2.0, 1.0, 5.0]])
+    torch.testing.assert_close(
+        policy.observation_normalizer.normalize(high), torch.tensor([[1.0, 1.0, 0.0]])
+    )
+
+
+def test_actions_are_within_the_dataset_bounds_and_raw() -> None:
+    policy = small_policy()
+    actions = policy.act(np.zeros((50, OBSERVATION_DIM)), explore=True)
+    assert actions.shape == (50, HORIZON * ACTION_DIM)
+    steps = actions.reshape(50, HORIZON, ACTION_DIM)
+    assert steps[..., 0].min() >= -1.0
+    assert steps[..., 0].max() <= 1.0
+    assert steps[..., 1].min() >= 0.0
+    assert steps[..., 1].max() > 1.0  # denormalised: the second dimension spans [0, 10]
+
+
+def test_act_takes_one_observation_and_refuses_another_dimension() -> None:
+    policy = small_policy()
+    assert policy.act(np.zeros(OBSERVATION_DIM)).shape == (HORIZON * ACTION_DIM,)
+    with pytest.raises(ValueError, match=r"\(7, 9\) do not fit this policy of 3"):
+        policy.act(np.zeros((7, 9)))
+
+
+def test_modes_and_generator() -> None:
+    policy = small_policy()
+    observation = np.zeros((4, OBSERVATION_DIM))
+
+    def act(**options: object) -> np.ndarray:
+        return policy.act(observation, generator=torch.Generator().manual_seed(3), **options)
+
+    np.testing.assert_array_equal(act(), act())
+    assert not np.array_equal(act(), act(mode="flow"))
+    assert not np.array_equal(act(), act(explore=True))
+    assert not np.array_equal(act(), act(denoising_steps=7))
+
+
+def test_artefact_round_trip(tmp_path) -> None:
+    policy = small_policy()
+    folder = policy.save(tmp_path / "policy")
+    loaded = FlowPolicy.load(folder)
+    assert loaded.config == policy.config
+    assert loaded.metadata == policy.metadata
+    for name, value in policy.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value)
+    assert find_policy(tmp_path) == folder
+    assert read_metadata(folder).metadata.env_id == "Toy-v0"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["policy"]  # no staging folder is left
+
+
+def test_save_does_not_overwrite_silently(tmp_path) -> None:
+    small_policy().save(tmp_path / "policy")
+    with pytest.raises(InputError, match="exists already"):
+        small_policy().save(tmp_path / "policy")
+    small_policy("reinflow").save(tmp_path / "policy", overwrite=True)
+    assert FlowPolicy.load(tmp_path / "policy").metadata.variant == "reinflow"
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered", "missing", "config", "json", "version"])
+def test_a_damaged_artefact_is_refused(tmp_path, damage: str) -> None:
+    folder = small_policy().save(tmp_path / "policy")
+    weights, description = folder / "policy.safetensors", folder / "policy.json"
+    content = json.loads(description.read_text())
+    if damage == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-10])
+    elif damage == "altered":
+        data = bytearray(weights.read_bytes())
+        data[-1] ^= 1
+        weights.write_bytes(bytes(data))
+    elif damage == "missing":
+        weights.unlink()
+    elif damage == "config":
+        content["config"]["observation_dim"] = 4
+        description.write_text(json.dumps(content))
+    elif damage == "json":
+        description.write_text("{")
+    else:
+        content["schema_version"] = 99
+        description.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"policy\.(safetensors|json)") as error:
+        FlowPolicy.load(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_without_a_policy_is_refused(tmp_path) -> None:
+    with pytest.raises(InputError, match="is not a policy folder"):
+        FlowPolicy.load(tmp_path)
+    assert find_policy(tmp_path) is None
+
+
+def test_fine_tuning_keeps_velocity_and_statistics_and_brings_its_own_dynamics() -> None:
+    pretrained = small_policy("flow")
+    score, noise = apply_variant("scoreflow")
+    tuned = pretrained.with_dynamics(score, noise, ChainConfig(denoising_steps=3), "scoreflow")
+    assert tuned.config.sde.chain.denoising_steps == 3
+    for name, value in pretrained.state_dict().items():
+        assert torch.equal(tuned.state_dict()[name], value), name
+    assert tuned.sde.noise is not None
+    again = tuned.with_dynamics(score, noise, ChainConfig(), "scoreflow")
+    for name, value in tuned.sde.noise.state_dict().items():
+        assert torch.equal(again.sde.noise.state_dict()[name], value)  # type: ignore[union-attr]
+
+
+def test_a_policy_acts_without_ray(tmp_path) -> None:
+    folder = small_policy().save(tmp_path / "policy")
+    code = (
+        "import sys, numpy as np\n"
+        "from rllib_scoreflow.policy import FlowPolicy\n"
+        f"print(FlowPolicy.load({str(folder)!r}).act(np.zeros(3)).shape)\n"
+        "assert 'ray' not in sys.modules, 'ray was imported'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "(8,)"
