@@ -70,7 +70,7 @@ class PolicyAlgorithm(OwnEvaluation):
         The seeds are the same at every evaluation, so that two policies meet the same initial states.
         """
         result = self.evaluate_flow_policy(self.flow_policy())
-        return {EVALUATION_RESULTS: result.to_dict()}
+        return result.to_dict()
 
     def evaluate_flow_policy(self, policy: FlowPolicy) -> EvaluationResult:
         """Evaluates any policy with this algorithm's environment, number of episodes and seed."""

@@ -26,12 +26,17 @@ def check_env(env: Any, where: str) -> None:
         return
     if _is_class_path(env):
         return
+    module, _, name = env.rpartition(":")
     try:
-        gym.spec(env)
-    except ModuleNotFoundError as error:
-        raise InputError(f"{where}: the module of the environment {env!r} cannot be imported ({error}).") from error
+        if module:
+            importlib.import_module(module)
+        gym.spec(name)
+    except ImportError as error:
+        reason = f"the module of the environment {env!r} cannot be imported ({error})"
+        raise InputError(f"{where}: {reason}; put its folder on PYTHONPATH.") from error
     except gym.error.Error:
-        raise InputError(f"{where}: unknown environment {env!r}; {_remedy(env, list(gym.registry))}") from None
+        remedy = _remedy(name, list(gym.registry))
+        raise InputError(f"{where}: unknown environment {env!r}; {remedy}") from None
 
 
 def _remedy(env: str, known: list[str]) -> str:

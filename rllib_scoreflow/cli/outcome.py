@@ -10,6 +10,7 @@ from rllib_scoreflow.cli import metrics, stages
 from rllib_scoreflow.cli.experiments import Experiment
 from rllib_scoreflow.cli.export import best_result, chosen_checkpoint, export_policy
 from rllib_scoreflow.cli.plots import learning_curve, read_results
+from rllib_scoreflow.cli.weights import POLICY_JSON
 from rllib_scoreflow.versions import installed_versions
 
 PLOT_NAME = "learning_curve.png"
@@ -94,10 +95,16 @@ def finish(stage: Stage, digest: str, results: Sequence[Any]) -> Outcome:
         "policy": _within(policy, stage.folder),
         "plot": _within(plot, stage.folder),
         "figures": figures,
-        "dataset_sha256": (best.metrics or {}).get("dataset_sha256"),
+        "dataset_sha256": _dataset_hash(best.metrics or {}, policy),
     }
     stages.write_json(stage.folder / stages.DONE_JSON, done)
     return Outcome(stage.experiment.name, stage.folder, False, checkpoint, policy, plot, figures)
+
+
+def _dataset_hash(result: Mapping[str, Any], policy: Path | None) -> Any:
+    """The hash of the dataset, from the result or from the exported policy, None if neither has it."""
+    described = {} if policy is None else stages.read_json(policy / POLICY_JSON) or {}
+    return result.get("dataset_sha256") or described.get("metadata", {}).get("dataset_sha256")
 
 
 def last_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -76,7 +76,7 @@ def _draw_returns(axes: Any, trials: Mapping[str, Sequence[Mapping[str, Any]]]) 
     drawn = False
     for label, results in trials.items():
         for kind, keys, style in (
-            ("with exploration", metrics.RETURN, "-"),
+            ("with exploration", metrics.RETURN, ".-"),
             ("evaluation", metrics.EVAL_RETURN, "o-"),
         ):
             x, y = _series(results, metrics.STEPS, keys)
@@ -95,6 +95,6 @@ def _draw_losses(axes: Any, trials: Mapping[str, Sequence[Mapping[str, Any]]]) -
         for key in ("train_loss", "validation_loss"):
             x, y = _series(results, ("epoch", "training_iteration"), (key,))
             if x:
-                axes.plot(x, y, label=f"{label} {key}".strip())
+                axes.plot(x, y, ".-", label=f"{label} {key}".strip())
                 drawn = True
     return drawn

@@ -55,7 +55,8 @@ def figures_text(outcome: Outcome) -> str:
     figures = outcome.figures
     parts = []
     if "iterations" in figures:
-        parts.append(f"{figures['iterations']:,.0f} iterations")
+        plural = "" if figures["iterations"] == 1 else "s"
+        parts.append(f"{figures['iterations']:,.0f} iteration{plural}")
     if figures.get("steps"):
         parts.append(f"{figures['steps']:,.0f} env steps")
     parts += [f"{name} {figures[name]:,.1f}" for name in ("return", "evaluation") if name in figures]

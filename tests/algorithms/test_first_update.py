@@ -20,7 +20,7 @@ NETWORKS = {
 
 
 def small_config(policy_folder, **options) -> ScoreFlowConfig:
-    options = {"num_epochs": 2, "lr": 1e-3, "alpha_lr": 1e-2, "lr_warmup_iterations": 0} | options
+    options = {"num_epochs": 2, "lr": 1e-3, "alpha_lr": 1e-2, "lr_warmup_iterations": 0, "num_torch_threads": 1} | options
     return (
         ScoreFlowConfig()
         .environment("Pendulum-v1")

@@ -3,8 +3,9 @@
 import time
 from typing import Any
 
-from ray.rllib.core import DEFAULT_MODULE_ID
-from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
+import ray
+from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS, WEIGHTS_SEQ_NO
 
 from rllib_scoreflow.algorithms.policy_algorithm import (
     PolicyAlgorithm,
@@ -109,9 +110,25 @@ class ScoreFlow(PolicyAlgorithm):
             self.reward_scaler.ongoing = {}
 
     def _sync_weights(self) -> None:
-        self.env_runner_group.sync_weights(
-            from_worker_or_learner_group=self.learner_group, inference_only=True
-        )
+        """Hands the Learners' weights to every EnvRunner and waits until they have them.
+
+        RLlib's `sync_weights()` drops the message to an EnvRunner that still has one in flight, as at the start of a
+        run, and the chains would come from another policy than the one that is updated.
+        """
+        state = self.learner_group.get_state(
+            components=f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}", inference_only=True
+        )[COMPONENT_LEARNER]
+        weights = {key: state[key] for key in (COMPONENT_RL_MODULE, WEIGHTS_SEQ_NO) if key in state}
+        group = self.env_runner_group
+        if group.local_env_runner is not None:
+            group.local_env_runner.set_state(weights)
+        if group.num_remote_workers() > 0:
+            group.foreach_env_runner(
+                "set_state",
+                kwargs={"state": ray.put(weights)},
+                local_env_runner=False,
+                timeout_seconds=self.config.sample_timeout_s,
+            )
 
     def _log_iteration(self, rollout: dict[str, float]) -> None:
         learner = (LEARNER_RESULTS, DEFAULT_MODULE_ID)

@@ -1,0 +1,104 @@
+"""Mistakes end with one sentence on stderr and status 2, before Ray starts, and nothing is written."""
+
+import json
+import time
+
+import pytest
+
+from rllib_scoreflow.cli.main import run
+
+PPO = {"run": "PPO", "env": "CartPole-v1", "stop": {"training_iteration": 1}}
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    def write(**changes):
+        file = tmp_path / "exp.yaml"
+        file.write_text(json.dumps({"cart": {**PPO, **changes}}))
+        return file
+
+    return write
+
+
+def test_missing_files(refused, tmp_path):
+    assert "nowhere.yaml does not exist" in refused("train", "file", "nowhere.yaml")
+    assert "is a folder" in refused("train", "file", tmp_path)
+    (tmp_path / "x.txt").write_text("a: 1")
+    assert ".yaml or .py" in refused("train", "file", tmp_path / "x.txt")
+    (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
+    assert "not a text file" in refused("train", "file", tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "run: PPO", "a: {run: PPO", "a: 1\na: 2"])
+def test_files_that_hold_no_experiments(refused, tmp_path, text):
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    assert "bad.yaml" in refused("train", "file", file)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"run": "PPPO"}, ["unknown algorithm 'PPPO'", "'PPO'"]),
+        ({"env": "CartPol-v1"}, ["unknown environment 'CartPol-v1'", "CartPole"]),
+        ({"env": "no_module:Env-v0"}, ["no_module", "cannot be imported"]),
+        ({"config": {"gama": 1}}, ["'gama'", "'gamma'"]),
+        ({"config": {"lr": "fast"}}, ["config.lr", "'fast'"]),
+        ({"stop": {"training_iterations": 3}}, ["stop.training_iterations", "'training_iteration'"]),
+        ({"weights_from": "x"}, ["PPO cannot start from a policy"]),
+        ({"scheduler": "ashaa"}, ["unknown scheduler", "asha"]),
+        ({"scheduler": "asha", "scheduler_config": {"no_such": 1}}, ["asha", "no_such"]),
+        ({"run": "FlowBC", "config": {"dataset": "nowhere.hdf5"}}, ["nowhere.hdf5"]),
+        ({"run": "FlowBC", "config": {"datset": "x"}}, ["'datset'", "'dataset'"]),
+        ({"run": "ScoreFlow", "weights_from": "nowhere"}, ["'nowhere'", "neither"]),
+    ],
+)
+def test_experiments_that_cannot_run(refused, experiment, changes, words):
+    file = experiment(**changes)
+    sentence = refused("train", "file", file)
+    assert str(file) in sentence
+    assert all(word in sentence for word in words), sentence
+
+
+def test_options_that_do_not_fit(refused, experiment):
+    file = experiment()
+    assert "--only nobody" in refused("train", "file", file, "--only", "nobody")
+    assert "config.gama" in refused("train", "file", file, "--set", "config.gama=1")
+    assert "--stop" in refused("train", "file", file, "--stop", "[1]")
+    assert "--ray-address" in refused("train", "file", file, "--ray-address", "auto", "--ray-num-cpus", "1")
+    assert "local folder" in refused("train", "file", file, "--results-dir", "s3://bucket/x")
+    assert "write it after" in refused("train", "--algo", "PPO", "file", file)
+    assert "--algo" in refused("train")
+    assert "stop" in refused("train", "--algo", "PPO", "--env", "CartPole-v1")
+    assert "--config" in refused("train", "--algo", "PPO", "--config", "{", "--stop", "{}")
+    assert "--episodes" in refused("evaluate", "x", "--episodes", "none")
+    assert "'nope'" in refused("nope")
+
+
+def test_a_later_experiment_cannot_give_weights_to_an_earlier_one(refused, tmp_path):
+    file = tmp_path / "order.yaml"
+    flow = {"run": "ScoreFlow", "stop": {"training_iteration": 1}, "env": "Hopper-v4"}
+    file.write_text(json.dumps({"fine": {**flow, "weights_from": "pre"}, "pre": {**flow, "run": "FlowBC"}}))
+    assert "does not come earlier" in refused("train", "file", file)
+
+
+def test_nothing_to_evaluate(refused, tmp_path):
+    assert "does not exist" in refused("evaluate", "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "neither a policy" in refused("evaluate", tmp_path / "empty")
+    assert "--variant" in refused("evaluate", tmp_path, "--variant", "flo")
+    assert "--backend" in refused("evaluate", tmp_path, "--backend", "gym")
+    assert "holds no policy" in refused("policy", "info", tmp_path / "empty")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "policy.json").write_text("{")
+    assert "policy.json" in refused("policy", "info", broken)
+    assert "policy.json" in refused("evaluate", broken)
+
+
+def test_help_is_fast_and_needs_no_ray(capsys):
+    began = time.monotonic()
+    for words in ([], ["train"], ["train", "file"], ["evaluate"], ["policy", "info"]):
+        assert run([*words, "--help"]) == 0
+        assert "Usage: rllib" in capsys.readouterr().out
+    assert time.monotonic() - began < 2.0

@@ -1,0 +1,119 @@
+import pytest
+
+from rllib_scoreflow.cli.algorithms import config_keys, find_algorithm
+from rllib_scoreflow.cli.config_check import build_config, check_config, combinations, validate
+from rllib_scoreflow.cli.experiments import Experiment
+from rllib_scoreflow.cli.stopping import FirstReached, check_stop, share_done
+from rllib_scoreflow.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def ppo():
+    return find_algorithm("PPO", "here")
+
+
+def experiment(**config):
+    return Experiment("exp", "f.yaml", "PPO", env="CartPole-v1", config=config)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"gamma": 0.9, "lr": 1, "train_batch_size_per_learner": 4000, "lambda": 0.95},
+        {"lr": [[0, 1e-3], [1000, 1e-4]], "entropy_coeff": [[0, 0.1], [10, 0.0]]},
+        {"rollout_fragment_length": 200},
+        {"rollout_fragment_length": "auto"},
+        {"num_gpus_per_learner": 0.5, "num_cpus_per_learner": "auto"},
+        {"grad_clip": None, "sample_timeout_s": None},
+        {"env_config": {"anything": 1}, "model_config": {"fcnet_hiddens": [8]}},
+        {"num_workers": 0, "framework": "torch"},
+        {"evaluation_config": {"explore": False}, "evaluation_duration": 3},
+        {"gamma": {"grid_search": [0.9, 0.99]}},
+    ],
+)
+def test_good_values_pass(ppo, config):
+    assert check_config(experiment(**config), ppo) == config
+
+
+def test_whole_floats_become_ints_where_an_int_is_needed(ppo):
+    checked = check_config(experiment(minibatch_size=1e3, num_epochs={"grid_search": [1e0, 2]}), ppo)
+    assert checked == {"minibatch_size": 1000, "num_epochs": {"grid_search": [1, 2]}}
+    assert type(checked["minibatch_size"]) is int
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"gama": 0.9}, ["'gama'", "did you mean 'gamma'?"]),
+        ({"GAMMA": 0.9}, ["'gamma'"]),
+        ({"algo_class": "x"}, ["'algo_class'"]),
+        ({"gamma": "high"}, ["config.gamma", "'high'", "a number", "0.99"]),
+        ({"gamma": True}, ["config.gamma", "True"]),
+        ({"gamma": None}, ["config.gamma", "empty"]),
+        ({"num_epochs": 1.5}, ["config.num_epochs", "whole number"]),
+        ({"use_gae": "yes"}, ["config.use_gae", "true or false"]),
+        ({"batch_mode": 3}, ["config.batch_mode"]),
+        ({"gamma": {"grid_search": [0.9, "x"]}}, ["config.gamma", "'x'"]),
+        ({"gamma": {"grid_search": []}}, ["config.gamma.grid_search"]),
+        ({"evaluation_config": {"gama": 1}}, ["config.evaluation_config", "'gamma'"]),
+    ],
+)
+def test_bad_values_are_refused_with_the_key(ppo, config, words):
+    with pytest.raises(InputError) as caught:
+        check_config(experiment(**config), ppo)
+    assert str(caught.value).startswith("f.yaml: exp: config")
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_what_the_algorithm_itself_refuses_becomes_one_sentence(ppo):
+    with pytest.raises(InputError, match="PPO refuses its config") as caught:
+        validate(experiment(), ppo, {"minibatch_size": 10_000, "train_batch_size_per_learner": 10})
+    assert "\n" not in str(caught.value)
+
+
+def test_every_combination_of_a_grid_is_validated(ppo):
+    grid = {"train_batch_size_per_learner": 100, "minibatch_size": {"grid_search": [10, 1000]}}
+    assert [c["minibatch_size"] for c in combinations(grid)] == [10, 1000]
+    with pytest.raises(InputError, match="refuses"):
+        validate(experiment(), ppo, grid)
+
+
+def test_a_config_is_laid_over_that_of_a_python_file(ppo):
+    base = ppo.get_default_config().copy(copy_frozen=False).training(gamma=0.5, lr=0.1)
+    built = build_config(Experiment("exp", "f.py", ppo, base=base), ppo, {"gamma": 0.7})
+    assert (built.gamma, built.lr) == (0.7, 0.1)
+    assert base.gamma == 0.5
+
+
+def test_unknown_algorithms_are_refused(ppo):
+    assert find_algorithm("ray.rllib.algorithms.ppo:PPO", "here") is ppo
+    assert "gamma" in config_keys(ppo)
+    assert not any(key.startswith("_") for key in config_keys(ppo))
+    for run, words in [
+        ("PPPO", "did you mean 'PPO'"),
+        ("scoreflow", "did you mean 'ScoreFlow'"),
+        ("json:Nothing", "no class"),
+        ("no.module:X", "cannot be imported"),
+        ("json:JSONDecoder", "not an RLlib Algorithm"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            find_algorithm(run, "here")
+
+
+def test_stop_keys():
+    assert check_stop({"timesteps_total": 5}, "x") == {"num_env_steps_sampled_lifetime": 5.0}
+    assert check_stop({"my/own/metric": 5}, "x") == {"my/own/metric": 5.0}
+    with pytest.raises(InputError, match="did you mean 'env_steps'"):
+        check_stop({"env_step": 5}, "x")
+
+
+def test_a_trial_stops_at_the_first_criterion_reached():
+    stop = {"env_runners/episode_return_mean": 0.0, "training_iteration": 10}
+    stopper = FirstReached(stop)
+    assert not stopper("t", {"training_iteration": 9})
+    assert not stopper("t", {"training_iteration": 9, "env_runners": {"episode_return_mean": float("nan")}})
+    assert not stopper("t", {"training_iteration": 9, "env_runners": {"episode_return_mean": -0.1}})
+    assert stopper("t", {"training_iteration": 9, "env_runners": {"episode_return_mean": 0.0}})
+    assert stopper("t", {"training_iteration": 10})
+    assert share_done(stop, {"training_iteration": 5}) == 0.5
+    assert share_done({"env_runners/episode_return_mean": 1.0}, {"training_iteration": 5}) is None

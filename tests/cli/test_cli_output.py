@@ -1,0 +1,112 @@
+import json
+from types import SimpleNamespace
+
+from rllib_scoreflow.cli import metrics
+from rllib_scoreflow.cli.experiments import Experiment
+from rllib_scoreflow.cli.export import best_result
+from rllib_scoreflow.cli.failures import input_error_in, summary
+from rllib_scoreflow.cli.outcome import last_figures
+from rllib_scoreflow.cli.plots import learning_curve, read_results
+from rllib_scoreflow.cli.progress import ProgressLines, clock, iteration_line
+from rllib_scoreflow.errors import InputError
+
+OWN = {
+    "training_iteration": 3,
+    "env_steps": 60000,
+    "return_mean": 1378.2,
+    "return_stderr": 40.1,
+    "policy_loss": 0.0123,
+    "value_loss": 3.25,
+    "kl": 0.01,
+    "config": {"gamma": 0.9},
+}
+RLLIB = {
+    "training_iteration": 3,
+    "num_env_steps_sampled_lifetime": 4000.0,
+    "env_runners": {"episode_return_mean": 21.5},
+    "learners": {"default_policy": {"policy_loss": 0.5, "vf_loss": 8.0, "total_loss": 9.0}},
+}
+
+
+def test_the_line_of_an_iteration_under_both_namings():
+    own = iteration_line(metrics.flatten(OWN), 2066.4, 723.0)
+    for part in ("iter    3", "steps    60,000", "return  1378.20 ± 40.10", "policy_loss 0.0123"):
+        assert part in own
+    assert own.endswith("2,066 steps/s  ETA 0:12:03")
+    rllib = iteration_line(metrics.flatten(RLLIB), None, None)
+    assert "steps     4,000  return    21.50  policy_loss 0.5  vf_loss 8" in rllib
+    assert "total_loss" not in rllib
+    assert "ETA" not in rllib
+
+
+def test_a_pretraining_line_has_losses_and_samples():
+    result = {"training_iteration": 1, "epoch": 1, "train_loss": 0.5, "validation_loss": 0.6}
+    line = iteration_line({**result, "samples_per_second": 8800.0, "env_steps": 0}, None, 5.0)
+    assert line == "iter    1  epoch 1  train_loss 0.5  validation_loss 0.6  8,800 samples/s  ETA 0:00:05"
+
+
+def test_nan_counts_as_not_measured():
+    assert metrics.number({"return_mean": float("nan")}, metrics.RETURN) is None
+    assert "return" not in iteration_line({"training_iteration": 1, "return_mean": float("nan")}, None, None)
+
+
+def test_the_clock():
+    assert [clock(s) for s in (0, 59.6, 3723)] == ["0:00:00", "0:01:00", "1:02:03"]
+
+
+def test_the_estimate_of_the_time_left(capsys):
+    lines = ProgressLines({"training_iteration": 4})
+    trial = SimpleNamespace(trial_id="x_00000", status="RUNNING", evaluated_params={})
+    result = {"training_iteration": 1, "iterations_since_restore": 1, "time_this_iter_s": 100.0}
+    lines.on_trial_result(1, [trial], trial, result)
+    assert "ETA 0:05:00" in capsys.readouterr().out
+
+
+def test_an_input_error_is_found_however_ray_wraps_it():
+    inner = InputError("data.hdf5 is missing.")
+    wrapped = RuntimeError("outer")
+    wrapped.__cause__ = inner
+    assert input_error_in(wrapped) is inner
+    text = (
+        "The actor died because of an error raised in its creation task, ray::PPO.__init__()\n"
+        '  File "x.py", line 1\n'
+        "rllib_scoreflow.errors.InputError: data.hdf5 is missing."
+    )
+    assert str(input_error_in(RuntimeError(text))) == "data.hdf5 is missing."
+    assert input_error_in(ValueError("InputError: not ours")) is None
+
+
+def test_the_summary_of_an_error_is_its_last_line():
+    text = 'ray::PPO.train()\n  File "x.py", line 1\nValueError: shapes differ\n'
+    assert summary(RuntimeError(text)) == "ValueError: shapes differ"
+
+
+def result(**metrics_):
+    return SimpleNamespace(metrics=metrics_, checkpoint=None, best_checkpoints=[])
+
+
+def test_the_best_trial():
+    plain = Experiment("e", "f", "PPO")
+    low, high = result(return_mean=1.0), result(return_mean=2.0)
+    assert best_result(plain, [low, high]) is high
+    assert best_result(Experiment("e", "f", "PPO", settings={"metric": "return_mean", "mode": "min"}), [low, high]) is low
+    good, bad = result(validation_loss=0.1), result(validation_loss=0.2)
+    assert best_result(plain, [bad, good]) is good
+    assert best_result(plain, [result(), result(return_mean=0.0)]).metrics
+
+
+def test_the_learning_curve_is_drawn_from_what_tune_writes(tmp_path):
+    trial = tmp_path / "trial"
+    trial.mkdir()
+    rows = [json.dumps({**RLLIB, "training_iteration": n, "num_env_steps_sampled_lifetime": 100 * n}) for n in (1, 2)]
+    (trial / "result.json").write_text("\n".join([*rows, '{"cut off']))
+    results = read_results(trial)
+    assert len(results) == 2
+    assert last_figures(results) == {"iterations": 2.0, "steps": 200.0, "return": 21.5}
+    plot = learning_curve({"": results}, "title", tmp_path / "curve.png")
+    assert plot is not None
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    losses = [{"train_loss": 0.5, "epoch": 1}, {"train_loss": 0.4, "epoch": 2}]
+    assert learning_curve({"": losses}, "title", tmp_path / "losses.png") is not None
+    assert learning_curve({"": [{"epoch": 1}]}, "title", tmp_path / "none.png") is None
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["curve.png", "losses.png"]
