@@ -13,7 +13,7 @@ from rllib_scoreflow.algorithms.rl_module import FlowPolicyRLModule
 _RANDOM_STATE = "scoreflow_random_state"
 
 
-class PolicyLearner(TorchLearner):  # type: ignore[misc]
+class PolicyLearner(TorchLearner):
     """A `TorchLearner` for one `FlowPolicyRLModule` with named networks.
 
     Attributes:

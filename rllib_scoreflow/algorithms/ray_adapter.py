@@ -55,7 +55,7 @@ def sample_in_parallel(algorithm: Any) -> tuple[list[Any], list[Any]]:
     return list(episodes), list(results)
 
 
-class OwnEvaluation(Algorithm):  # type: ignore[misc]
+class OwnEvaluation(Algorithm):
     """An Algorithm that overrides `evaluate()` and has no use for RLlib's group of evaluation EnvRunners."""
 
     @classmethod

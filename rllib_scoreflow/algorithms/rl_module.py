@@ -11,7 +11,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.torch import TorchRLModule
 
 from rllib_scoreflow.flow.losses import flow_matching_error
-from rllib_scoreflow.flow.networks import residual_mlp
+from rllib_scoreflow.flow.networks import VelocityNetwork, residual_mlp
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig
 
 CHAIN = "denoising_chain"
@@ -22,7 +22,7 @@ FLOW_TIME = "flow_time"
 """Column of the times `t` of flow matching, float32 `[B, 1]`."""
 
 
-class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):  # type: ignore[misc]
+class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
     """Wraps a `FlowPolicy` for EnvRunners (chains) and Learners (chain evaluation or flow matching).
 
     `model_config` holds plain values only: `policy` (a dumped `PolicyConfig`), `observation_low`, `observation_high`,
@@ -39,13 +39,15 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):  # 
         """Builds the networks from `model_config`."""
         settings = self.model_config
         config = PolicyConfig.model_validate(settings["policy"])
-        statistics = {
-            name: np.asarray(settings[name], dtype=np.float32)
-            for name in ("observation_low", "observation_high", "action_low", "action_high")
-        }
-        self.policy = FlowPolicy(config, **statistics)
+        self.policy = FlowPolicy(
+            config,
+            observation_low=np.asarray(settings["observation_low"], dtype=np.float32),
+            observation_high=np.asarray(settings["observation_high"], dtype=np.float32),
+            action_low=np.asarray(settings["action_low"], dtype=np.float32),
+            action_high=np.asarray(settings["action_high"], dtype=np.float32),
+        )
         self.critic: torch.nn.Module | None = None
-        self.behavior_velocity: torch.nn.Module | None = None
+        self.behavior_velocity: VelocityNetwork | None = None
         if settings["critic"] is not None and not self.inference_only:
             self.critic = residual_mlp(
                 config.observation_dim, 1, activation="mish", **settings["critic"]
@@ -109,14 +111,8 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):  # 
         distribution = self.policy.distribution(batch[Columns.OBS])
         start = batch[CHAIN][:, 0]
         tuned = distribution.sample_flow(initial=start)
-        sde = self.policy.sde
-        present = sde.velocity
         with torch.no_grad():
-            sde.velocity = self.behavior_velocity
-            try:
-                pretrained = distribution.sample_flow(initial=start)
-            finally:
-                sde.velocity = present
+            pretrained = distribution.sample_flow(initial=start, velocity=self.behavior_velocity)
         return (tuned - pretrained).square().sum(dim=-1)
 
     def _flow_matching_error(self, batch: dict[str, Any]) -> torch.Tensor:

@@ -91,6 +91,20 @@ def attribute_of(key: str) -> str:
     return _SPELLINGS.get(key, key)
 
 
+def settable_key(algorithm: type[Any], key: str) -> str:
+    """Return the key under which RLlib takes an option from a dictionary.
+
+    Args:
+        algorithm: a class from `find_algorithm`.
+        key: a valid key.
+
+    Returns:
+        The key itself, but ``_model_config`` for ``model_config``, which only a method can set.
+    """
+    member = getattr(type(algorithm.get_default_config()), key, None)
+    return f"_{key}" if isinstance(member, property) and member.fset is None else key
+
+
 def option_defaults(algorithm: type[Any]) -> dict[str, Any]:
     """Return option -> default of the algorithm's config; settable properties are included.
 
@@ -101,9 +115,12 @@ def option_defaults(algorithm: type[Any]) -> dict[str, Any]:
     options = {key: value for key, value in vars(default).items() if key not in _INTERNAL}
     for base in type(default).__mro__:
         for name, member in vars(base).items():
-            # RLlib keeps some options, such as train_batch_size_per_learner, behind properties.
-            if isinstance(member, property) and member.fset is not None and name not in options:
-                with contextlib.suppress(Exception):  # the getters of options that were dropped raise
+            if not isinstance(member, property) or name in options:
+                continue
+            # RLlib keeps some options, such as train_batch_size_per_learner, behind properties,
+            # and some, such as model_config, behind properties that only a method can set.
+            if member.fset is not None or f"_{name}" in options:
+                with contextlib.suppress(Exception):  # getters of dropped options raise
                     options[name] = getattr(default, name)
     return options
 

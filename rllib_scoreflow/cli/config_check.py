@@ -4,7 +4,12 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rllib_scoreflow.cli.algorithms import attribute_of, config_keys, option_defaults
+from rllib_scoreflow.cli.algorithms import (
+    attribute_of,
+    config_keys,
+    option_defaults,
+    settable_key,
+)
 from rllib_scoreflow.cli.config_types import as_int_if_meant, fits, setter_annotations, wanted_words
 from rllib_scoreflow.cli.experiments import Experiment, first_line
 from rllib_scoreflow.cli.suggest import hint
@@ -39,6 +44,7 @@ def _check_keys(config: Mapping[str, Any], algorithm: type[Any], where: str) -> 
     annotations = setter_annotations(type(algorithm.get_default_config()))
     checked: dict[str, Any] = {}
     for key, value in config.items():
+        target = settable_key(algorithm, str(key))
         attribute = attribute_of(str(key))
         if attribute not in attributes:
             raise InputError(
@@ -46,13 +52,15 @@ def _check_keys(config: Mapping[str, Any], algorithm: type[Any], where: str) -> 
             )
         name = f"{where}.{key}"
         if key == "evaluation_config" and isinstance(value, Mapping) and not is_grid(value):
-            checked[key] = _check_keys(value, algorithm, name)
+            checked[target] = _check_keys(value, algorithm, name)
             continue
         annotation = annotations.get(attribute, annotations.get(key))
         if is_grid(value):
-            checked[key] = {"grid_search": _check_grid(value["grid_search"], name, attributes[attribute], annotation)}
+            checked[target] = {
+                "grid_search": _check_grid(value["grid_search"], name, attributes[attribute], annotation)
+            }
         else:
-            checked[key] = _check_value(value, name, attributes[attribute], annotation)
+            checked[target] = _check_value(value, name, attributes[attribute], annotation)
     return checked
 
 

@@ -278,6 +278,41 @@ def evaluate(
     run_evaluation(path.expanduser(), options, as_json=as_json)
 
 
+@app.command()
+def demo(
+    *,
+    file: Annotated[Path, typer.Option(help="The experiments to run.")] = Path("tuned_examples/hopper-demo.yaml"),
+    results_dir: ResultsDir = Path("results"),
+    episodes: Annotated[int, typer.Option(help="Evaluation episodes per policy.", min=2)] = 40,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    sets: SetOption = None,
+    ray_num_cpus: RayCpus = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Pretrain and fine-tune on Hopper in minutes, and compare both policies in a table."""
+    options = _options(
+        results_dir=results_dir,
+        resume=resume,
+        overwrite=overwrite,
+        stop=None,
+        verbose=verbose,
+        checkpoint_freq=None,
+        checkpoint_at_end=None,
+        keep_checkpoints_num=None,
+        ray_address=None,
+        ray_num_cpus=ray_num_cpus,
+        ray_num_gpus=None,
+        scheduler=None,
+        scheduler_config=None,
+        wandb_key=None,
+        sets=sets,
+    )
+    from rllib_scoreflow.cli.demo import run_demo
+
+    run_demo(file, options, episodes=episodes)
+
+
 @policy_app.command("info")
 def policy_info(
     path: Annotated[

@@ -1,17 +1,21 @@
 """One experiment through Ray Tune, begun, resumed or refused."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rllib_scoreflow.cli import failures, stages
+from rllib_scoreflow.cli.config_check import one_sentence
 from rllib_scoreflow.cli.experiments import Experiment
 from rllib_scoreflow.cli.outcome import Outcome, Stage, description, finish, remove_unused
 from rllib_scoreflow.cli.session import INTERRUPT
 from rllib_scoreflow.cli.suggest import hint
 from rllib_scoreflow.errors import InputError
 
+# Names under which papers know them.
+_SCHEDULER_ALIASES = {"asha": "async_hyperband"}
 CHECKPOINT_DEFAULTS: Mapping[str, Any] = {
     "checkpoint_frequency": 10,
     "checkpoint_at_end": True,
@@ -118,12 +122,25 @@ def make_scheduler(experiment: Experiment) -> Any:
     arguments = experiment.settings.get("scheduler_config") or {}
     if name is None:
         return None
+    name = _SCHEDULER_ALIASES.get(name.lower(), name)
     if name.lower() not in SCHEDULER_IMPORT:
         raise InputError(f"{experiment.where}: unknown scheduler {name!r}; {hint(name, SCHEDULER_IMPORT, 'known are')}")
+    # Tune drops arguments that it does not know and misses the metric only once Ray runs.
+    where = f"{experiment.where}: scheduler_config"
+    known = inspect.signature(SCHEDULER_IMPORT[name.lower()]).parameters
+    for key in arguments:
+        if key not in known:
+            raise InputError(f"{where}: {name} has no setting {key!r}; {hint(key, known)}")
+    if "metric" in known and not (arguments.get("metric") or experiment.settings.get("metric")):
+        raise InputError(
+            f"{experiment.where}: the scheduler {name} compares trials by a result; give it "
+            "by `metric:` (such as return_mean) and `mode: max` or `mode: min`."
+        )
     try:
         return create_scheduler(name, **arguments)
-    except (TypeError, ValueError, AssertionError, ImportError) as error:
-        raise InputError(f"{experiment.where}: the scheduler {name} refuses its settings ({error}).") from error
+    except Exception as error:
+        reason = f"the scheduler {name} refuses its settings ({one_sentence(error)})"
+        raise InputError(f"{experiment.where}: {reason}.") from error
 
 
 def checkpoint_settings(experiment: Experiment) -> dict[str, Any]:

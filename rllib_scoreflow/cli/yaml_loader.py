@@ -23,9 +23,10 @@ _Loader.add_implicit_resolver(
 
 
 def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    loader.flatten_mapping(node)
     seen: dict[Any, yaml.Mark] = {}
     for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *anchor`, whose keys may be given anew
+            continue
         key = loader.construct_object(key_node, deep=True)
         mark = key_node.start_mark
         if not isinstance(key, str | int | float | bool):

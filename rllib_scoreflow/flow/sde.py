@@ -79,10 +79,19 @@ class ScoreSDE(nn.Module):
         return Transition(mean, self._std(x, t, observation, alpha, dt), alpha, clip_rate)
 
     def flow_step(
-        self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, dt: float
+        self,
+        x: torch.Tensor,
+        t: torch.Tensor,
+        observation: torch.Tensor,
+        dt: float,
+        velocity: VelocityNetwork | None = None,
     ) -> torch.Tensor:
-        """One Euler step of the plain flow `dx = v dt`: no score, no noise; `[B, D]`."""
-        x = x + self.velocity(x, t, observation) * dt
+        """One Euler step of the plain flow `dx = v dt`: no score, no noise; `[B, D]`.
+
+        `velocity` stands in for the SDE's own field where it is given.
+        """
+        field = self.velocity if velocity is None else velocity
+        x = x + field(x, t, observation) * dt
         clip = self.config.chain.mean_clip
         return x if clip is None else x.clamp(-clip, clip)
 

@@ -20,7 +20,8 @@ NETWORKS = {
 
 
 def small_config(policy_folder, **options) -> ScoreFlowConfig:
-    options = {"num_epochs": 2, "lr": 1e-3, "alpha_lr": 1e-2, "lr_warmup_iterations": 0, "num_torch_threads": 1} | options
+    fixed = {"num_torch_threads": 1, "lr_warmup_iterations": 0}
+    options = {"num_epochs": 2, "lr": 1e-3, "alpha_lr": 1e-2} | fixed | options
     return (
         ScoreFlowConfig()
         .environment("Pendulum-v1")

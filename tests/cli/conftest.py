@@ -30,7 +30,7 @@ def rllib(
 ) -> Iterator[Callable[..., Answer]]:
     """Run the command in this process, in an empty working folder; for commands that never start Ray."""
     work = tmp_path / "work"
-    work.mkdir()
+    work.mkdir(exist_ok=True)
     monkeypatch.chdir(work)
     environment = dict(os.environ)
     levels = {name: logging.getLogger(name).level for name in LOGGERS}
@@ -65,19 +65,15 @@ def refused(rllib: Callable[..., Answer]) -> Callable[..., str]:
     return command
 
 
-def start(work: Path, *arguments: object) -> "subprocess.Popen[str]":
-    """Start the command as a process of its own."""
-    words = [sys.executable, "-u", "-m", "rllib_scoreflow.cli", *map(str, arguments)]
-    return subprocess.Popen(words, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 @pytest.fixture
 def rllib_process(tmp_path: Path) -> Callable[..., Answer]:
-    """Run the command as a process of its own to its end."""
+    """Run the command as a process of its own to its end, in the same working folder."""
+    work = tmp_path / "work"
+    work.mkdir(exist_ok=True)
 
     def command(*arguments: object) -> Answer:
-        process = start(tmp_path, *arguments)
-        out, err = process.communicate(timeout=240)
-        return Answer(process.returncode, out, err)
+        words = [sys.executable, "-u", "-m", "rllib_scoreflow.cli", *map(str, arguments)]
+        ended = subprocess.run(words, cwd=work, capture_output=True, text=True, timeout=240, check=False)
+        return Answer(ended.returncode, ended.stdout, ended.stderr)
 
     return command

@@ -25,7 +25,7 @@ def experiment(**config):
         {"rollout_fragment_length": "auto"},
         {"num_gpus_per_learner": 0.5, "num_cpus_per_learner": "auto"},
         {"grad_clip": None, "sample_timeout_s": None},
-        {"env_config": {"anything": 1}, "model_config": {"fcnet_hiddens": [8]}},
+        {"env_config": {"anything": 1}},
         {"num_workers": 0, "framework": "torch"},
         {"evaluation_config": {"explore": False}, "evaluation_duration": 3},
         {"gamma": {"grid_search": [0.9, 0.99]}},
@@ -33,6 +33,11 @@ def experiment(**config):
 )
 def test_good_values_pass(ppo, config):
     assert check_config(experiment(**config), ppo) == config
+
+
+def test_an_option_that_only_a_method_sets_arrives(ppo):
+    checked = check_config(experiment(model_config={"fcnet_hiddens": [8]}), ppo)
+    assert build_config(experiment(), ppo, checked).model_config["fcnet_hiddens"] == [8]
 
 
 def test_whole_floats_become_ints_where_an_int_is_needed(ppo):

@@ -89,7 +89,9 @@ def test_the_best_trial():
     plain = Experiment("e", "f", "PPO")
     low, high = result(return_mean=1.0), result(return_mean=2.0)
     assert best_result(plain, [low, high]) is high
-    assert best_result(Experiment("e", "f", "PPO", settings={"metric": "return_mean", "mode": "min"}), [low, high]) is low
+    assert (
+        best_result(Experiment("e", "f", "PPO", settings={"metric": "return_mean", "mode": "min"}), [low, high]) is low
+    )
     good, bad = result(validation_loss=0.1), result(validation_loss=0.2)
     assert best_result(plain, [bad, good]) is good
     assert best_result(plain, [result(), result(return_mean=0.0)]).metrics

@@ -2,8 +2,159 @@
 
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from .conftest import start  # type: ignore[import-not-found]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(280)]
+
+THREE = """
+pre:
+  run: FlowBC
+  env: hopper-medium-v2
+  stop: {training_iteration: 1}
+  config: &small
+    dataset: hopper-small
+    train_batch_size_per_learner: 8192
+    denoising_steps: 2
+    velocity: {hidden_dim: 16}
+    num_torch_threads: 1
+fine:
+  run: ScoreFlow
+  env: hopper-medium-v2
+  weights_from: pre
+  stop: {training_iteration: 2}
+  config: {num_envs_per_env_runner: 4, rollout_fragment_length: 10, num_epochs: 1, num_torch_threads: 1}
+cart:
+  run: PPO
+  env: CartPole-v1
+  stop: {training_iteration: 9}
+  config:
+    num_env_runners: 0
+    train_batch_size_per_learner: 200
+    minibatch_size: 1e2
+    num_epochs: 1
+    lr: {grid_search: [5e-4, 1e-3]}
+"""
+
+SLOW = """
+from ray.rllib.algorithms.ppo import PPOConfig
+
+config = (
+    PPOConfig()
+    .environment("CartPole-v1")
+    .env_runners(num_env_runners=0)
+    .training(train_batch_size_per_learner=400, minibatch_size=200, num_epochs=1)
+)
+stop = {"training_iteration": 8}
+"""
+
+BROKEN_ENV = """
+import gymnasium as gym
+from ray.rllib.algorithms.ppo import PPOConfig
+from rllib_scoreflow.errors import InputError
+
+
+class Arm(gym.Env):
+    def __init__(self, config=None):
+        raise InputError("arm.xml is missing; put it beside the script.")
+
+
+config = PPOConfig().environment(Arm).env_runners(num_env_runners=0)
+stop = {"training_iteration": 1}
+"""
+
+
+def iterations(trial: Path) -> list[int]:
+    return [json.loads(line)["training_iteration"] for line in (trial / "result.json").read_text().splitlines()]
+
+
+def test_a_file_of_three_experiments(rllib_process, rllib, tmp_path):
+    work = tmp_path / "work"
+    (work / "three.yaml").write_text(THREE)
+    words = ["train", "file", "three.yaml", "--set", "cart.stop.training_iteration=2", "--ray-num-cpus", "2"]
+    answer = rllib_process(*words)
+    assert answer.status == 0, answer.err
+    assert answer.err == ""
+    root = work / "results" / "three"
+    done = {name: json.loads((root / name / "done.json").read_text()) for name in ("pre", "fine", "cart")}
+    assert "exported policy" in answer.out
+    assert all(f"results/three/{name}/learning_curve.png" in answer.out for name in done)
+
+    # The second stage began from the first one's export, and both say from which dataset it comes.
+    assert done["pre"]["dataset_sha256"] == done["fine"]["dataset_sha256"]
+    assert done["pre"]["dataset_sha256"]
+    for name in ("pre", "fine"):
+        assert (root / name / done[name]["policy"] / "policy.safetensors").is_file()
+        assert (root / name / done[name]["checkpoint"] / "policy" / "policy.json").is_file()
+    begun = json.loads((root / "fine" / "experiment.json").read_text())
+    assert Path(begun["pretrained_policy"]).parts[-2:] == ("pre", "policy")
+
+    # The grid gave two trials with their own learning rates and TensorBoard logs.
+    trials = sorted((root / "cart").glob("trial_*"))
+    rates = [json.loads((trial / "params.json").read_text())["lr"] for trial in trials]
+    assert rates == [5e-4, 1e-3]
+    assert all(iterations(trial) == [1, 2] for trial in trials)
+    assert all(list(trial.glob("events.out.tfevents*")) for trial in trials)
+    assert done["cart"]["policy"] is None
+
+    # A line per iteration of each trial and no tables of Ray's.
+    lines = [line for line in answer.out.splitlines() if "iter " in line]
+    assert len(lines) == 1 + 2 + 2 * 2
+
+    # The same again does nothing, and starts no Ray (here it would be this process's); another configuration is refused, nothing changed.
+    stamp = (root / "pre" / "done.json").stat().st_mtime_ns
+    again = rllib(*words)
+    assert again.status == 0
+    assert again.out.count("already finished") == 3
+    assert not [line for line in again.out.splitlines() if line.startswith("iter ")]
+    other = rllib(*words, "--set", "pre.config.lr=2e-3")
+    assert (other.status, other.out) == (2, "")
+    assert "--overwrite" in other.err
+    assert other.err.count("\n") == 1
+    assert (root / "pre" / "done.json").stat().st_mtime_ns == stamp
+
+    # Both kinds of result can be evaluated.
+    flow = rllib("evaluate", "results/three/fine", "--episodes", "2", "--seed", "1", "--json")
+    assert flow.status == 0, flow.err
+    assert len(json.loads(flow.out)["returns"]) == 2
+    generic = rllib("evaluate", "results/three/cart", "--episodes", "3")
+    assert generic.status == 0, generic.err
+    assert "over 3 episodes" in generic.out
+    info = rllib("policy", "info", "results/three/fine", "--json")
+    assert json.loads(info.out)["config"]["observation_dim"] == 11
+
+
+def test_sigterm_writes_a_checkpoint_and_resume_goes_on(rllib_process, tmp_path):
+    work = tmp_path / "work"
+    (work / "slow.py").write_text(SLOW)
+    words = ["train", "file", "slow.py", "--ray-num-cpus", "1"]
+    command = [sys.executable, "-u", "-m", "rllib_scoreflow.cli", *words]
+    process = subprocess.Popen(command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.startswith("iter    2"):
+            process.send_signal(signal.SIGTERM)
+    err = process.stderr.read()
+    assert process.wait(timeout=60) == 130, err
+    assert "rllib train file slow.py --ray-num-cpus 1 --resume" in err
+    trial = work / "results" / "slow" / "slow" / "trial_00000"
+    before = iterations(trial)
+    assert before[-1] < 8
+    assert list(trial.glob("checkpoint_*/rllib_checkpoint.json"))
+
+    answer = rllib_process(*words, "--resume")
+    assert answer.status == 0, answer.err
+    # Nothing was lost and nothing repeated.
+    assert iterations(trial) == list(range(1, 9))
+    assert (trial.parent / "done.json").is_file()
+
+
+def test_bad_input_found_within_a_trial(rllib_process, tmp_path):
+    work = tmp_path / "work"
+    (work / "arm.py").write_text(BROKEN_ENV)
+    answer = rllib_process("train", "file", "arm.py", "--ray-num-cpus", "1")
+    assert answer.status == 2
+    assert answer.err == "rllib: arm.py: arm: arm.xml is missing; put it beside the script.\n"
+    assert [path.name for path in work.iterdir() if path.name != "__pycache__"] == ["arm.py"]

@@ -1,7 +1,7 @@
 """FlowBC: configuration and Algorithm of flow-matching behaviour cloning."""
 
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -32,7 +32,7 @@ Rate = Annotated[float, Field(ge=0.0)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
-class FlowBCConfig(AlgorithmConfig):  # type: ignore[misc]
+class FlowBCConfig(AlgorithmConfig):
     """Configuration of FlowBC; the defaults are the published ones for Hopper.
 
     Attributes:
@@ -55,7 +55,7 @@ class FlowBCConfig(AlgorithmConfig):  # type: ignore[misc]
     One iteration is one epoch. `train_batch_size_per_learner` is the minibatch size.
     """
 
-    OPTIONS: dict[str, Any] = {
+    OPTIONS: ClassVar[dict[str, Any]] = {
         "dataset": str,
         "constant_observations": Literal["error", "allow"],
         "validation_fraction": Fraction,

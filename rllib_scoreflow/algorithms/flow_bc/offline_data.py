@@ -39,7 +39,7 @@ class ChunkMemory:
         return self.observations[starts], self.actions[rows].flatten(1)
 
 
-class ChunkOfflineData(OfflineData):  # type: ignore[misc]
+class ChunkOfflineData(OfflineData):
     """RLlib's offline-data hook: which chunks the Learners see in which epoch.
 
     Attributes:

@@ -17,7 +17,7 @@ REWARD_SCALE = "reward_scale"
 _VALUE_BATCH = 8192
 
 
-class EpisodesToChainBatch(ConnectorV2):  # type: ignore[misc]
+class EpisodesToChainBatch(ConnectorV2):
     """Concatenates whole columns of all episode fragments and adds advantages and value targets.
 
     It replaces RLlib's default pipeline, which appends an artificial step to every episode and works item by item.
@@ -87,10 +87,6 @@ def _concatenate(episodes: list[Any], key: str) -> Any:
 
 def _values(module: Any, observations: Any, device: torch.device) -> Any:
     with torch.no_grad():
-        parts = [
-            module.compute_values({Columns.OBS: part})
-            for part in torch.as_tensor(
-                observations.astype(np.float32, copy=False), device=device
-            ).split(_VALUE_BATCH)
-        ]
+        rows = torch.as_tensor(observations.astype(np.float32, copy=False), device=device)
+        parts = [module.compute_values({Columns.OBS: part}) for part in torch.split(rows, _VALUE_BATCH)]
         return torch.cat(parts).cpu().numpy().astype(np.float64)

@@ -26,7 +26,7 @@ SECONDS_IN_ENV = "seconds_in_env"
 SECONDS_IN_POLICY = "seconds_in_policy"
 
 
-class ChunkEnvRunner(SingleAgentEnvRunner):  # type: ignore[misc]
+class ChunkEnvRunner(SingleAgentEnvRunner):
     """Samples denoising chains with the exploration policy; one step is one chunk.
 
     The base class handles every step of every environment in Python. Here a step of all environments is a handful of

@@ -40,7 +40,7 @@ class ScoreFlow(PolicyAlgorithm):
         super().setup(config)
         self.statistics = RolloutStatistics()
         self.reward_scaler = RunningRewardScaler(self.config.gamma)
-        self._template = self.config.initial_policy()
+        self._template: FlowPolicy = self.config.initial_policy()
         weights = {name: value.numpy() for name, value in self._template.state_dict().items()}
         for result in self.learner_group.foreach_learner(
             lambda learner: learner.load_policy_state(weights)
@@ -55,7 +55,7 @@ class ScoreFlow(PolicyAlgorithm):
     def policy_metadata(self) -> PolicyMetadata:
         """Origin: the pretrained policy's dataset, this run's environment and steps."""
         config = self.config
-        return self._template.metadata.model_copy(
+        metadata: PolicyMetadata = self._template.metadata.model_copy(
             update={
                 "variant": config.variant,
                 "env_id": str(config.env),
@@ -64,6 +64,7 @@ class ScoreFlow(PolicyAlgorithm):
                 "versions": package_versions(),
             }
         )
+        return metadata
 
     def training_step(self) -> None:
         """Samples chains, scales rewards, updates the Learners, hands the new weights to the EnvRunners."""

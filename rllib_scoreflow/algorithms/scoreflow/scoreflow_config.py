@@ -1,7 +1,7 @@
 """Configuration of ScoreFlow; the one place of its defaults."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
@@ -23,7 +23,7 @@ Rate = Annotated[float, Field(ge=0.0)]
 Discount = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class ScoreFlowConfig(AlgorithmConfig):  # type: ignore[misc]
+class ScoreFlowConfig(AlgorithmConfig):
     """Configuration of ScoreFlow; the defaults are the published ones for Hopper (arXiv 2604.10962).
 
     One RLlib step is one chunk of `act_steps` environment steps; `gamma` and `lambda_` are per chunk. An iteration
@@ -59,7 +59,7 @@ class ScoreFlowConfig(AlgorithmConfig):  # type: ignore[misc]
         num_torch_threads: Threads of a local Learner; None: all cores.
     """
 
-    OPTIONS: dict[str, Any] = {
+    OPTIONS: ClassVar[dict[str, Any]] = {
         "pretrained_policy": str,
         "variant": Literal[tuple(VARIANTS)],
         "score": dict[str, Any],

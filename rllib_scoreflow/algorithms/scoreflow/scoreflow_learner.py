@@ -62,7 +62,7 @@ class ScoreFlowLearner(PolicyLearner):
         """Parameters of `velocity`, `alpha`, `sigma` (those that the variant has) and `critic`."""
         module = self.rl_module
         sde = module.policy.sde
-        networks = {"velocity": sde.velocity, "alpha": sde.strength, "sigma": sde.noise}
+        networks: dict[str, torch.nn.Module | None] = {"velocity": sde.velocity, "alpha": sde.strength, "sigma": sde.noise}
         networks["critic"] = module.critic
         trained = {
             name: [p for p in network.parameters() if p.requires_grad]
