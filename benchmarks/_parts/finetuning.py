@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _parts.clocks import PartTimer, Seconds, matmul_flops, median_by_clock
-from _parts.settings import DENOISING_STEPS, Settings
 from ray.rllib.core import DEFAULT_MODULE_ID
 from torch.utils.flop_counter import FlopCounterMode
 
+from _parts.clocks import PartTimer, Seconds, matmul_flops, median_by_clock
+from _parts.settings import DENOISING_STEPS, Settings
 from rllib_scoreflow.algorithms.scoreflow import ScoreFlow, ScoreFlowConfig
 from rllib_scoreflow.algorithms.scoreflow.env_runner import ChunkEnvRunner
 from rllib_scoreflow.algorithms.scoreflow.scoreflow_learner import ScoreFlowLearner

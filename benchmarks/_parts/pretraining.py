@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _parts.clocks import PartTimer, Seconds, median_by_clock
-from _parts.settings import DENOISING_STEPS, HORIZON, Settings
 from ray.rllib.core import DEFAULT_MODULE_ID
 
+from _parts.clocks import PartTimer, Seconds, median_by_clock
+from _parts.settings import DENOISING_STEPS, HORIZON, Settings
 from rllib_scoreflow.algorithms.flow_bc import FlowBC, FlowBCConfig
 from rllib_scoreflow.algorithms.flow_bc.flow_bc_learner import FlowBCLearner
 from rllib_scoreflow.algorithms.flow_bc.offline_data import ChunkMemory

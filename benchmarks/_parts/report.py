@@ -52,7 +52,9 @@ def print_report(report: dict[str, Any], console: Console) -> None:
         table.add_section()
     console.print(table)
     memory = report["peak_memory_mib"]
-    console.print(f"Peak memory: this process {memory['self']:.0f} MiB, largest other process {memory['children']:.0f} MiB")
+    console.print(
+        f"Peak memory: this process {memory['self']:.0f} MiB, largest of Ray's processes {memory['children']:.0f} MiB"
+    )
     if not report["rollout"]["replay_met_the_same_rewards"]:
         console.print("The repeated rollouts met other rewards: their step rate is not comparable.", style="red")
     for bar in report["bars"]:

@@ -44,12 +44,16 @@ class PolicyLearner(TorchLearner):
     def postprocess_gradients(self, gradients_dict: dict[Any, Any]) -> dict[Any, Any]:
         """Clips the gradient of every network to the norm `grad_clip` and logs the norms before clipping."""
         limit = self.config.grad_clip
-        limit = float("inf") if limit is None else float(limit)
-        self.gradient_norms = {
-            name: torch.nn.utils.clip_grad_norm_(parameters, limit)
-            for name, parameters in self.trained_networks().items()
-            if parameters
-        }
+        self.gradient_norms = {}
+        for name, parameters in self.trained_networks().items():
+            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            if not parameters:
+                continue
+            norm = torch.nn.utils.get_total_norm(gradients)
+            # Without a limit there is nothing to multiply; a pass over all gradients is a few per cent of a small step.
+            if limit is not None:
+                torch.nn.utils.clip_grads_with_norm_(parameters, float(limit), norm)
+            self.gradient_norms[name] = norm
         return gradients_dict
 
     def apply_gradients(self, gradients_dict: dict[Any, Any]) -> None:

@@ -61,3 +61,15 @@ class OwnEvaluation(Algorithm):
     @classmethod
     def _should_create_evaluation_env_runners(cls, eval_config: AlgorithmConfig) -> bool:
         return False
+
+
+class OfflineRestore(Algorithm):
+    """An Algorithm without EnvRunners that can be restored.
+
+    `Algorithm.restore_from_path()` synchronises EnvRunners without asking whether there are any; what it does
+    before that is `Checkpointable.restore_from_path()`.
+    """
+
+    def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
+        """Restores the Learners and the Algorithm's own state from a checkpoint folder."""
+        super(Algorithm, self).restore_from_path(path, *args, **kwargs)

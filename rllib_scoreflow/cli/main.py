@@ -110,12 +110,6 @@ def _options(
         settings["scheduler"] = scheduler
     if scheduler_config is not None:
         settings["scheduler_config"] = parse_mapping(scheduler_config, "--scheduler-config")
-    command = shlex.join(
-        [
-            "rllib",
-            *(argument for argument in sys.argv[1:] if argument not in {"--resume", "--overwrite"}),
-        ]
-    )
     return TrainOptions(
         results_dir=results_dir.expanduser(),
         sets=sets or (),
@@ -127,8 +121,28 @@ def _options(
         overwrite=overwrite,
         wandb_key=wandb_key,
         ray=RayOptions(ray_address, ray_num_cpus, ray_num_gpus, verbose),
-        resume_command=f"{command} --resume",
+        resume_command=resume_command(sys.argv[1:]),
     )
+
+
+def resume_command(arguments: list[str]) -> str:
+    """Return what to type to go on with a run; it is printed, so the API key is left out.
+
+    Args:
+        arguments: the words after ``rllib``.
+
+    Returns:
+        A line for the shell.
+    """
+    kept: list[str] = []
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        if before == "--wandb-key":
+            kept.append("KEY")
+        elif word.startswith("--wandb-key="):
+            kept.append("--wandb-key=KEY")
+        elif word not in {"--resume", "--overwrite"}:
+            kept.append(word)
+    return shlex.join(["rllib", *kept, "--resume"])
 
 
 def _typed(context: typer.Context, name: str) -> bool:

@@ -78,7 +78,8 @@ class ProgressLines(Callback):  # type: ignore[misc, unused-ignore]
         self._console.print(f"{name}  {line}" if name else line, markup=False)
         self._warn_missing(flat)
         if self._status is not None:
-            self._status.update(f"iteration {int(result['training_iteration']) + 1} is running ...")
+            following = f"iteration {int(result['training_iteration']) + 1} is running ..."
+            self._status.update("finishing ..." if result.get("done") else following)
         if INTERRUPT.asked.is_set():
             result[_SHOULD_CHECKPOINT] = True
 

@@ -1,7 +1,9 @@
 """A tiny environment, a policy for it and one Ray instance for the tests of the algorithms."""
 
+import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import ray
@@ -11,6 +13,26 @@ from rllib_scoreflow.flow.config import SDEConfig, VelocityConfig, apply_variant
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata
 
 ENV_ID = "Pendulum-v1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def toy_reach_importable():
+    """Lets "toy_reach:ToyReach-v0" be imported, as a user's module beside his YAML file is."""
+    folder = str(Path(__file__).parent)
+    sys.path.insert(0, folder)
+    yield
+    sys.path.remove(folder)
+
+
+@pytest.fixture(scope="session")
+def reach_dataset(tmp_path_factory, toy_reach_importable) -> Path:
+    from toy_reach import demonstrations
+
+    path = tmp_path_factory.mktemp("data") / "reach.hdf5"
+    with h5py.File(path, "w") as file:
+        for name, values in demonstrations().items():
+            file[name] = values
+    return path
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -42,3 +42,9 @@ def test_algorithm_asks_whether_to_create_evaluation_runners() -> None:
 def test_sampling_arguments() -> None:
     arguments = set(inspect.signature(synchronous_parallel_sample).parameters)
     assert {"worker_set", "sample_timeout_s", "_uses_new_env_runners", "_return_metrics"} <= arguments
+
+
+def test_restoring_goes_through_checkpointable_first() -> None:
+    source = inspect.getsource(Algorithm.restore_from_path)
+    assert "super().restore_from_path(path, *args, **kwargs)" in source
+    assert "self.env_runner_group.sync_weights(" in source

@@ -5,6 +5,7 @@ from rllib_scoreflow.cli import metrics
 from rllib_scoreflow.cli.experiments import Experiment
 from rllib_scoreflow.cli.export import best_result
 from rllib_scoreflow.cli.failures import input_error_in, summary
+from rllib_scoreflow.cli.main import resume_command
 from rllib_scoreflow.cli.outcome import last_figures
 from rllib_scoreflow.cli.plots import learning_curve, read_results
 from rllib_scoreflow.cli.progress import ProgressLines, clock, iteration_line
@@ -112,3 +113,8 @@ def test_the_learning_curve_is_drawn_from_what_tune_writes(tmp_path):
     assert learning_curve({"": losses}, "title", tmp_path / "losses.png") is not None
     assert learning_curve({"": [{"epoch": 1}]}, "title", tmp_path / "none.png") is None
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["curve.png", "losses.png"]
+
+
+def test_the_command_to_resume_repeats_all_but_the_key():
+    words = ["train", "file", "a b.yaml", "--overwrite", "--wandb-key", "secret", "--wandb-key=secret"]
+    assert resume_command(words) == "rllib train file 'a b.yaml' --wandb-key KEY --wandb-key=KEY --resume"

@@ -104,7 +104,7 @@ def test_a_file_of_three_experiments(rllib_process, rllib, tmp_path):
     lines = [line for line in answer.out.splitlines() if "iter " in line]
     assert len(lines) == 1 + 2 + 2 * 2
 
-    # The same again does nothing, and starts no Ray (here it would be this process's); another configuration is refused, nothing changed.
+    # The same again does nothing and another configuration is refused; neither starts Ray.
     stamp = (root / "pre" / "done.json").stat().st_mtime_ns
     again = rllib(*words)
     assert again.status == 0

@@ -16,7 +16,7 @@ from rllib_scoreflow.flow.config import (
     VelocityConfig,
     apply_variant,
 )
-from rllib_scoreflow.flow.networks import TimeEmbedding, VelocityNetwork
+from rllib_scoreflow.flow.networks import ResidualBlock, TimeEmbedding, VelocityNetwork
 from rllib_scoreflow.flow.sde import ScoreSDE
 from rllib_scoreflow.flow.time_grid import time_grid
 
@@ -42,6 +42,14 @@ def test_velocity_depends_on_all_its_inputs() -> None:
     for i in range(3):
         moved = [x + 0.3 if i == j else x for j, x in enumerate(inputs)]
         assert (network(*moved) - base).abs().max() > 1e-4
+
+
+def test_residual_block_adds_to_its_input() -> None:
+    block, x = ResidualBlock(4, "relu"), torch.randn(5, 4)
+    with torch.no_grad():
+        block.layers[-1].weight.zero_()
+        block.layers[-1].bias.fill_(0.5)
+    torch.testing.assert_close(block(x), x + 0.5)
 
 
 @pytest.mark.parametrize("time_dim", [2, 8, 16])
@@ -84,6 +92,7 @@ def test_explicit_keys_win_over_the_variant() -> None:
     )
     assert (score.strength, score.decay, score.value) == ("constant", False, 0.3)
     assert noise.kind == "constant"
+    assert apply_variant("scoreflow", {"strength": "linear"})[0].strength == "linear"
     with pytest.raises(KeyError):
         apply_variant("scoreflw")
     with pytest.raises(ValidationError, match="gian"):

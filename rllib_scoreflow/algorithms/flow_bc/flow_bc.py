@@ -19,7 +19,7 @@ from rllib_scoreflow.algorithms.policy_algorithm import (
     package_versions,
     use_threads,
 )
-from rllib_scoreflow.algorithms.ray_adapter import declare_offline
+from rllib_scoreflow.algorithms.ray_adapter import OfflineRestore, declare_offline
 from rllib_scoreflow.algorithms.rl_module import module_spec
 from rllib_scoreflow.data import check_compatible
 from rllib_scoreflow.envs import env_dims
@@ -27,6 +27,7 @@ from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.flow.config import ChainConfig, SDEConfig, VelocityConfig, apply_variant
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata
 
+_STATE = "flow_bc_early_stopping"
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0.0)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -186,7 +187,7 @@ class FlowBCConfig(AlgorithmConfig):
         return module_spec(self.cloned_policy(), critic=None, behavior_coeff=0.0)
 
 
-class FlowBC(PolicyAlgorithm):
+class FlowBC(PolicyAlgorithm, OfflineRestore):
     """Behaviour cloning of a flow policy; one iteration is one epoch."""
 
     @classmethod
@@ -229,6 +230,19 @@ class FlowBC(PolicyAlgorithm):
         }
         self.log_plain({"epoch": epoch + 1, "update_seconds": update_seconds, **values})
         self._validate_policy()
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """RLlib's state plus that of early stopping."""
+        state: dict[str, Any] = super().get_state(*args, **kwargs)
+        state[_STATE] = {"best": self._best_validation_loss, "epochs_since": self._epochs_since_best}
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restores a state of `get_state`."""
+        super().set_state(state)
+        if _STATE in state:
+            self._best_validation_loss = float(state[_STATE]["best"])
+            self._epochs_since_best = int(state[_STATE]["epochs_since"])
 
     def step(self) -> dict[str, Any]:
         """One iteration; marks the result as done when early stopping strikes."""

@@ -26,8 +26,9 @@ class FlowBCLearner(PolicyLearner):
 
     def build(self) -> None:
         """Builds module and optimiser, and starts the moving average from the fresh weights."""
-        super().build()
+        self._networks: dict[str, list[torch.nn.Parameter]] | None = None
         self._memory: ChunkMemory | None = None
+        super().build()
         self.ema = ExponentialMovingAverage(
             self.trained_networks()["velocity"],
             decay=self.config.ema_decay,
@@ -53,8 +54,10 @@ class FlowBCLearner(PolicyLearner):
         )
 
     def trained_networks(self) -> dict[str, list[torch.nn.Parameter]]:
-        """The velocity field."""
-        return {"velocity": list(self.rl_module.policy.sde.velocity.parameters())}
+        """The velocity field (found once: it is asked for several times in every gradient step)."""
+        if self._networks is None:
+            self._networks = {"velocity": list(self.rl_module.policy.sde.velocity.parameters())}
+        return self._networks
 
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Any]

@@ -1,0 +1,97 @@
+"""Bad options, policies and datasets: one clear sentence, before any training."""
+
+import json
+
+import pytest
+
+from rllib_scoreflow.algorithms.flow_bc import FlowBCConfig
+from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
+from rllib_scoreflow.errors import InputError
+
+
+def scoreflow_config(policy_folder, env: str = "Pendulum-v1", **options) -> ScoreFlowConfig:
+    return ScoreFlowConfig().environment(env).training(pretrained_policy=str(policy_folder), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"gamma": "0.99"}, ("gamma", "'0.99'", "number")),
+        ({"num_epochs": 0}, ("num_epochs", "0", "greater than or equal to 1")),
+        ({"num_epochs": 2.5}, ("num_epochs", "2.5", "integer")),
+        ({"variant": "scorflow"}, ("variant", "'scorflow'", "'scoreflow'")),
+        ({"score": {"strenght": "mlp"}}, ("score.strenght", "did you mean 'score.strength'")),
+        ({"score": {"strength": "cubic"}}, ("score.strength", "'cubic'", "'linear'")),
+        ({"noise": {"sigma_min": 0.3, "sigma_max": 0.2}}, ("noise", "sigma_min", "0.3")),
+        ({"chain": {"denoising_steps": 0}}, ("chain.denoising_steps", "0")),
+        ({"frozen_velocity": 1}, ("frozen_velocity", "1", "boolean")),
+        ({"grad_clip": -1.0}, ("grad_clip", "-1.0")),
+    ],
+)
+def test_a_bad_option_of_scoreflow_is_named(policy_folder, options, words) -> None:
+    with pytest.raises(InputError) as error:
+        scoreflow_config(policy_folder, **options).validate()
+    message = str(error.value)
+    assert all(word in message for word in words), message
+    assert "\n" not in message
+
+
+def test_a_policy_for_other_dimensions_is_refused(policy_folder) -> None:
+    with pytest.raises(InputError, match=r"has 3 observation and 1 action dimensions.*11 and 3"):
+        scoreflow_config(policy_folder, env="Hopper-v4").validate()
+
+
+def test_a_missing_policy_is_refused(tmp_path) -> None:
+    with pytest.raises(InputError, match="run FlowBC first"):
+        scoreflow_config(tmp_path / "nothing").validate()
+    with pytest.raises(InputError, match="needs the option 'pretrained_policy'"):
+        ScoreFlowConfig().environment("Pendulum-v1").validate()
+
+
+def test_a_tampered_policy_is_refused(policy_folder, tmp_path) -> None:
+    copy = tmp_path / "policy"
+    copy.mkdir()
+    for file in policy_folder.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    description = json.loads((copy / "policy.json").read_text())
+    description["weights_sha256"] = "0" * 64
+    (copy / "policy.json").write_text(json.dumps(description))
+    with pytest.raises(InputError, match="sha256 differs"):
+        scoreflow_config(copy).validate()
+
+
+@pytest.mark.parametrize("env", ["Hoper-v4", "hopper-medum-v2"])
+def test_an_unknown_environment_is_refused(policy_folder, env: str) -> None:
+    with pytest.raises(InputError, match=r"(?i)hopper"):
+        scoreflow_config(policy_folder, env=env).validate()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"dataset": "hopper-medum-v2"}, ("hopper-medum-v2", "hopper-medium-v2")),
+        ({"dataset": "/nowhere/data.hdf5"}, ("/nowhere/data.hdf5",)),
+        ({"lr": "1e-3"}, ("lr", "'1e-3'", "number")),
+        ({"velocity": {"hidden": 64}}, ("velocity.hidden", "velocity.hidden_dim")),
+        ({"act_steps": 8}, ("act_steps", "8", "horizon")),
+    ],
+)
+def test_a_bad_option_of_flow_bc_is_named(options, words) -> None:
+    config = FlowBCConfig().environment("Hopper-v4").training(**({"dataset": "hopper-small"} | options))
+    with pytest.raises(InputError) as error:
+        config.validate()
+    message = str(error.value)
+    assert all(word in message for word in words), message
+    assert "\n" not in message
+
+
+def test_a_dataset_for_another_environment_is_refused() -> None:
+    config = FlowBCConfig().environment("Walker2d-v4").training(dataset="hopper-small")
+    with pytest.raises(InputError, match="hopper-small.*17"):
+        config.validate()
+
+
+def test_evaluation_needs_an_environment() -> None:
+    config = FlowBCConfig().training(dataset="hopper-small").evaluation(evaluation_interval=1)
+    with pytest.raises(InputError, match="set 'env'"):
+        config.validate()

@@ -1,0 +1,52 @@
+"""A reaching task that is learned in seconds; importing this module registers it."""
+
+import gymnasium as gym
+import numpy as np
+
+ENV_ID = "toy_reach:ToyReach-v0"
+DIM = 2
+
+
+class Reach(gym.Env):
+    """A point is pushed towards a goal; the reward is minus the distance after every step."""
+
+    metadata = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(self):
+        self.observation_space = gym.spaces.Box(-4.0, 4.0, (2 * DIM,), np.float32)
+        self.action_space = gym.spaces.Box(-1.0, 1.0, (DIM,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._point, self._goal = self.np_random.uniform(-1.0, 1.0, (2, DIM))
+        return self._observe(), {}
+
+    def step(self, action):
+        self._point = np.clip(self._point + 0.2 * np.clip(action, -1.0, 1.0), -4.0, 4.0)
+        distance = float(np.linalg.norm(self._point - self._goal))
+        return self._observe(), -distance, False, False, {"is_success": distance < 0.2}
+
+    def _observe(self):
+        return np.concatenate([self._point, self._goal]).astype(np.float32)
+
+
+def demonstrations(episodes: int = 60, steps: int = 20, seed: int = 0) -> dict[str, np.ndarray]:
+    """Flat D4RL columns of a sluggish, noisy controller: it reaches, but slowly."""
+    rng = np.random.default_rng(seed)
+    columns: dict[str, list] = {k: [] for k in ("observations", "actions", "rewards", "terminals", "timeouts")}
+    env = Reach()
+    for episode in range(episodes):
+        observation, _ = env.reset(seed=1000 * seed + episode)
+        for step in range(steps):
+            towards = observation[DIM:] - observation[:DIM]
+            action = np.clip(0.4 * towards + 0.3 * rng.standard_normal(DIM), -1.0, 1.0)
+            columns["observations"].append(observation)
+            columns["actions"].append(action)
+            observation, reward, _, _, _ = env.step(action)
+            columns["rewards"].append(reward)
+            columns["terminals"].append(False)
+            columns["timeouts"].append(step == steps - 1)
+    return {name: np.asarray(values) for name, values in columns.items()}
+
+
+gym.register("ToyReach-v0", Reach, max_episode_steps=20)
