@@ -46,4 +46,3 @@ def build_section(name: str, section: type[BaseModel], values: dict[str, Any]) -
         raise InputError(
             f"Option '{key}' is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}."
         ) from error
-

@@ -1,5 +1,6 @@
 """What the Learners of both algorithms share: per-network clipping, safe steps, randomness, policy export."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -46,11 +47,8 @@ class PolicyLearner(TorchLearner):
         limit = self.config.grad_clip
         self.gradient_norms = {}
         for name, parameters in self.trained_networks().items():
-            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-            if not parameters:
-                continue
-            norm = torch.nn.utils.get_total_norm(gradients)
-            # Without a limit there is nothing to multiply; a pass over all gradients is a few per cent of a small step.
+            norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+            # Multiplying all gradients by 1 would be some per cent of a small step.
             if limit is not None:
                 torch.nn.utils.clip_grads_with_norm_(parameters, float(limit), norm)
             self.gradient_norms[name] = norm
@@ -58,21 +56,15 @@ class PolicyLearner(TorchLearner):
 
     def apply_gradients(self, gradients_dict: dict[Any, Any]) -> None:
         """Steps all optimisers, or none if a gradient is not finite (such a step is logged as skipped)."""
-        total = sum(norm for norm in self.gradient_norms.values())
-        finite = bool(np.isfinite(float(total)))
-        self.metrics.log_value(
-            (DEFAULT_MODULE_ID, "skipped_updates"), 0 if finite else 1, reduce="sum"
-        )
-        if finite:
+        if math.isfinite(float(sum(self.gradient_norms.values()))):
             for _, optimizer in self.get_optimizers_for_module(DEFAULT_MODULE_ID):
                 optimizer.step()
+        else:
+            self._log_skipped(1)
 
     def policy_state(self) -> dict[str, np.ndarray[Any, Any]]:
         """The policy's weights and statistics as arrays: what is evaluated and exported."""
-        return {
-            name: value.detach().cpu().numpy().copy()
-            for name, value in self.rl_module.policy.state_dict().items()
-        }
+        return {name: value.detach().cpu().numpy().copy() for name, value in self.rl_module.policy.state_dict().items()}
 
     def load_policy_state(self, state: dict[str, np.ndarray[Any, Any]]) -> None:
         """Starts from a pretrained policy's weights; they become the behaviour of the regulariser too."""
@@ -103,3 +95,7 @@ class PolicyLearner(TorchLearner):
         """Logs numbers or scalar tensors of this update under plain names."""
         for name, value in values.items():
             self.metrics.log_value((DEFAULT_MODULE_ID, name), float(value), window=1)
+        self._log_skipped(0)
+
+    def _log_skipped(self, count: int) -> None:
+        self.metrics.log_value((DEFAULT_MODULE_ID, "skipped_updates"), count, reduce="sum")

@@ -49,9 +49,7 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
         self.critic: torch.nn.Module | None = None
         self.behavior_velocity: VelocityNetwork | None = None
         if settings["critic"] is not None and not self.inference_only:
-            self.critic = residual_mlp(
-                config.observation_dim, 1, activation="mish", **settings["critic"]
-            )
+            self.critic = residual_mlp(config.observation_dim, 1, activation="mish", **settings["critic"])
         if settings["behavior_coeff"] > 0.0 and not self.inference_only:
             self.remember_behavior()
 
@@ -127,9 +125,7 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
         )
 
 
-def module_spec(
-    policy: FlowPolicy, *, critic: dict[str, int] | None, behavior_coeff: float
-) -> RLModuleSpec:
+def module_spec(policy: FlowPolicy, *, critic: dict[str, int] | None, behavior_coeff: float) -> RLModuleSpec:
     """The spec that builds this module with the shapes and statistics of `policy` (not its weights)."""
 
     def values(tensor: torch.Tensor) -> list[float]:

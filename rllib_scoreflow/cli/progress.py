@@ -84,8 +84,8 @@ class ProgressLines(Callback):  # type: ignore[misc, unused-ignore]
             result[_SHOULD_CHECKPOINT] = True
 
     def on_checkpoint(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """End the run once the checkpoint asked for is written."""
-        if INTERRUPT.asked.is_set():
+        """End the run once the checkpoint asked for is written; a trial at its end may end by itself."""
+        if INTERRUPT.asked.is_set() and not (trial.last_result or {}).get("done"):
             stop_tune()
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:

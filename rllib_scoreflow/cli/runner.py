@@ -192,7 +192,8 @@ def _wandb(key: str, stage: Stage) -> Any:
 
 
 def _raise_failures(stage: Stage, results: Sequence[Any], options: RunOptions, *, fresh: bool) -> None:
-    if INTERRUPT.asked.is_set():
+    complete = all((result.metrics or {}).get("done") for result in results)
+    if INTERRUPT.asked.is_set() and not complete:
         raise failures.Interrupted(f"{stage.experiment.name} was interrupted; go on with: {options.resume_command}")
     failed = [result for result in results if result.error is not None]
     if not failed:

@@ -8,8 +8,9 @@ from typing import Any
 
 from rllib_scoreflow.cli import algorithms, config_check, env_check, stages, weights
 from rllib_scoreflow.cli.experiments import Experiment, build_experiment
+from rllib_scoreflow.cli.failures import Interrupted
 from rllib_scoreflow.cli.overrides import apply_overrides, parse_override
-from rllib_scoreflow.cli.session import RayOptions, ray_session
+from rllib_scoreflow.cli.session import INTERRUPT, RayOptions, ray_session
 from rllib_scoreflow.cli.suggest import hint
 from rllib_scoreflow.errors import InputError
 
@@ -91,6 +92,8 @@ def train(
         started = False
         for stage in planned:
             name = stage.experiment.name
+            if INTERRUPT.asked.is_set():
+                raise Interrupted(f"{name} was not begun; go on with: {run_options.resume_command}")
             policy = _policy(sources.get(name), stage.experiment.where)
             digest = _fingerprint(stage, policy)
             state = _state(stage, digest, options)

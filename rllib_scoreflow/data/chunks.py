@@ -68,15 +68,13 @@ class ChunkIndex:
         """
         if not 0.0 <= validation_fraction < 1.0:
             raise InputError(
-                f"validation_fraction is {validation_fraction}; give a number from 0 up to, not "
-                "including, 1"
+                f"validation_fraction is {validation_fraction}; give a number from 0 up to, not including, 1"
             )
         if validation_fraction == 0.0:
             return self.starts, self.starts[:0]
         if self.num_episodes == 1:
             raise InputError(
-                "the dataset holds one episode with whole chunks, which cannot be divided; set "
-                "validation_fraction to 0"
+                "the dataset holds one episode with whole chunks, which cannot be divided; set validation_fraction to 0"
             )
         held_out = round(validation_fraction * self.num_episodes)
         held_out = min(max(held_out, 1), self.num_episodes - 1)
@@ -86,9 +84,7 @@ class ChunkIndex:
         return self.starts[~chosen], self.starts[chosen]
 
 
-def gather_chunks(
-    observations: Float32, actions: Float32, starts: Int64, horizon: int
-) -> tuple[Float32, Float32]:
+def gather_chunks(observations: Float32, actions: Float32, starts: Int64, horizon: int) -> tuple[Float32, Float32]:
     """Copy a batch of chunks out of the columns.
 
     Args:

@@ -73,9 +73,7 @@ def _check_next_shape(path: Path, found: dict[str, h5py.Dataset]) -> None:
         )
 
 
-def _derive_timeouts(
-    path: Path, observations: Float32, following: Float32 | None, terminals: Bool
-) -> Bool:
+def _derive_timeouts(path: Path, observations: Float32, following: Float32 | None, terminals: Bool) -> Bool:
     timeouts = np.zeros(len(terminals), np.bool_)
     if following is not None:
         jumps = np.abs(following[:-1] - observations[1:]).max(axis=1) > _SAME_OBSERVATION

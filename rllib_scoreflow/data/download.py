@@ -139,9 +139,7 @@ def _get(session: requests.Session, url: str, headers: dict[str, str]) -> reques
     return session.get(url, headers=headers, stream=True, timeout=timeout)
 
 
-def _with_progress(
-    response: requests.Response, url: str, have: int, size: int | None
-) -> Iterator[bytes]:
+def _with_progress(response: requests.Response, url: str, have: int, size: int | None) -> Iterator[bytes]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -49,8 +49,7 @@ def find_column(file: h5py.File, path: Path, key: str, ndim: int) -> h5py.Datase
     column = file[key]
     if not isinstance(column, h5py.Dataset) or column.dtype.kind not in "biuf":
         raise InputError(
-            f"{path}: key '{key}' is not a numeric array; write it as an array of numbers of shape "
-            f"{_SHAPE_NAMES[ndim]}"
+            f"{path}: key '{key}' is not a numeric array; write it as an array of numbers of shape {_SHAPE_NAMES[ndim]}"
         )
     if len(column.shape) != ndim or 0 in column.shape:
         raise InputError(

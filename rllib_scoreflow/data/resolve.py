@@ -106,8 +106,7 @@ def _locate(dataset: str, cache: Path) -> _Located:
         raise InputError(f"{path}: no such file; give an existing .hdf5, .h5 or .parquet file")
     if path.suffix not in (*_HDF5_SUFFIXES, ".parquet"):
         raise InputError(
-            f"{path}: cannot tell the format from the ending {path.suffix!r}; give an .hdf5, .h5 "
-            "or .parquet file"
+            f"{path}: cannot tell the format from the ending {path.suffix!r}; give an .hdf5, .h5 or .parquet file"
         )
     return _Located(path.absolute(), path.stem, None, False)
 

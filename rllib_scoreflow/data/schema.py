@@ -94,9 +94,7 @@ class DatasetInfo:
     def to_json(self) -> str:
         """Return the fields as one JSON object; float32 values survive the round trip exactly."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return json.dumps(
-            {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
-        )
+        return json.dumps({k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "DatasetInfo":
@@ -159,9 +157,7 @@ def content_sha256(columns: RawColumns) -> str:
     return digest.hexdigest()
 
 
-def describe(
-    columns: RawColumns, *, name: str, source: str, source_sha256: str, env_id: str | None
-) -> DatasetInfo:
+def describe(columns: RawColumns, *, name: str, source: str, source_sha256: str, env_id: str | None) -> DatasetInfo:
     """Return the info of validated columns (at least one row); statistics are computed here."""
     offsets = episode_offsets(columns.terminals, columns.timeouts)
     returns = np.add.reduceat(columns.rewards.astype(np.float64), offsets[:-1])

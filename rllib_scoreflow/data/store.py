@@ -99,24 +99,16 @@ def to_table(columns: RawColumns, info: DatasetInfo) -> pa.Table:
         pa.FixedSizeListArray.from_arrays(
             pa.array(columns.observations.reshape(-1)), type=schema.field("observation").type
         ),
-        pa.FixedSizeListArray.from_arrays(
-            pa.array(columns.actions.reshape(-1)), type=schema.field("action").type
-        ),
+        pa.FixedSizeListArray.from_arrays(pa.array(columns.actions.reshape(-1)), type=schema.field("action").type),
         pa.array(columns.rewards),
         pa.array(columns.terminals),
         pa.array(columns.timeouts),
-        pa.ListArray.from_arrays(
-            pa.array(offsets, pa.int32()), pa.array(values), type=schema.field(5).type
-        ),
+        pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values), type=schema.field(5).type),
     ]
-    return pa.Table.from_arrays(
-        arrays, schema=schema.with_metadata({METADATA_KEY: info.to_json().encode()})
-    )
+    return pa.Table.from_arrays(arrays, schema=schema.with_metadata({METADATA_KEY: info.to_json().encode()}))
 
 
-def write_parquet(
-    table: pa.Table, path: Path, *, compression_level: int = 3, overwrite: bool = False
-) -> None:
+def write_parquet(table: pa.Table, path: Path, *, compression_level: int = 3, overwrite: bool = False) -> None:
     """Write the dataset as zstd-compressed Parquet, whole or not at all.
 
     Raises:
@@ -161,13 +153,10 @@ def read_parquet(path: Path) -> tuple[RawColumns, DatasetInfo]:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise InputError(
-            f"{path}: not a readable Parquet file ({_first_sentence(error)}); fetch or "
-            "convert it again"
+            f"{path}: not a readable Parquet file ({_first_sentence(error)}); fetch or convert it again"
         ) from error
     info = _read_info(table.schema, path)
-    if not table.schema.remove_metadata().equals(
-        arrow_schema(info.observation_dim, info.action_dim)
-    ):
+    if not table.schema.remove_metadata().equals(arrow_schema(info.observation_dim, info.action_dim)):
         raise InputError(
             f"{path}: the columns {table.schema.names} are not those of schema version "
             f"{info.schema_version}; convert the original file again"
@@ -195,9 +184,7 @@ def open_arrow(arrow_path: Path, parquet_path: Path) -> TrajectoryDataset:
         reader = pa.ipc.open_file(pa.memory_map(str(arrow_path)))
         batch = reader.get_batch(0)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"{arrow_path}: not a readable Arrow file ({_first_sentence(error)}); remove it"
-        ) from error
+        raise InputError(f"{arrow_path}: not a readable Arrow file ({_first_sentence(error)}); remove it") from error
     info = _read_info(batch.schema, arrow_path)
     columns = _columns(batch, info)
     return TrajectoryDataset(

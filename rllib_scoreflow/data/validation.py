@@ -25,8 +25,7 @@ def check_lengths(path: Path, lengths: Mapping[str, int]) -> None:
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"'{key}' {length}" for key, length in lengths.items())
         raise InputError(
-            f"{path}: columns have different numbers of steps ({listed}); write one row per step "
-            "in every column"
+            f"{path}: columns have different numbers of steps ({listed}); write one row per step in every column"
         )
 
 
@@ -69,14 +68,10 @@ def check_option(constant_observations: str) -> None:
     """
     choices = get_args(ConstantObservations)
     if constant_observations not in choices:
-        raise InputError(
-            f"constant_observations is {constant_observations!r}; use one of {', '.join(choices)}"
-        )
+        raise InputError(f"constant_observations is {constant_observations!r}; use one of {', '.join(choices)}")
 
 
-def check_constant_observations(
-    path: Path, observation_min: Float32, observation_max: Float32
-) -> None:
+def check_constant_observations(path: Path, observation_min: Float32, observation_max: Float32) -> None:
     """Refuse observation dimensions that never change (both arguments [O] float32).
 
     A constant dimension cannot be normalised, and is usually a mistake in the recording.

@@ -194,9 +194,7 @@ class ChunkVectorEnv(VectorEnv[Float32, Float32, NDArray[Any]]):
         raise RuntimeError(f"non-finite {what} from sub environment {bad} of {self.dims.env_id}")
 
     @abstractmethod
-    def _reset_all(
-        self, observations: Float32, seeds: list[int] | None, options: Mapping[str, Any] | None
-    ) -> None:
+    def _reset_all(self, observations: Float32, seeds: list[int] | None, options: Mapping[str, Any] | None) -> None:
         """Reset all sub environments and write into `observations` [N, O]."""
 
     @abstractmethod
@@ -204,9 +202,7 @@ class ChunkVectorEnv(VectorEnv[Float32, Float32, NDArray[Any]]):
         """Reset the sub environments `ids` and write into their rows of `observations` [N, O]."""
 
     @abstractmethod
-    def _run_chunk(
-        self, chunks: Float32, ids: Ids, elapsed: NDArray[np.int64], outcome: ChunkOutcome
-    ) -> None:
+    def _run_chunk(self, chunks: Float32, ids: Ids, elapsed: NDArray[np.int64], outcome: ChunkOutcome) -> None:
         """Execute `chunks` [N, act_steps, A] in the sub environments `ids`; no reset.
 
         `elapsed` [N] holds the primitive steps that the running episodes had before this chunk.

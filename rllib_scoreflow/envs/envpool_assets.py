@@ -24,7 +24,5 @@ def write_models_with_half_margins(base_path: Path, target: Path) -> None:
     folder = Path("mujoco", "assets_gym")
     (target / folder).mkdir(parents=True)
     for model in sorted((base_path / folder).glob("*.xml")):
-        text = _GEOM_MARGIN.sub(
-            lambda m: f"{m[1]}{float(m[2]) / 2!r}{m[3]}", model.read_text(encoding="utf-8")
-        )
+        text = _GEOM_MARGIN.sub(lambda m: f"{m[1]}{float(m[2]) / 2!r}{m[3]}", model.read_text(encoding="utf-8"))
         (target / folder / model.name).write_text(text, encoding="utf-8")

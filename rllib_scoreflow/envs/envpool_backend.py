@@ -36,10 +36,7 @@ def load_envpool() -> Any | None:
 def refusal(source: EnvSource, env_config: Mapping[str, Any]) -> str | None:
     """Say why EnvPool cannot run this environment, None if it can."""
     if source.env_id not in PARITY_TESTED:
-        return (
-            f"parity with gymnasium is tested for {', '.join(sorted(PARITY_TESTED))} only, "
-            f"not for {source.env_id}"
-        )
+        return f"parity with gymnasium is tested for {', '.join(sorted(PARITY_TESTED))} only, not for {source.env_id}"
     envpool = load_envpool()
     if envpool is None:
         return "envpool cannot be imported (pip install 'rllib-scoreflow[envpool]')"
@@ -111,9 +108,7 @@ class EnvPoolChunkEnv(ChunkVectorEnv):
             write_models_with_half_margins(base_path, Path(folder))
             return envpool.make_gymnasium(self._source.env_id, **options, base_path=folder)
 
-    def _reset_all(
-        self, observations: Float32, seeds: list[int] | None, options: Mapping[str, Any] | None
-    ) -> None:
+    def _reset_all(self, observations: Float32, seeds: list[int] | None, options: Mapping[str, Any] | None) -> None:
         if options:
             raise InputError(f"EnvPool takes no reset options, got {dict(options)}: use gymnasium")
         if seeds is None and self._pool is None:
@@ -131,17 +126,13 @@ class EnvPoolChunkEnv(ChunkVectorEnv):
         self._width = first.shape[1]
         observations[info["env_id"], : self._width] = first
 
-    def _run_chunk(
-        self, chunks: Float32, ids: Ids, elapsed: NDArray[np.int64], outcome: ChunkOutcome
-    ) -> None:
+    def _run_chunk(self, chunks: Float32, ids: Ids, elapsed: NDArray[np.int64], outcome: ChunkOutcome) -> None:
         limit = _NO_LIMIT if self.max_episode_steps is None else self.max_episode_steps
         running = ids.astype(np.int32)
         for k in range(self.act_steps):
             if not running.size:
                 return
-            observation, reward, terminated, truncated, info = self._pool.step(
-                chunks[running, k], running
-            )
+            observation, reward, terminated, truncated, info = self._pool.step(chunks[running, k], running)
             running = info["env_id"]
             outcome.rewards[running] += reward
             outcome.steps[running] += 1

@@ -47,9 +47,7 @@ class GymnasiumChunkEnv(ChunkVectorEnv):
         self._width = int(np.prod(self.envs[0].observation_space.shape or ()))
         self._steppers = [env.step for env in self.envs]
 
-    def _reset_all(
-        self, observations: Float32, seeds: list[int] | None, options: Mapping[str, Any] | None
-    ) -> None:
+    def _reset_all(self, observations: Float32, seeds: list[int] | None, options: Mapping[str, Any] | None) -> None:
         env_options = None if options is None else dict(options)
         for i, env in enumerate(self.envs):
             seed = None if seeds is None else seeds[i]
@@ -59,9 +57,7 @@ class GymnasiumChunkEnv(ChunkVectorEnv):
         for i in ids.tolist():
             observations[i, : self._width] = self.envs[i].reset()[0]
 
-    def _run_chunk(
-        self, chunks: Float32, ids: Ids, elapsed: NDArray[np.int64], outcome: ChunkOutcome
-    ) -> None:
+    def _run_chunk(self, chunks: Float32, ids: Ids, elapsed: NDArray[np.int64], outcome: ChunkOutcome) -> None:
         limit, width = self.max_episode_steps, self._width
         for i in ids.tolist():
             step, chunk = self._steppers[i], chunks[i]

@@ -49,9 +49,7 @@ def make_chunk_vector_env(
         raise InputError(f"backend is {backend!r}: choose 'auto', 'envpool' or 'gymnasium'")
     source = resolve_env(env_id)
     env_config = dict(env_config or {})
-    use_envpool = backend == "envpool" or (
-        backend == "auto" and refusal(source, env_config) is None
-    )
+    use_envpool = backend == "envpool" or (backend == "auto" and refusal(source, env_config) is None)
     make = EnvPoolChunkEnv if use_envpool else GymnasiumChunkEnv
     return make(
         source,

@@ -75,8 +75,7 @@ def make_single_env(
         env = gym.make(source.spec, max_episode_steps=-1, disable_env_checker=True, **kwargs)
     except TypeError as error:
         raise InputError(
-            f"environment {source.requested_id!r} refuses env_config {kwargs}: {error}; "
-            "remove or correct the key"
+            f"environment {source.requested_id!r} refuses env_config {kwargs}: {error}; remove or correct the key"
         ) from error
     except (ImportError, gym.error.Error) as error:
         raise InputError(

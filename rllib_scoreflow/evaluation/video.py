@@ -147,9 +147,7 @@ def _load_imageio() -> Any:
         ) from None
 
 
-def _open(
-    env_id: str, env_config: Mapping[str, Any] | None, seed: int
-) -> tuple[Env, EnvDims, Frame, NDArray[Any]]:
+def _open(env_id: str, env_config: Mapping[str, Any] | None, seed: int) -> tuple[Env, EnvDims, Frame, NDArray[Any]]:
     """Return the reset environment, its dimensions, its first frame [H, W, 3] and observation [O].
 
     Raises:
@@ -169,9 +167,7 @@ def _open(
         if chosen:
             del os.environ["MUJOCO_GL"]
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"environment {env_id!r} cannot be rendered here ({reason}): {_REMEDY}"
-        ) from error
+        raise InputError(f"environment {env_id!r} cannot be rendered here ({reason}): {_REMEDY}") from error
 
 
 def _choose_headless_rendering() -> bool:

@@ -58,9 +58,7 @@ class NoiseConfig(_Section):
     @model_validator(mode="after")
     def _bounds_in_order(self) -> "NoiseConfig":
         if self.sigma_min > self.sigma_max:
-            raise ValueError(
-                f"sigma_min ({self.sigma_min}) must not exceed sigma_max ({self.sigma_max})"
-            )
+            raise ValueError(f"sigma_min ({self.sigma_min}) must not exceed sigma_max ({self.sigma_max})")
         return self
 
 

@@ -45,9 +45,7 @@ class ScoreSDEDistribution:
     it is clipped to the action bounds, so that the stored values are the ones whose density is evaluated.
     """
 
-    def __init__(
-        self, sde: ScoreSDE, observation: torch.Tensor, denoising_steps: int | None = None
-    ) -> None:
+    def __init__(self, sde: ScoreSDE, observation: torch.Tensor, denoising_steps: int | None = None) -> None:
         """Conditions the SDE on normalised observations `[B, O]`."""
         self.sde = sde
         self.observation = observation

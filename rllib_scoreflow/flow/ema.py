@@ -13,9 +13,7 @@ class ExponentialMovingAverage:
         num_updates: Number of `update` calls so far.
     """
 
-    def __init__(
-        self, parameters: Iterable[torch.Tensor], decay: float = 0.995, warmup_steps: int = 0
-    ) -> None:
+    def __init__(self, parameters: Iterable[torch.Tensor], decay: float = 0.995, warmup_steps: int = 0) -> None:
         """Starts from a copy of `parameters`."""
         self.decay = decay
         self.warmup_steps = warmup_steps

@@ -28,9 +28,7 @@ def flow_matching_error(
     return (predicted - (chunk - noise)).square().mean(dim=-1)
 
 
-def clipped_surrogate_loss(
-    ratio: torch.Tensor, advantages: torch.Tensor, clip_range: float
-) -> torch.Tensor:
+def clipped_surrogate_loss(ratio: torch.Tensor, advantages: torch.Tensor, clip_range: float) -> torch.Tensor:
     """PPO's clipped surrogate, to be minimised, per sample `[B]` (ratios and advantages `[B]`)."""
     clipped = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
     return -torch.minimum(ratio * advantages, clipped * advantages)

@@ -22,9 +22,7 @@ class TimeEmbedding(nn.Module):
         # From a quarter turn to several turns over [0, 1]: smooth between the grid points of any K.
         exponents = torch.linspace(0.0, 4.0, half)
         self.register_buffer("frequencies", 0.5 * math.pi * 2.0**exponents, persistent=False)
-        self.mlp = nn.Sequential(
-            nn.Linear(2 * half, 2 * time_dim), nn.Mish(), nn.Linear(2 * time_dim, time_dim)
-        )
+        self.mlp = nn.Sequential(nn.Linear(2 * half, 2 * time_dim), nn.Mish(), nn.Linear(2 * time_dim, time_dim))
 
     def forward(self, t: torch.Tensor) -> torch.Tensor:
         """Embeds times `[B, 1]` (float32) as `[B, time_dim]`."""
@@ -48,9 +46,7 @@ class ResidualBlock(nn.Module):
         return out
 
 
-def residual_mlp(
-    input_dim: int, output_dim: int, hidden_dim: int, num_layers: int, activation: str
-) -> nn.Sequential:
+def residual_mlp(input_dim: int, output_dim: int, hidden_dim: int, num_layers: int, activation: str) -> nn.Sequential:
     """Residual MLP of `num_layers` hidden layers of width `hidden_dim`: `[B, input_dim]` -> `[B, output_dim]`.
 
     One input layer, then residual blocks of two layers each (a plain layer where the count is even).
@@ -84,7 +80,5 @@ class VelocityNetwork(nn.Module):
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor) -> torch.Tensor:
         """Velocity `[B, D]` at points `x [B, D]`, times `t [B, 1]`, observations `[B, O]`."""
-        velocity: torch.Tensor = self.trunk(
-            torch.cat([x, self.time_embedding(t), observation], dim=-1)
-        )
+        velocity: torch.Tensor = self.trunk(torch.cat([x, self.time_embedding(t), observation], dim=-1))
         return velocity

@@ -16,9 +16,7 @@ class NoiseNetwork(nn.Module):
 
     sigma_max: torch.Tensor
 
-    def __init__(
-        self, time_dim: int, observation_dim: int, chunk_dim: int, config: NoiseConfig
-    ) -> None:
+    def __init__(self, time_dim: int, observation_dim: int, chunk_dim: int, config: NoiseConfig) -> None:
         """Creates the network on `[time embedding, observation]` with output `[B, chunk_dim]`."""
         super().__init__()
         self.sigma_min = config.sigma_min

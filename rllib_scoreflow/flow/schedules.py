@@ -3,9 +3,7 @@
 import math
 
 
-def cosine_with_restarts(
-    iteration: int, *, peak: float, lowest: float, cycle: int, warmup: int
-) -> float:
+def cosine_with_restarts(iteration: int, *, peak: float, lowest: float, cycle: int, warmup: int) -> float:
     """Learning rate at `iteration` (from 0): linear warm-up, then a half cosine from `peak` to `lowest`, restarted.
 
     Args:

@@ -48,18 +48,14 @@ class ScoreSDE(nn.Module):
         self.strength = DriftStrength(config.score)
         self.noise: NoiseNetwork | None = None
         if config.noise.kind == "learn":
-            self.noise = NoiseNetwork(
-                config.velocity.time_dim, observation_dim, chunk_dim, config.noise
-            )
+            self.noise = NoiseNetwork(config.velocity.time_dim, observation_dim, chunk_dim, config.noise)
 
     @property
     def is_stochastic(self) -> bool:
         """Whether a transition has noise, that is, whether the chain has a density."""
         return self.config.noise.kind != "none"
 
-    def transition(
-        self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, dt: float
-    ) -> Transition:
+    def transition(self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, dt: float) -> Transition:
         """The transition from `x` at `t` by one step of length `dt`.
 
         Args:

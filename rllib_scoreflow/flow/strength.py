@@ -21,9 +21,7 @@ class DriftStrength(nn.Module):
         self.config = config
         self.gain: nn.Module | None = None
         if config.strength == "mlp":
-            self.gain = nn.Sequential(
-                nn.Linear(1, 16), nn.SiLU(), nn.Linear(16, 16), nn.SiLU(), nn.Linear(16, 1)
-            )
+            self.gain = nn.Sequential(nn.Linear(1, 16), nn.SiLU(), nn.Linear(16, 16), nn.SiLU(), nn.Linear(16, 1))
         elif config.strength == "linear":
             self.gain = nn.Sequential(nn.Linear(1, 1))
         if self.gain is not None:

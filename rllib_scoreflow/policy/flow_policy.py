@@ -60,9 +60,7 @@ class FlowPolicy(nn.Module):
             metadata=metadata,
         )
 
-    def distribution(
-        self, observation: torch.Tensor, denoising_steps: int | None = None
-    ) -> ScoreSDEDistribution:
+    def distribution(self, observation: torch.Tensor, denoising_steps: int | None = None) -> ScoreSDEDistribution:
         """The chain distribution given raw observations, float32 `[B, O]`."""
         normalized = self.observation_normalizer.normalize(observation)
         return ScoreSDEDistribution(self.sde, normalized, denoising_steps)
@@ -114,9 +112,7 @@ class FlowPolicy(nn.Module):
         actions: FloatArray = self.to_actions(chunk).cpu().numpy()
         return actions[0] if array.ndim == 1 else actions
 
-    def with_dynamics(
-        self, score: ScoreConfig, noise: NoiseConfig, chain: ChainConfig, variant: str
-    ) -> "FlowPolicy":
+    def with_dynamics(self, score: ScoreConfig, noise: NoiseConfig, chain: ChainConfig, variant: str) -> "FlowPolicy":
         """A policy with this one's velocity field and normaliser, and other drift, noise and chain.
 
         Drift and noise networks are taken over as well where their shapes agree, so that fine-tuning can go on from

@@ -96,10 +96,7 @@ def test_the_critic_warms_up_alone(policy_folder) -> None:
 
 
 def test_accumulated_microbatches_equal_one_batch(policy_folder) -> None:
-    states = [
-        train_once(small_config(policy_folder, microbatch_size=size, num_epochs=1))[1]
-        for size in (7, 1024)
-    ]
+    states = [train_once(small_config(policy_folder, microbatch_size=size, num_epochs=1))[1] for size in (7, 1024)]
     for name, value in states[0].items():
         torch.testing.assert_close(value, states[1][name], atol=2e-5, rtol=1e-3)
 

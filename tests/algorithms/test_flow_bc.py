@@ -12,10 +12,7 @@ def small_config(dataset, **options) -> FlowBCConfig:
     fixed = {"ema_warmup_steps": 5, "num_torch_threads": 1, "velocity": {"hidden_dim": 32}, "denoising_steps": 4}
     options = {"train_batch_size_per_learner": 64, "validation_fraction": 0.1, "ema_decay": 0.9} | fixed | options
     return (
-        FlowBCConfig()
-        .environment("toy_reach:ToyReach-v0")
-        .training(dataset=str(dataset), **options)
-        .debugging(seed=3)
+        FlowBCConfig().environment("toy_reach:ToyReach-v0").training(dataset=str(dataset), **options).debugging(seed=3)
     )
 
 

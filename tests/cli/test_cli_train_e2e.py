@@ -137,7 +137,8 @@ def test_sigterm_writes_a_checkpoint_and_resume_goes_on(rllib_process, tmp_path)
         if line.startswith("iter    2"):
             process.send_signal(signal.SIGTERM)
     err = process.stderr.read()
-    assert process.wait(timeout=60) == 130, err
+    status = process.wait(timeout=60)
+    assert status == 130, (status, err)
     assert "rllib train file slow.py --ray-num-cpus 1 --resume" in err
     trial = work / "results" / "slow" / "slow" / "trial_00000"
     before = iterations(trial)

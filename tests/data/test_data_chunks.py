@@ -88,9 +88,7 @@ def test_gather_agrees_with_slicing(lengths, horizon, seed):
     assert observations.dtype == chunks.dtype == np.float32
     for i, start in enumerate(starts):
         np.testing.assert_array_equal(observations[i], dataset.observations[start])
-        np.testing.assert_array_equal(
-            chunks[i].reshape(horizon, 2), dataset.actions[start : start + horizon]
-        )
+        np.testing.assert_array_equal(chunks[i].reshape(horizon, 2), dataset.actions[start : start + horizon])
 
 
 def test_gathered_arrays_are_writable_copies_of_mapped_ones(cache):

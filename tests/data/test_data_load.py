@@ -20,9 +20,7 @@ def test_hdf5_comes_back_unchanged(tmp_path, cache, columns, write):
         assert getattr(dataset, key).dtype == columns[key].dtype
     np.testing.assert_array_equal(dataset.episode_offsets, [0, 7, 12, 21])
     assert dataset.episode_offsets.dtype == np.int64
-    np.testing.assert_array_equal(
-        dataset.final_observations, columns["next_observations"][[6, 11, 20]]
-    )
+    np.testing.assert_array_equal(dataset.final_observations, columns["next_observations"][[6, 11, 20]])
 
 
 def test_info_describes_the_columns(tmp_path, cache, columns, write):
@@ -140,9 +138,7 @@ def test_source_hash_names_the_file_and_content_hash_the_data(tmp_path, cache, c
     assert one.source_sha256 != two.source_sha256
     assert one.content_sha256 == two.content_sha256
     columns["actions"][0, 0] += 0.5
-    assert load_dataset(write(tmp_path / "three.hdf5", columns)).info.content_sha256 != (
-        one.content_sha256
-    )
+    assert load_dataset(write(tmp_path / "three.hdf5", columns)).info.content_sha256 != (one.content_sha256)
 
 
 def test_environment_of_a_file_with_d4rls_name(tmp_path, cache, columns, write):

@@ -54,9 +54,7 @@ def test_gymnasium_backend_equals_a_plain_loop(env_id, act_steps, horizon, limit
     for action in actions:
         observation, reward, terminated, truncated, info = env.step(action)
         assert observation.dtype == np.float32
-        steps.append(
-            (observation, reward, terminated, truncated, info["env_steps"], info["final_obs"])
-        )
+        steps.append((observation, reward, terminated, truncated, info["env_steps"], info["final_obs"]))
     env.close()
     ended_inside = 0
     for i, seed in enumerate(sub_env_seeds(11, n)):
@@ -80,9 +78,7 @@ def test_pendulum_is_truncated_and_never_terminated():
 
 
 def test_termination_on_the_last_allowed_step_reports_both():
-    env = make_chunk_vector_env(
-        "toy_envs:ToyCountdown-v0", 30, act_steps=2, horizon=2, max_episode_steps=5
-    )
+    env = make_chunk_vector_env("toy_envs:ToyCountdown-v0", 30, act_steps=2, horizon=2, max_episode_steps=5)
     observation, _ = env.reset(seed=1)
     limits = observation[:, 1]
     for _ in range(2):
@@ -151,9 +147,7 @@ def test_seeds(backend):
         pytest.importorskip("envpool", reason="envpool is not installed")
 
     def start(seed=None, reset_seed=None, n=3):
-        env = make_chunk_vector_env(
-            "Hopper-v4", n, act_steps=9, horizon=9, backend=backend, seed=seed
-        )
+        env = make_chunk_vector_env("Hopper-v4", n, act_steps=9, horizon=9, backend=backend, seed=seed)
         first, _ = env.reset(seed=reset_seed)
         second, _ = env.reset()
         again, _ = env.reset(seed=5)

@@ -64,9 +64,7 @@ def test_a_non_finite_action_names_the_sub_environment(backend):
 
 
 def test_a_non_finite_reward_names_the_sub_environment():
-    env = make_chunk_vector_env(
-        "toy_envs:ToyCountdown-v0", 8, act_steps=4, horizon=4, env_config={"nan_at": 3}
-    )
+    env = make_chunk_vector_env("toy_envs:ToyCountdown-v0", 8, act_steps=4, horizon=4, env_config={"nan_at": 3})
     observation, _ = env.reset(seed=0)
     first = int(np.flatnonzero(observation[:, 1] >= 3)[0])
     with pytest.raises(RuntimeError, match=f"non-finite reward from sub environment {first} of"):

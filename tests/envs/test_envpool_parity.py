@@ -57,9 +57,7 @@ def test_same_chunks_until_every_episode_has_ended(robot, version):
         for got, want in zip(rest[1:], expected[1:], strict=True):
             np.testing.assert_array_equal(got, want)
         np.testing.assert_array_equal(info["env_steps"], expected_info["env_steps"])
-        np.testing.assert_allclose(
-            info["final_obs"][active], expected_info["final_obs"][active], rtol=1e-4, atol=1e-4
-        )
+        np.testing.assert_allclose(info["final_obs"][active], expected_info["final_obs"][active], rtol=1e-4, atol=1e-4)
         ended = expected[1] | expected[2]
         inside += int((expected_info["env_steps"][ended] < act_steps).sum())
         active &= ~ended
@@ -128,9 +126,7 @@ def test_auto_takes_gymnasium_for_options_that_envpool_does_not_know():
     assert env.backend == "gymnasium"
     options = {"env_config": {"healthy_reward": 5.0, "num_threads": 2}}
     pool = make_chunk_vector_env("Hopper-v4", 1, act_steps=1, horizon=1, **options)
-    plain = make_chunk_vector_env(
-        "Hopper-v4", 1, act_steps=1, horizon=1, backend="gymnasium", **options
-    )
+    plain = make_chunk_vector_env("Hopper-v4", 1, act_steps=1, horizon=1, backend="gymnasium", **options)
     assert pool.backend == "envpool"
     for env in (pool, plain):
         env.reset(seed=0)

@@ -22,9 +22,7 @@ def do_nothing(observations):
 
 @pytest.mark.parametrize(("episodes", "num_envs"), [(23, 5), (8, 8), (3, 40), (60, None), (1, 1)])
 def test_every_episode_of_the_quota_and_no_other(episodes, num_envs):
-    result = evaluate_policy(
-        do_nothing, TOY, episodes=episodes, seed=4, act_steps=3, horizon=4, num_envs=num_envs
-    )
+    result = evaluate_policy(do_nothing, TOY, episodes=episodes, seed=4, act_steps=3, horizon=4, num_envs=num_envs)
     n = min(episodes, num_envs or 40)
     limits = []
     for i, seed in enumerate(sub_env_seeds(4, n)):
@@ -42,9 +40,7 @@ def test_every_episode_of_the_quota_and_no_other(episodes, num_envs):
 
 def test_short_episodes_are_not_favoured():
     """Lengths are uniform on 1..11; counting the first to end would give a mean far below 6."""
-    result = evaluate_policy(
-        do_nothing, TOY, episodes=1200, seed=0, act_steps=4, horizon=4, num_envs=300
-    )
+    result = evaluate_policy(do_nothing, TOY, episodes=1200, seed=0, act_steps=4, horizon=4, num_envs=300)
     assert abs(result.length_mean - 6) < 4 * math.sqrt(10 / 1200)
     assert abs(result.return_mean - 26) < 4 * result.return_stderr
 

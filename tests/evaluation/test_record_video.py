@@ -34,9 +34,7 @@ def test_every_primitive_step_is_a_frame_of_a_standing_hopper(tmp_path):
     assert tall > height / 3
     assert np.abs(frames[0].astype(int) - frames[-1]).max() > 50
     assert [p.name for p in tmp_path.iterdir()] == ["hopper.mp4"]
-    evaluation = evaluate_policy(
-        lean_forward, "Hopper-v4", episodes=1, backend="gymnasium", **OPTIONS
-    )
+    evaluation = evaluate_policy(lean_forward, "Hopper-v4", episodes=1, backend="gymnasium", **OPTIONS)
     assert evaluation.returns[0] == pytest.approx(recording.episode_return)
 
 

@@ -28,7 +28,7 @@ def naive_advantages(
     return advantages
 
 
-@settings(deadline=None, derandomize=True, max_examples=200)
+@settings(deadline=None, derandomize=True, max_examples=100)
 @given(data=st.data(), rewards=rewards_lists, terminated=st.booleans(), gamma=unit, lambda_=unit)
 def test_advantages_are_the_discounted_sum_of_residuals(
     data: st.DataObject, rewards: list[float], terminated: bool, gamma: float, lambda_: float
@@ -44,7 +44,7 @@ def test_advantages_are_the_discounted_sum_of_residuals(
     np.testing.assert_array_equal(values, before)
 
 
-@settings(deadline=None, derandomize=True, max_examples=100)
+@settings(deadline=None, derandomize=True, max_examples=50)
 @given(rewards=rewards_lists, gamma=unit, final=st.floats(-10, 10), terminated=st.booleans())
 def test_lambda_one_gives_the_return_minus_the_value(
     rewards: list[float], gamma: float, final: float, terminated: bool
@@ -98,7 +98,7 @@ def discounted_returns(
     return returns, ongoing
 
 
-@settings(deadline=None, derandomize=True, max_examples=150)
+@settings(deadline=None, derandomize=True, max_examples=80)
 @given(parts=fragments, gamma=st.floats(0.01, 1.0))
 def test_reward_scale_is_the_deviation_of_the_discounted_returns(
     parts: list[tuple[str, list[float], bool]], gamma: float

@@ -112,7 +112,7 @@ def test_training_on_two_modes_finds_both(make_sde) -> None:
         return side * (0.6 + 0.2 * observation)
 
     first = last = 0.0
-    for step in range(500):
+    for step in range(400):
         observation = torch.randint(0, 2, (256, 1), generator=generator) * 2.0 - 1.0
         chunk = modes(observation)
         noise = torch.randn(256, 1, generator=generator)
@@ -133,7 +133,7 @@ def test_training_on_two_modes_finds_both(make_sde) -> None:
             assert ((x - mode).abs() < 0.1).float().mean() > 0.35, (sign, mode)
 
 
-@settings(deadline=None, derandomize=True, max_examples=200)
+@settings(deadline=None, derandomize=True, max_examples=100)
 @given(
     ratio=st.floats(0.0, 5.0),
     advantage=st.floats(-10.0, 10.0),

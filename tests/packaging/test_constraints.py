@@ -16,11 +16,7 @@ else:
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LINES = [
-    line
-    for raw in (ROOT / "constraints.txt").read_text().splitlines()
-    if (line := raw.split("#")[0].strip())
-]
+LINES = [line for raw in (ROOT / "constraints.txt").read_text().splitlines() if (line := raw.split("#")[0].strip())]
 DIRECT = [
     *PROJECT["dependencies"],
     *(line for extra in PROJECT["optional-dependencies"].values() for line in extra),
@@ -28,10 +24,7 @@ DIRECT = [
 
 
 def pins() -> dict[str, Version]:
-    return {
-        canonicalize_name(name): Version(version)
-        for name, version in (line.split("==") for line in LINES)
-    }
+    return {canonicalize_name(name): Version(version) for name, version in (line.split("==") for line in LINES)}
 
 
 @pytest.mark.parametrize("line", LINES)

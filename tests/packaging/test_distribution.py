@@ -19,9 +19,7 @@ def test_command_resolves_to_a_function(command: str) -> None:
 def test_package_is_typed_and_ships_its_dataset() -> None:
     package = resources.files("rllib_scoreflow")
     assert package.joinpath("py.typed").is_file()
-    shipped = [
-        f.name for f in package.joinpath("data", "shipped").iterdir() if f.name.endswith(".parquet")
-    ]
+    shipped = [f.name for f in package.joinpath("data", "shipped").iterdir() if f.name.endswith(".parquet")]
     assert shipped
     sizes = [len(package.joinpath("data", "shipped", name).read_bytes()) for name in shipped]
     assert sum(sizes) < 6_000_000

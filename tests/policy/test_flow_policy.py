@@ -57,9 +57,7 @@ def test_normalizer_is_invertible_and_finite(low: np.ndarray, width: np.ndarray,
 def test_normalizer_maps_the_bounds_to_one_and_centres_constants() -> None:
     policy = small_policy()
     high = torch.tensor([[2.0, 1.0, 5.0]])
-    torch.testing.assert_close(
-        policy.observation_normalizer.normalize(high), torch.tensor([[1.0, 1.0, 0.0]])
-    )
+    torch.testing.assert_close(policy.observation_normalizer.normalize(high), torch.tensor([[1.0, 1.0, 0.0]]))
 
 
 def test_actions_are_within_the_dataset_bounds_and_raw() -> None:

@@ -123,22 +123,16 @@ class FlowBCConfig(AlgorithmConfig):
             InputError: On the first thing that is wrong.
         """
         if self.dataset is None:
-            raise InputError(
-                "FlowBC needs the option 'dataset': a D4RL id such as hopper-medium-v2, or a file."
-            )
+            raise InputError("FlowBC needs the option 'dataset': a D4RL id such as hopper-medium-v2, or a file.")
         check_options(self, self.OPTIONS)
         if self.act_steps > self.horizon:
-            raise InputError(
-                f"Option 'act_steps' ({self.act_steps}) must not exceed 'horizon' ({self.horizon})."
-            )
+            raise InputError(f"Option 'act_steps' ({self.act_steps}) must not exceed 'horizon' ({self.horizon}).")
         build_section("velocity", VelocityConfig, self.velocity)
         self.input_ = self.dataset
         dataset = open_dataset(self)
         if self.env is not None:
             dims = env_dims(self.env, dict(self.env_config))
-            check_compatible(
-                dataset.info, dims.observation_dim, dims.action_low, dims.action_high, str(self.env)
-            )
+            check_compatible(dataset.info, dims.observation_dim, dims.action_low, dims.action_high, str(self.env))
         elif self.evaluation_interval:
             raise InputError("Option 'evaluation_interval' needs an environment: set 'env'.")
         observation, chunk = dataset.info.observation_dim, dataset.info.action_dim * self.horizon
@@ -215,9 +209,7 @@ class FlowBC(PolicyAlgorithm, OfflineRestore):
         """One epoch on all Learners, then the validation loss."""
         epoch = self.iteration
         if self.config.streaming:
-            data = {
-                "data_iterators": self.offline_data.epoch_stream(epoch, self.config.num_learners)
-            }
+            data = {"data_iterators": self.offline_data.epoch_stream(epoch, self.config.num_learners)}
         else:
             data = {"batch": self.offline_data.epoch_batch(epoch)}
         started = time.perf_counter()
@@ -225,9 +217,7 @@ class FlowBC(PolicyAlgorithm, OfflineRestore):
         update_seconds = time.perf_counter() - started
         self.metrics.aggregate(results, key=LEARNER_RESULTS)
         names = ("train_loss", "samples_per_second", "lr/velocity", "grad_norm/velocity")
-        values = {
-            name: self.metrics.peek((LEARNER_RESULTS, DEFAULT_MODULE_ID, name)) for name in names
-        }
+        values = {name: self.metrics.peek((LEARNER_RESULTS, DEFAULT_MODULE_ID, name)) for name in names}
         self.log_plain({"epoch": epoch + 1, "update_seconds": update_seconds, **values})
         self._validate_policy()
 
@@ -256,9 +246,7 @@ class FlowBC(PolicyAlgorithm, OfflineRestore):
         starts = self.offline_data.validation_starts(limit=8192)
         if len(starts) == 0:
             return
-        losses = self.learner_group.foreach_learner(
-            lambda learner: learner.validation_loss(starts)
-        )
+        losses = self.learner_group.foreach_learner(lambda learner: learner.validation_loss(starts))
         loss = next(result.get() for result in losses)
         self.log_plain({"validation_loss": loss})
         improved = loss < self._best_validation_loss

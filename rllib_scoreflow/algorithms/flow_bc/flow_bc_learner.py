@@ -18,7 +18,9 @@ from rllib_scoreflow.flow.ema import ExponentialMovingAverage
 from rllib_scoreflow.flow.schedules import cosine_with_restarts
 
 _EMA = "scoreflow_ema"
-Chunks = tuple[torch.Tensor, torch.Tensor]
+# Gathering and drawing for several minibatches at once: at this size a step is short beside each call.
+_MINIBATCHES_PER_GATHER = 16
+Batch = dict[str, torch.Tensor]
 
 
 class FlowBCLearner(PolicyLearner):
@@ -49,9 +51,7 @@ class FlowBCLearner(PolicyLearner):
             # A third of a step at this size, on the CPU too, is the unfused optimiser.
             fused=True,
         )
-        self.register_optimizer(
-            module_id=module_id, optimizer_name="velocity", optimizer=optimizer, params=parameters
-        )
+        self.register_optimizer(module_id=module_id, optimizer_name="velocity", optimizer=optimizer, params=parameters)
 
     def trained_networks(self) -> dict[str, list[torch.nn.Parameter]]:
         """The velocity field (found once: it is asked for several times in every gradient step)."""
@@ -75,10 +75,13 @@ class FlowBCLearner(PolicyLearner):
                 group["lr"] = rate
         started = time.perf_counter()
         losses, samples = [], 0
-        for observations, chunks in self._minibatches(training_data):
-            losses.append(self._gradient_step(observations, chunks))
-            samples += len(observations)
+        for minibatch in self._minibatches(training_data):
+            losses.append(self._gradient_step(minibatch))
+            samples += len(minibatch[Columns.OBS])
         self.iteration += 1
+        if losses and self.config.grad_clip is None:
+            # The gradients of the last step are still there.
+            super().postprocess_gradients({})
         seconds = time.perf_counter() - started
         if losses:
             self.log_metrics(
@@ -91,6 +94,18 @@ class FlowBCLearner(PolicyLearner):
                 }
             )
         return self.metrics.reduce()
+
+    def postprocess_gradients(self, gradients_dict: dict[Any, Any]) -> dict[Any, Any]:
+        """Clips if `grad_clip` is set; otherwise only lets `apply_gradients` see whether the gradients are finite.
+
+        A pass over all gradients is some per cent of a step, and the norm is reported once per epoch. A bias's gradient
+        is the sum of its layer's error signal, so that it tells whether the layer's other gradients are finite.
+        """
+        if self.config.grad_clip is not None:
+            return super().postprocess_gradients(gradients_dict)
+        biases = [p.grad for p in self.trained_networks()["velocity"] if p.dim() == 1 and p.grad is not None]
+        self.gradient_norms = {"velocity": torch.cat(biases).norm()}
+        return gradients_dict
 
     def validation_loss(self, starts: np.ndarray[Any, Any]) -> float:
         """Flow-matching loss of the averaged weights on held-out chunks, with the same draws at every call.
@@ -106,9 +121,7 @@ class FlowBCLearner(PolicyLearner):
         errors = []
         with torch.no_grad():
             for part in np.array_split(starts, max(1, len(starts) // 4096)):
-                observations, chunks = self._chunk_memory().gather(
-                    torch.as_tensor(part, device=device)
-                )
+                observations, chunks = self._chunk_memory().gather(torch.as_tensor(part, device=device))
                 batch = self._flow_matching_batch(observations, chunks, generator)
                 out = self.rl_module.forward_train(batch)
                 errors.append(out["flow_matching_error"])
@@ -142,8 +155,8 @@ class FlowBCLearner(PolicyLearner):
             self.ema.values = [torch.tensor(v, device=device) for v in state[_EMA]["values"]]
             self.ema.num_updates = int(state[_EMA]["num_updates"])
 
-    def _gradient_step(self, observations: torch.Tensor, chunks: torch.Tensor) -> torch.Tensor:
-        batch = {DEFAULT_MODULE_ID: self._flow_matching_batch(observations, chunks, self.generator)}
+    def _gradient_step(self, minibatch: Batch) -> torch.Tensor:
+        batch = {DEFAULT_MODULE_ID: minibatch}
         out = self.module.forward_train(batch)
         losses = self.compute_losses(fwd_out=out, batch=batch)
         self.apply_gradients(self.postprocess_gradients(self.compute_gradients(losses)))
@@ -153,7 +166,7 @@ class FlowBCLearner(PolicyLearner):
 
     def _flow_matching_batch(
         self, observations: torch.Tensor, chunks: torch.Tensor, generator: torch.Generator
-    ) -> dict[str, torch.Tensor]:
+    ) -> Batch:
         shape, device = chunks.shape, chunks.device
         return {
             Columns.OBS: observations,
@@ -162,27 +175,29 @@ class FlowBCLearner(PolicyLearner):
             FLOW_TIME: torch.rand((shape[0], 1), generator=generator, device=device),
         }
 
-    def _minibatches(self, training_data: TrainingData) -> Iterator[Chunks]:
+    def _minibatches(self, training_data: TrainingData) -> Iterator[Batch]:
         size = self.config.train_batch_size_per_learner
         device = learner_device(self)
         if training_data.data_iterators:
             stream = training_data.data_iterators[0]
             for batch in stream.iter_torch_batches(batch_size=size, device=device):
-                yield batch[Columns.OBS].float(), batch[Columns.ACTIONS].float()
+                observations, chunks = batch[Columns.OBS].float(), batch[Columns.ACTIONS].float()
+                yield self._flow_matching_batch(observations, chunks, self.generator)
             return
         training_data.solve_refs()
         starts = training_data.batch.policy_batches[DEFAULT_MODULE_ID][CHUNK_START]
         starts = torch.as_tensor(np.asarray(starts), device=device)
         memory = self._chunk_memory()
         # The last, smaller part of a shuffled epoch is dropped: another one falls into it every time.
-        for first in range(0, max(len(starts) - size, 0) + 1, size):
-            yield memory.gather(starts[first : first + size])
+        rows = max(len(starts) // size * size, min(size, len(starts)))
+        for block_starts in torch.split(starts[:rows], size * _MINIBATCHES_PER_GATHER):
+            block = self._flow_matching_batch(*memory.gather(block_starts), self.generator)
+            for columns in zip(*(torch.split(column, size) for column in block.values()), strict=True):
+                yield dict(zip(block, columns, strict=True))
 
     def _chunk_memory(self) -> ChunkMemory:
         if self._memory is None:
-            self._memory = ChunkMemory(
-                open_dataset(self.config), self.config.horizon, learner_device(self)
-            )
+            self._memory = ChunkMemory(open_dataset(self.config), self.config.horizon, learner_device(self))
         return self._memory
 
     def _learning_rate(self) -> float:

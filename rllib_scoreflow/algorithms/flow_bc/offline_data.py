@@ -54,9 +54,7 @@ class ChunkOfflineData(OfflineData):
         self.config = config
         self.dataset = open_dataset(config)
         index = ChunkIndex(self.dataset, config.horizon)
-        self.training, self.validation = index.split(
-            config.validation_fraction, seed=int(config.seed or 0)
-        )
+        self.training, self.validation = index.split(config.validation_fraction, seed=int(config.seed or 0))
 
     def epoch_starts(self, epoch: int) -> IntArray:
         """All training chunks once, in the order of this epoch: int64 `[M]`, the same for the same seed."""
@@ -79,9 +77,7 @@ class ChunkOfflineData(OfflineData):
 
         def gather(batch: dict[str, Any]) -> dict[str, Any]:
             dataset = load_dataset(name, constant_observations=constant)
-            observations, chunks = gather_chunks(
-                dataset.observations, dataset.actions, batch[CHUNK_START], horizon
-            )
+            observations, chunks = gather_chunks(dataset.observations, dataset.actions, batch[CHUNK_START], horizon)
             return {Columns.OBS: observations, Columns.ACTIONS: chunks}
 
         starts = ray.data.from_numpy(self.epoch_starts(epoch)).rename_columns({"data": CHUNK_START})

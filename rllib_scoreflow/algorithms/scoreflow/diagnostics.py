@@ -42,9 +42,7 @@ class MeanOverRows:
         return {name: float(total) / self.rows[name] for name, total in self.sums.items()}
 
 
-def chain_diagnostics(
-    evaluation: ChainEvaluation, old_logp: torch.Tensor
-) -> dict[str, torch.Tensor]:
+def chain_diagnostics(evaluation: ChainEvaluation, old_logp: torch.Tensor) -> dict[str, torch.Tensor]:
     """Scalars that say where the SDE stands.
 
     `alpha_ratio/step_k` is `alpha / alpha*` (method section 5): 1 preserves the flow's marginals, below it they widen,

@@ -139,4 +139,3 @@ class ChunkEnvRunner(SingleAgentEnvRunner):
         log(WEIGHTS_SEQ_NO, self._weights_seq_no, window=1)
         log(SECONDS_IN_ENV, buffer.seconds_in_env, reduce="sum")
         log(SECONDS_IN_POLICY, buffer.seconds_in_policy, reduce="sum")
-

@@ -67,17 +67,13 @@ class RolloutBuffer:
                 if first > last:
                     continue
                 done = bool(ends[last, env])
-                fragments.append(
-                    self._fragment(env, first, last + 1, ids[env], int(started[env]))
-                )
+                fragments.append(self._fragment(env, first, last + 1, ids[env], int(started[env])))
                 started[env] = 0 if done else started[env] + last + 1 - first
                 ids[env] = uuid.uuid4().hex if done else ids[env]
                 first = last + 1
         return fragments
 
-    def _fragment(
-        self, env: int, first: int, stop: int, id_: str, t_started: int
-    ) -> SingleAgentEpisode:
+    def _fragment(self, env: int, first: int, stop: int, id_: str, t_started: int) -> SingleAgentEpisode:
         part = {name: column[first:stop, env] for name, column in self.columns.items()}
         terminated = bool(part[Columns.TERMINATEDS][-1])
         truncated = bool(part[Columns.TRUNCATEDS][-1])

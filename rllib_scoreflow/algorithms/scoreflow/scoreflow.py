@@ -42,9 +42,7 @@ class ScoreFlow(PolicyAlgorithm):
         self.reward_scaler = RunningRewardScaler(self.config.gamma)
         self._template: FlowPolicy = self.config.initial_policy()
         weights = {name: value.numpy() for name, value in self._template.state_dict().items()}
-        for result in self.learner_group.foreach_learner(
-            lambda learner: learner.load_policy_state(weights)
-        ):
+        for result in self.learner_group.foreach_learner(lambda learner: learner.load_policy_state(weights)):
             result.get()
         self._sync_weights()
 
@@ -146,5 +144,3 @@ class ScoreFlow(PolicyAlgorithm):
                 "seconds_in_policy": self.metrics.peek((ENV_RUNNER_RESULTS, SECONDS_IN_POLICY)),
             }
         )
-
-

@@ -170,9 +170,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         if self.env is None:
             raise InputError("ScoreFlow needs an environment: set 'env'.")
         if policy.config.sde.noise.kind == "none":
-            raise InputError(
-                f"Variant '{self.variant}' has no noise, hence nothing to optimise; choose 'noise.kind'."
-            )
+            raise InputError(f"Variant '{self.variant}' has no noise, hence nothing to optimise; choose 'noise.kind'.")
         dims = env_dims(self.env, dict(self.env_config))
         found = (policy.config.observation_dim, policy.config.action_dim)
         if found != (dims.observation_dim, dims.action_dim):

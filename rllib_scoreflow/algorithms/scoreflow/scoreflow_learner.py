@@ -45,9 +45,7 @@ class ScoreFlowLearner(PolicyLearner):
         networks = self.trained_networks()
         critic = networks.pop("critic")
         fused = True if learner_device(self).type == "cuda" else None
-        actor_groups = [
-            {"params": parameters, "name": name} for name, parameters in networks.items()
-        ]
+        actor_groups = [{"params": parameters, "name": name} for name, parameters in networks.items()]
         weight_decays = (self.config.actor_weight_decay, self.config.critic_weight_decay)
         groups = (actor_groups, [{"params": critic, "name": "critic"}])
         for name, decay, group in zip((ACTOR, CRITIC), weight_decays, groups, strict=True):
@@ -62,7 +60,11 @@ class ScoreFlowLearner(PolicyLearner):
         """Parameters of `velocity`, `alpha`, `sigma` (those that the variant has) and `critic`."""
         module = self.rl_module
         sde = module.policy.sde
-        networks: dict[str, torch.nn.Module | None] = {"velocity": sde.velocity, "alpha": sde.strength, "sigma": sde.noise}
+        networks: dict[str, torch.nn.Module | None] = {
+            "velocity": sde.velocity,
+            "alpha": sde.strength,
+            "sigma": sde.noise,
+        }
         networks["critic"] = module.critic
         trained = {
             name: [p for p in network.parameters() if p.requires_grad]
@@ -98,9 +100,7 @@ class ScoreFlowLearner(PolicyLearner):
         stopped, steps = False, 0
         for _ in range(self.config.num_epochs):
             # On the CPU whatever the device, so that the order of a seed is the same everywhere.
-            order = torch.randperm(rows, generator=self._order_generator()).to(
-                batch[Columns.OBS].device
-            )
+            order = torch.randperm(rows, generator=self._order_generator()).to(batch[Columns.OBS].device)
             for part in order.tensor_split(num_minibatches):
                 minibatch = {name: column[part] for name, column in batch.items()}
                 kl = self._gradient_step(minibatch, metrics)
@@ -122,9 +122,7 @@ class ScoreFlowLearner(PolicyLearner):
         evaluation = fwd_out["evaluation"]
         log_ratio = evaluation.logp - batch[Columns.ACTION_LOGP]
         ratio = log_ratio.exp()
-        surrogate = clipped_surrogate_loss(
-            ratio, batch[Postprocessing.ADVANTAGES], self.config.clip_param
-        )
+        surrogate = clipped_surrogate_loss(ratio, batch[Postprocessing.ADVANTAGES], self.config.clip_param)
         value_error = fwd_out[Columns.VF_PREDS] - batch[Postprocessing.VALUE_TARGETS]
         value_loss = 0.5 * value_error.square()
         actor = surrogate - self.config.entropy_coeff * evaluation.entropy
@@ -241,9 +239,7 @@ class ScoreFlowLearner(PolicyLearner):
         self.log_metrics(
             {
                 **metrics.means(),
-                "explained_variance": explained_variance(
-                    batch[Columns.VF_PREDS], batch[Postprocessing.VALUE_TARGETS]
-                ),
+                "explained_variance": explained_variance(batch[Columns.VF_PREDS], batch[Postprocessing.VALUE_TARGETS]),
                 "ratio_error_first": metrics.first["ratio_error"],
                 "stopped_by_kl": float(stopped),
                 "gradient_steps": steps,
