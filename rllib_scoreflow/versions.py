@@ -65,9 +65,7 @@ def check_ray_version(installed: str | None = None) -> None:
     if found is None:
         raise InputError(f"Ray is not installed and {DISTRIBUTION} needs ray{supported}: {remedy}")
     if not supported.contains(found, prereleases=True):
-        raise InputError(
-            f"Ray {found} is installed but {DISTRIBUTION} needs ray{supported}: {remedy}"
-        )
+        raise InputError(f"Ray {found} is installed but {DISTRIBUTION} needs ray{supported}: {remedy}")
 
 
 def installed_versions(

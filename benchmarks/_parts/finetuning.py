@@ -32,10 +32,11 @@ class TimedChunkEnvRunner(ChunkEnvRunner):
         super().__init__(**kwargs)
         self.reset_seeds: list[int | None] = []
         self.forget()
-        self._timed_step = TIMER.wrap("environment", self.env.step)
-        self._plain_reset = self.env.reset
-        self.env.step = self._record_step
-        self.env.reset = self._record_reset
+        env: Any = self.env
+        self._timed_step = TIMER.wrap("environment", env.step)
+        self._plain_reset = env.reset
+        env.step = self._record_step
+        env.reset = self._record_reset
         self.module.forward_exploration = TIMER.wrap("policy", self.module.forward_exploration)
 
     def forget(self) -> None:
@@ -147,7 +148,8 @@ def build_scoreflow(settings: Settings, policy_folder: Path) -> ScoreFlow:
         )
         .debugging(seed=0)
     )
-    return config.build_algo()
+    algorithm: ScoreFlow = config.build_algo()
+    return algorithm
 
 
 def measure_finetuning(settings: Settings, policy_folder: Path) -> dict[str, Any]:

@@ -61,7 +61,8 @@ class BareLoop:
         for _ in range(steps):
             self.optimizer.zero_grad(set_to_none=True)
             error = flow_matching_error(self.velocity, self.observations, self.chunks, self.noise, self.times)
-            error.mean().backward()
+            loss: Any = error.mean()
+            loss.backward()
             self.optimizer.step()
         return (Seconds.now() - start).rate(float(steps * self.batch_size))
 

@@ -1,5 +1,6 @@
 """The ``rllib`` command. Imports are late, so that help and mistakes come fast."""
 
+import os
 import shlex
 import signal
 import sys
@@ -10,6 +11,10 @@ import typer
 
 from rllib_scoreflow.cli.yaml_loader import parse_mapping
 from rllib_scoreflow.errors import InputError
+
+# Read by torch's thread pool when torch is loaded, here and in Ray's workers. Threads that spin while they wait for
+# one another come to a standstill as soon as another process wants a core.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 app = typer.Typer(
     name="rllib",

@@ -5,6 +5,8 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
+_SMALLEST_SCALE = 1e-8  # below it all returns seen are equal, and there is no scale to speak of
+
 
 def generalized_advantages(
     rewards: FloatArray, values: FloatArray, *, terminated: bool, gamma: float, lambda_: float
@@ -54,19 +56,20 @@ class RunningRewardScaler:
         """Standard deviation of the discounted returns seen so far."""
         if self.count < 2:
             return 1.0
-        return max(float(np.sqrt(self.sum_of_squares / self.count)), 1e-8)
+        deviation = float(np.sqrt(self.sum_of_squares / self.count))
+        return deviation if deviation > _SMALLEST_SCALE else 1.0
 
     def observe(self, stream: str, rewards: FloatArray, *, done: bool) -> None:
         """Takes in the next rewards `[T]` of `stream`; `done` forgets its discounted return."""
-        if len(rewards) == 0:
-            return
-        discounted = np.empty(len(rewards))
         running = self.ongoing.pop(stream, 0.0)
+        discounted = np.empty(len(rewards))
         for step, reward in enumerate(rewards):
             running = running * self.gamma + float(reward)
             discounted[step] = running
         if not done:
             self.ongoing[stream] = running
+        if len(discounted) == 0:
+            return
         self._merge(float(len(discounted)), float(discounted.mean()), float(discounted.var()))
 
     def get_state(self) -> dict[str, object]:

@@ -85,6 +85,13 @@ class SDEConfig(_Section):
     noise: NoiseConfig = NoiseConfig()
     chain: ChainConfig = ChainConfig()
 
+    @model_validator(mode="after")
+    def _coupled_noise_needs_a_drift(self) -> "SDEConfig":
+        no_drift = self.score.strength == "none" or (self.score.strength == "constant" and self.score.value == 0.0)
+        if self.noise.kind == "coupled" and no_drift:
+            raise ValueError("noise.kind 'coupled' needs a drift: sqrt(2 alpha dt) is 0 without one")
+        return self
+
 
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "flow": {"score": {"strength": "none"}, "noise": {"kind": "none"}},

@@ -49,7 +49,11 @@ class ScoreSDEDistribution:
         """Conditions the SDE on normalised observations `[B, O]`."""
         self.sde = sde
         self.observation = observation
-        self.denoising_steps = denoising_steps or sde.config.chain.denoising_steps
+        if denoising_steps is None:
+            denoising_steps = sde.config.chain.denoising_steps
+        if denoising_steps < 1:
+            raise ValueError(f"a chain needs at least one denoising step, got {denoising_steps}")
+        self.denoising_steps = denoising_steps
         self.dt = 1.0 / self.denoising_steps
         self.times = time_grid(self.denoising_steps, observation.device)
 

@@ -9,7 +9,7 @@ def cosine_with_restarts(iteration: int, *, peak: float, lowest: float, cycle: i
     Args:
         iteration: Training iteration, from 0.
         peak: Highest value.
-        lowest: Value at the start of a warm-up and at the end of a cycle.
+        lowest: Value that a warm-up starts above and that the cosine of a cycle approaches.
         cycle: Length of a cycle in iterations, warm-up included; 0 keeps `peak` after the warm-up.
         warmup: Iterations of linear warm-up at the start of every cycle.
     """

@@ -12,6 +12,9 @@ from rllib_scoreflow.flow.noise import NoiseNetwork
 from rllib_scoreflow.flow.score import closed_form_score
 from rllib_scoreflow.flow.strength import DriftStrength
 
+LOG_2PI = math.log(2.0 * math.pi)
+_SMALLEST_STD = 1e-6  # a learned drift that has vanished still leaves a density
+
 
 @dataclass(frozen=True)
 class Transition:
@@ -105,7 +108,7 @@ class ScoreSDE(nn.Module):
         if kind == "constant":
             return torch.full_like(x, self.config.noise.sigma_max)
         if kind == "coupled":
-            return torch.sqrt(2.0 * alpha * dt).expand_as(x)
+            return torch.sqrt(2.0 * alpha * dt).clamp_min(_SMALLEST_STD).expand_as(x)
         assert self.noise is not None
         std: torch.Tensor = self.noise(self.velocity.time_embedding(t), observation)
         return std
@@ -117,6 +120,3 @@ def marginal_preserving_alpha(std: torch.Tensor, dt: float) -> torch.Tensor:
     `alpha < alpha*` widens the density, `alpha > alpha*` contracts it towards the modes (Fokker-Planck of the SDE).
     """
     return std.square() / (2.0 * dt)
-
-
-LOG_2PI = math.log(2.0 * math.pi)

@@ -46,7 +46,7 @@ class PolicyMetadata(BaseModel):
         variant: Name of the variant it was trained with (`flow` after pretraining).
         env_id: Environment or D4RL dataset id.
         dataset: Name of the dataset; the normaliser's statistics are from it.
-        dataset_sha256: Hash of the dataset's source file.
+        dataset_sha256: Hash of the dataset's content (its converted columns).
         env_steps: Environment steps of fine-tuning so far.
         versions: Versions of this package, torch and Ray.
     """

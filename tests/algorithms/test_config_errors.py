@@ -87,7 +87,7 @@ def test_a_bad_option_of_flow_bc_is_named(options, words) -> None:
 
 def test_a_dataset_for_another_environment_is_refused() -> None:
     config = FlowBCConfig().environment("Walker2d-v4").training(dataset="hopper-small")
-    with pytest.raises(InputError, match="hopper-small.*17"):
+    with pytest.raises(InputError, match=r"hopper-small.*17"):
         config.validate()
 
 

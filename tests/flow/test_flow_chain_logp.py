@@ -15,9 +15,7 @@ RAW = {"normalize_logp": False, "logp_clamp": None}
 NORMALIZED = {"normalize_logp": True, "logp_clamp": None}
 
 
-def transitions(
-    sde: ScoreSDE, chain: torch.Tensor, observation: torch.Tensor
-) -> list[tuple[Normal, torch.Tensor]]:
+def transitions(sde: ScoreSDE, chain: torch.Tensor, observation: torch.Tensor) -> list[tuple[Normal, torch.Tensor]]:
     """Factors of the density and their values: the initial draw, then K transitions."""
     steps = chain.shape[1] - 1
     factors = [(Normal(torch.zeros_like(chain[:, 0]), 1.0), chain[:, 0])]
@@ -46,9 +44,7 @@ def draw(sde: ScoreSDE, batch: int, seed: int = 0) -> tuple[ScoreSDEDistribution
     shape=st.tuples(st.integers(1, 8), st.integers(1, 12), st.integers(1, 9)),
     seed=st.integers(0, 99),
 )
-def test_logp_is_the_sum_over_the_steps(
-    make_sde, variant: str, shape: tuple[int, int, int], seed: int
-) -> None:
+def test_logp_is_the_sum_over_the_steps(make_sde, variant: str, shape: tuple[int, int, int], seed: int) -> None:
     steps, dim, batch = shape
     sde = make_sde(variant, chunk_dim=dim, seed=seed, chain={**RAW, "denoising_steps": steps})
     distribution, chain = draw(sde, batch, seed)
@@ -95,9 +91,7 @@ def test_clamp_bounds_the_scaled_logp_and_counts_hits(make_sde) -> None:
     assert low.logp_clamp_rate == 1
 
 
-@pytest.mark.parametrize(
-    "chain_config", [RAW, NORMALIZED, {}], ids=["raw", "normalized", "default"]
-)
+@pytest.mark.parametrize("chain_config", [RAW, NORMALIZED, {}], ids=["raw", "normalized", "default"])
 @pytest.mark.parametrize("variant", STOCHASTIC)
 def test_ratio_is_one_before_the_first_update(make_sde, variant: str, chain_config) -> None:
     """Hopper's chunk: log-probability at sampling against minibatches in another order."""
@@ -129,9 +123,7 @@ def test_ratio_is_not_one_after_a_change_of_weights(make_sde, variant: str) -> N
 
 @pytest.mark.parametrize("variant", STOCHASTIC)
 @pytest.mark.parametrize("normalize", [False, True])
-def test_entropy_is_the_sum_of_the_gaussian_entropies(
-    make_sde, variant: str, normalize: bool
-) -> None:
+def test_entropy_is_the_sum_of_the_gaussian_entropies(make_sde, variant: str, normalize: bool) -> None:
     sde = make_sde(variant, chain={"normalize_logp": normalize})
     distribution, chain = draw(sde, 7)
     factors = transitions(sde, chain, distribution.observation)
@@ -158,9 +150,7 @@ def test_kl_is_the_sum_of_the_gaussian_kls(make_sde, variant: str) -> None:
     sde, other = make_sde(variant, seed=0), make_sde(variant, seed=1)
     distribution, chain = draw(sde, 7)
     observation = distribution.observation
-    pairs = zip(
-        transitions(sde, chain, observation), transitions(other, chain, observation), strict=True
-    )
+    pairs = zip(transitions(sde, chain, observation), transitions(other, chain, observation), strict=True)
     expected = torch.stack([kl_divergence(p, q).sum(-1) for (p, _), (q, _) in pairs]).sum(0)
     actual = distribution.kl(ScoreSDEDistribution(other, observation), chain)
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)

@@ -55,9 +55,7 @@ def test_error_is_the_mean_squared_error_of_the_velocity() -> None:
 
     chunk = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
     noise = torch.tensor([[0.0, 2.0], [1.0, -1.0]])
-    error = flow_matching_error(
-        Zero(), torch.zeros(2, 1), chunk, noise, torch.tensor([[0.3], [0.9]])
-    )
+    error = flow_matching_error(Zero(), torch.zeros(2, 1), chunk, noise, torch.tensor([[0.3], [0.9]]))
     torch.testing.assert_close(error, torch.tensor([(1 + 4) / 2, 1.0]))
 
 

@@ -88,12 +88,8 @@ def constant_noise(make_sde, alpha: float) -> ScoreSDE:
     )
 
 
-@pytest.mark.parametrize(
-    ("factor", "direction"), [(0.0, 1), (0.5, 1), (1.0, 0), (2.0, -1), (6.0, -1)]
-)
-def test_constant_noise_changes_the_width_as_predicted(
-    make_sde, factor: float, direction: int
-) -> None:
+@pytest.mark.parametrize(("factor", "direction"), [(0.0, 1), (0.5, 1), (1.0, 0), (2.0, -1), (6.0, -1)])
+def test_constant_noise_changes_the_width_as_predicted(make_sde, factor: float, direction: int) -> None:
     alpha = factor * ALPHA_STAR
     discrete = recursion(STEPS, lambda t: alpha, lambda t: SIGMA**2)
     continuous = fokker_planck_variance(alpha)
@@ -129,10 +125,7 @@ def test_recursion_converges_to_fokker_planck(factor: float) -> None:
     """First order in dt: eight times the steps, about an eighth of the error."""
     alpha = factor * ALPHA_STAR
     errors = [
-        abs(
-            recursion(steps, lambda t: alpha, lambda t, n=steps: DIFFUSION / n)[1]
-            - fokker_planck_variance(alpha)
-        )
+        abs(recursion(steps, lambda t: alpha, lambda t, n=steps: DIFFUSION / n)[1] - fokker_planck_variance(alpha))
         for steps in (1000, 8000)
     ]
     assert errors[1] < errors[0] / 7
@@ -164,9 +157,7 @@ def test_coupled_noise_preserves_the_marginal(make_sde, variant: str, scale: flo
 
 
 def test_coupled_noise_preserves_every_marginal_on_the_way(make_sde) -> None:
-    sde = make_sde(
-        "score_sde_fixed", chunk_dim=DIM, observation_dim=1, score={"clip": None}, chain=UNBOUNDED
-    )
+    sde = make_sde("score_sde_fixed", chunk_dim=DIM, observation_dim=1, score={"clip": None}, chain=UNBOUNDED)
     sde.velocity = GaussianVelocity()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():

@@ -87,9 +87,7 @@ def test_every_variant_builds_and_steps(variant: str) -> None:
 
 
 def test_explicit_keys_win_over_the_variant() -> None:
-    score, noise = apply_variant(
-        "constant_alpha", {"decay": False, "value": 0.3}, {"kind": "constant"}
-    )
+    score, noise = apply_variant("constant_alpha", {"decay": False, "value": 0.3}, {"kind": "constant"})
     assert (score.strength, score.decay, score.value) == ("constant", False, 0.3)
     assert noise.kind == "constant"
     assert apply_variant("scoreflow", {"strength": "linear"})[0].strength == "linear"
@@ -109,9 +107,7 @@ def test_defaults_are_the_published_values() -> None:
     assert (chain.normalize_logp, chain.logp_clamp) == (True, 1.0)
 
 
-@pytest.mark.parametrize(
-    "section", [VelocityConfig, ScoreConfig, NoiseConfig, ChainConfig, SDEConfig]
-)
+@pytest.mark.parametrize("section", [VelocityConfig, ScoreConfig, NoiseConfig, ChainConfig, SDEConfig])
 def test_unknown_keys_are_refused_and_sections_are_frozen(section: type) -> None:
     with pytest.raises(ValidationError, match="unknown_key"):
         section(unknown_key=1)
@@ -145,9 +141,7 @@ def test_impossible_values_are_refused(section: type, values: dict[str, Any]) ->
 
 
 def test_equal_bounds_make_sigma_constant() -> None:
-    config = SDEConfig(
-        velocity=VelocityConfig(hidden_dim=8), noise=NoiseConfig(sigma_min=0.2, sigma_max=0.2)
-    )
+    config = SDEConfig(velocity=VelocityConfig(hidden_dim=8), noise=NoiseConfig(sigma_min=0.2, sigma_max=0.2))
     sde = ScoreSDE(3, 4, config)
     step = sde.transition(torch.randn(5, 4), torch.rand(5, 1), torch.randn(5, 3), 0.25)
     torch.testing.assert_close(step.std, torch.full((5, 4), 0.2))

@@ -102,9 +102,7 @@ def finite_difference(sde: ScoreSDE, coordinate: Coordinate) -> torch.Tensor:
     return (values[0] - values[1]) / (2 * STEP)
 
 
-def likelihood_ratio_gradients(
-    sde: ScoreSDE, baseline: float, coordinates: list[Coordinate]
-) -> torch.Tensor:
+def likelihood_ratio_gradients(sde: ScoreSDE, baseline: float, coordinates: list[Coordinate]) -> torch.Tensor:
     """`mean[(R - b) d log pi(chain)]` per batch and coordinate, `[BATCHES, C]`."""
     gradients = []
     for b in range(BATCHES):
@@ -155,9 +153,7 @@ def test_score_function_has_mean_zero(make_sde) -> None:
     for b in range(20):
         sde.zero_grad()
         distribution_of(sde).logp(chains(sde, b)).mean().backward()
-        gradients.append(
-            torch.stack([sde.get_parameter(c.parameter).grad[c.index] for c in coordinates])
-        )
+        gradients.append(torch.stack([sde.get_parameter(c.parameter).grad[c.index] for c in coordinates]))
     stacked = torch.stack(gradients)
     standard_error = stacked.std(dim=0) / math.sqrt(20)
     assert (stacked.mean(dim=0).abs() < 4.5 * standard_error).all()

@@ -16,9 +16,7 @@ STOCHASTIC = sorted(set(VARIANTS) - {"flow"})
 class RecordingSDE(ScoreSDE):
     """Remembers the times and transitions it was asked for."""
 
-    def transition(
-        self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, dt: float
-    ) -> Transition:
+    def transition(self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, dt: float) -> Transition:
         step = super().transition(x, t, observation, dt)
         self.__dict__.setdefault("calls", []).append((t, dt, step))
         return step

@@ -85,18 +85,14 @@ def test_learning_rate_warms_up_linearly_then_falls_by_a_half_cosine() -> None:
 
 @pytest.mark.parametrize("warmup", [0, 5])
 def test_learning_rate_without_a_cycle_is_constant_after_the_warmup(warmup: int) -> None:
-    rates = [
-        cosine_with_restarts(i, peak=2.0, lowest=0.0, cycle=0, warmup=warmup) for i in range(9)
-    ]
+    rates = [cosine_with_restarts(i, peak=2.0, lowest=0.0, cycle=0, warmup=warmup) for i in range(9)]
     assert all(rate == 2.0 for rate in rates[warmup:])
     assert all(a < b for a, b in pairwise(rates[: warmup + 1]))
     assert all(rate > 0 for rate in rates)
 
 
 noise_configs = st.builds(
-    lambda low, factor, hold, to: NoiseConfig(
-        sigma_min=low, sigma_max=low * factor, hold_fraction=hold, decay_to=to
-    ),
+    lambda low, factor, hold, to: NoiseConfig(sigma_min=low, sigma_max=low * factor, hold_fraction=hold, decay_to=to),
     st.floats(0.01, 1.0),
     st.floats(1.0, 5.0),
     st.floats(0.0, 0.95),
@@ -106,9 +102,7 @@ noise_configs = st.builds(
 
 @settings(deadline=None, derandomize=True, max_examples=100)
 @given(config=noise_configs, progress=st.floats(0.0, 1.0), later=st.floats(0.0, 1.0))
-def test_sigma_max_is_held_then_falls_to_its_end(
-    config: NoiseConfig, progress: float, later: float
-) -> None:
+def test_sigma_max_is_held_then_falls_to_its_end(config: NoiseConfig, progress: float, later: float) -> None:
     end = (1 - config.decay_to) * config.sigma_min + config.decay_to * config.sigma_max
     first, second = sorted([progress, later])
     bound = annealed_sigma_max(config, first)

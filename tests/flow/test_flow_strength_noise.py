@@ -51,10 +51,7 @@ def test_initial_strength_is_the_published_gain(kind: str, scale: float) -> None
 
 
 def test_strength_kinds_have_the_parameters_they_claim() -> None:
-    counts = {
-        kind: sum(p.numel() for p in DriftStrength(ScoreConfig(strength=kind)).parameters())
-        for kind in KINDS
-    }
+    counts = {kind: sum(p.numel() for p in DriftStrength(ScoreConfig(strength=kind)).parameters()) for kind in KINDS}
     mlp = (1 * 16 + 16) + (16 * 16 + 16) + (16 + 1)
     assert counts == {"none": 0, "constant": 0, "linear": 2, "mlp": mlp}
     assert (DriftStrength(ScoreConfig(strength="none"))(TIMES) == 0).all()
@@ -185,9 +182,7 @@ def test_coupled_sigma_is_sqrt_of_two_alpha_dt(make_sde, variant: str) -> None:
 @pytest.mark.parametrize("variant", ["reinflow", "constant_alpha", "scoreflow"])
 @settings(deadline=None, derandomize=True, max_examples=20)
 @given(size=st.floats(0.01, 5.0), bound=st.floats(0.1, 1.0), seed=st.integers(0, 1000))
-def test_changing_sigma_leaves_every_mean(
-    make_sde, variant: str, size: float, bound: float, seed: int
-) -> None:
+def test_changing_sigma_leaves_every_mean(make_sde, variant: str, size: float, bound: float, seed: int) -> None:
     sde = make_sde(variant)
     generator = torch.Generator().manual_seed(seed)
     x, observation = torch.randn(8, 4, generator=generator), torch.randn(8, 3, generator=generator)

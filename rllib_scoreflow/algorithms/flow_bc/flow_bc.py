@@ -167,7 +167,7 @@ class FlowBCConfig(AlgorithmConfig):
                 env_id=None if self.env is None else str(self.env),
                 env_config=dict(self.env_config),
                 dataset=info.name,
-                dataset_sha256=info.source_sha256,
+                dataset_sha256=info.content_sha256,
                 versions=package_versions(),
             ),
         )
