@@ -55,8 +55,8 @@ class Settings:
             num_envs,
             threads,
             pretraining_rounds=2,
-            bare_steps=100,
+            bare_steps=80,
             finetuning_rounds=2,
-            rollout_chunks=100,
+            rollout_chunks=60,
             num_epochs=2,
         )

@@ -57,6 +57,12 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
         """Takes the present velocity as the behaviour that the regulariser holds on to."""
         self.behavior_velocity = copy.deepcopy(self.policy.sde.velocity).requires_grad_(False)
 
+    def train(self, mode: bool = True) -> "FlowPolicyRLModule":
+        """Sets the training mode; at once where it is set already (RLlib asks before every forward pass)."""
+        if self.training != mode:
+            super().train(mode)
+        return self
+
     def get_non_inference_attributes(self) -> list[str]:
         """Networks that EnvRunners do without."""
         return ["critic", "behavior_velocity"]

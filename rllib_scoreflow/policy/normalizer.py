@@ -16,27 +16,38 @@ class MinMaxNormalizer(nn.Module):
 
     low: torch.Tensor
     high: torch.Tensor
+    middle: torch.Tensor
+    half_range: torch.Tensor
 
     def __init__(self, low: npt.NDArray[np.float32], high: npt.NDArray[np.float32]) -> None:
         """Takes the dataset's per-dimension minimum and maximum, float32 `[D]` each."""
         super().__init__()
         self.register_buffer("low", torch.as_tensor(np.array(low, dtype=np.float32)))
         self.register_buffer("high", torch.as_tensor(np.array(high, dtype=np.float32)))
+        self.register_buffer("middle", torch.empty_like(self.low), persistent=False)
+        self.register_buffer("half_range", torch.empty_like(self.low), persistent=False)
+        self.refresh()
+        self.register_load_state_dict_post_hook(_refresh_after_load)
 
-    def _half_range(self) -> torch.Tensor:
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Computes middle and half range of the present bounds; called whenever a state is loaded."""
         half = 0.5 * (self.high - self.low)
-        return torch.where(half < 0.5 * _SMALLEST_RANGE, torch.ones_like(half), half)
+        self.half_range.copy_(torch.where(half < 0.5 * _SMALLEST_RANGE, torch.ones_like(half), half))
+        self.middle.copy_(0.5 * (self.high + self.low))
 
     def normalize(self, values: torch.Tensor) -> torch.Tensor:
         """Raw units to `[-1, 1]` (beyond it outside the dataset's range); shape `[B, D]` or `[B, H * D]`."""
-        return ((self._by_dimension(values) - self._middle()) / self._half_range()).view_as(values)
+        return ((self._by_dimension(values) - self.middle) / self.half_range).view_as(values)
 
     def denormalize(self, values: torch.Tensor) -> torch.Tensor:
         """`[-1, 1]` to raw units; shape `[B, D]` or `[B, H * D]`."""
-        return (self._by_dimension(values) * self._half_range() + self._middle()).view_as(values)
+        return (self._by_dimension(values) * self.half_range + self.middle).view_as(values)
 
     def _by_dimension(self, values: torch.Tensor) -> torch.Tensor:
         return values.reshape(values.shape[0], -1, self.low.shape[0])
 
-    def _middle(self) -> torch.Tensor:
-        return 0.5 * (self.high + self.low)
+
+def _refresh_after_load(module: nn.Module, incompatible_keys: object) -> None:
+    assert isinstance(module, MinMaxNormalizer)
+    module.refresh()

@@ -51,7 +51,7 @@ class FlowBCConfig(AlgorithmConfig):
         early_stopping_patience: Epochs without a better validation loss after which training ends; None: never.
         streaming: Read the chunks through Ray Data instead of from memory.
         env_backend: Vector environment for evaluation: `auto`, `envpool` or `gymnasium`.
-        num_torch_threads: Threads of a local Learner; None: all cores.
+        num_torch_threads: Threads of a local Learner; None: all cores (small batches gain nothing from more than one).
 
     One iteration is one epoch. `train_batch_size_per_learner` is the minibatch size.
     """
@@ -102,7 +102,7 @@ class FlowBCConfig(AlgorithmConfig):
         self.early_stopping_patience: int | None = None
         self.streaming = False
         self.env_backend = "auto"
-        self.num_torch_threads: int | None = None
+        self.num_torch_threads: int | None = 1
         self.num_env_runners = 0
         self.evaluation_duration = 20
         self._policy_config: PolicyConfig | None = None
