@@ -27,7 +27,7 @@ class MinMaxNormalizer(nn.Module):
         self.register_buffer("middle", torch.empty_like(self.low), persistent=False)
         self.register_buffer("half_range", torch.empty_like(self.low), persistent=False)
         self.refresh()
-        self.register_load_state_dict_post_hook(_refresh_after_load)
+        self.register_load_state_dict_post_hook(_refresh_after_load)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def refresh(self) -> None:
