@@ -43,7 +43,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--quick", action="store_true", help="a short run of less than a minute on a quiet machine")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write all figures to a new file")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="torch threads (all cores)")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads (1: as FlowBC by default)")
     parser.add_argument("--envs", type=int, default=40, help="environments (40)")
     parser.add_argument(
         "--env", default="hopper", help=f"{', '.join(TASKS)}, or a D4RL dataset id, which is downloaded once (hopper)"
