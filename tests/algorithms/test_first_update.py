@@ -136,3 +136,12 @@ def test_metrics_have_plain_names(policy_folder) -> None:
         [0.127 * (1 - k / 4) for k in range(4)],
         rtol=0.2,
     )
+
+
+@pytest.mark.parametrize("num_learners", [1, 2])
+def test_remote_learners_update_together(policy_folder, num_learners: int) -> None:
+    config = small_config(policy_folder).learners(num_learners=num_learners)
+    before, after, result = train_once(config)
+    assert result[LEARNER_RESULTS][DEFAULT_MODULE_ID]["ratio_error_first"] < 1e-5
+    assert not torch.equal(before["sde.noise.mlp.0.weight"], after["sde.noise.mlp.0.weight"])
+    assert result["gradient_steps"] == 2
