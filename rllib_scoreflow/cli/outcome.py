@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rllib_scoreflow.artefact_files import POLICY_JSON
 from rllib_scoreflow.cli import metrics, stages
 from rllib_scoreflow.cli.experiments import Experiment
 from rllib_scoreflow.cli.export import best_result, chosen_checkpoint, export_policy
 from rllib_scoreflow.cli.plots import learning_curve, read_results
-from rllib_scoreflow.cli.weights import POLICY_JSON
 from rllib_scoreflow.versions import installed_versions
 
 PLOT_NAME = "learning_curve.png"

@@ -3,11 +3,9 @@
 import hashlib
 from pathlib import Path
 
+from rllib_scoreflow import artefact_files
+from rllib_scoreflow.artefact_files import POLICY_JSON, POLICY_WEIGHTS
 from rllib_scoreflow.errors import InputError
-
-# Stated here too because the policy package imports PyTorch, which takes seconds.
-POLICY_JSON = "policy.json"
-POLICY_WEIGHTS = "policy.safetensors"
 
 
 def find_policy(path: Path) -> Path | None:
@@ -21,10 +19,7 @@ def find_policy(path: Path) -> Path | None:
     """
     if path.name == POLICY_JSON and path.is_file():
         return path.parent
-    for folder in (path, path / "policy"):
-        if (folder / POLICY_JSON).is_file():
-            return folder
-    return None
+    return artefact_files.find_policy(path)
 
 
 def require_policy(path: Path, where: str) -> Path:

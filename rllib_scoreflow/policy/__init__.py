@@ -1,6 +1,7 @@
 """Policies that are loaded, saved and asked for actions without Ray."""
 
-from rllib_scoreflow.policy.artefact import find_policy, load_policy, save_policy
+from rllib_scoreflow.artefact_files import find_policy
+from rllib_scoreflow.policy.artefact import load_policy, save_policy
 from rllib_scoreflow.policy.flow_policy import FlowPolicy
 from rllib_scoreflow.policy.metadata import (
     PolicyConfig,

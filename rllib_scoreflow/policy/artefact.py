@@ -9,14 +9,10 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from rllib_scoreflow.artefact_files import POLICY_JSON, POLICY_WEIGHTS
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.policy.flow_policy import FlowPolicy
-from rllib_scoreflow.policy.metadata import (
-    METADATA_FILE,
-    WEIGHTS_FILE,
-    PolicyDescription,
-    read_metadata,
-)
+from rllib_scoreflow.policy.metadata import PolicyDescription, read_metadata
 
 
 def save_policy(policy: FlowPolicy, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -37,8 +33,8 @@ def save_policy(policy: FlowPolicy, path: str | Path, *, overwrite: bool = False
     )
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        (staging / WEIGHTS_FILE).write_bytes(weights)
-        (staging / METADATA_FILE).write_text(description.model_dump_json(indent=2) + "\n", "utf-8")
+        (staging / POLICY_WEIGHTS).write_bytes(weights)
+        (staging / POLICY_JSON).write_text(description.model_dump_json(indent=2) + "\n", "utf-8")
         staging.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)
@@ -56,13 +52,13 @@ def load_policy(path: str | Path) -> FlowPolicy:
     """
     folder = Path(path)
     description = read_metadata(folder)
-    file = folder / WEIGHTS_FILE
+    file = folder / POLICY_WEIGHTS
     if not file.is_file():
-        raise InputError(f"'{folder}' has no {WEIGHTS_FILE}; export the policy again.")
+        raise InputError(f"'{folder}' has no {POLICY_WEIGHTS}; export the policy again.")
     content = file.read_bytes()
     if hashlib.sha256(content).hexdigest() != description.weights_sha256:
         raise InputError(
-            f"'{file}' is not the file that {METADATA_FILE} describes (sha256 differs: truncated or altered); "
+            f"'{file}' is not the file that {POLICY_JSON} describes (sha256 differs: truncated or altered); "
             "copy or export the policy again."
         )
     policy = FlowPolicy.blank(description.config, description.metadata)
@@ -75,18 +71,9 @@ def load_policy(path: str | Path) -> FlowPolicy:
     if expected != found:
         name = sorted(set(expected.items()) ^ set(found.items()))[0][0]
         raise InputError(
-            f"'{file}' does not fit {METADATA_FILE}: tensor '{name}' has shape {found.get(name)}, expected "
+            f"'{file}' does not fit {POLICY_JSON}: tensor '{name}' has shape {found.get(name)}, expected "
             f"{expected.get(name)}; export the policy again."
         )
     policy.load_state_dict(weights)
     policy.eval()
     return policy
-
-
-def find_policy(path: str | Path) -> Path | None:
-    """The policy folder at `path`: itself, or its `policy` subfolder as in a checkpoint; None if there is neither."""
-    folder = Path(path)
-    for candidate in (folder, folder / "policy"):
-        if (candidate / METADATA_FILE).is_file():
-            return candidate
-    return None

@@ -6,12 +6,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rllib_scoreflow.artefact_files import POLICY_JSON
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.flow.config import SDEConfig
 
 ARTEFACT_SCHEMA_VERSION = 1
-METADATA_FILE = "policy.json"
-WEIGHTS_FILE = "policy.safetensors"
 
 
 class PolicyConfig(BaseModel):
@@ -80,10 +79,10 @@ def read_metadata(path: str | Path) -> PolicyDescription:
         InputError: If the folder or file is missing, is not JSON, is of another schema version, or has other keys.
     """
     folder = Path(path)
-    file = folder / METADATA_FILE
+    file = folder / POLICY_JSON
     if not file.is_file():
         raise InputError(
-            f"'{folder}' is not a policy folder: it has no {METADATA_FILE}; "
+            f"'{folder}' is not a policy folder: it has no {POLICY_JSON}; "
             "give the `policy` folder that training exports."
         )
     try:
