@@ -105,7 +105,6 @@ class FlowBCConfig(AlgorithmConfig):
         self.num_torch_threads: int | None = 1
         self.num_env_runners = 0
         self.evaluation_duration = 20
-        self._policy_config: PolicyConfig | None = None
 
     def training(self, **kwargs: Any) -> "FlowBCConfig":
         """Sets training options: those of `OPTIONS`, and RLlib's own (`grad_clip`, ...)."""
@@ -193,17 +192,17 @@ class FlowBC(PolicyAlgorithm, OfflineRestore):
         """Opens the dataset and builds the Learners."""
         use_threads(getattr(config, "num_torch_threads", None))
         super().setup(config)
+        self._template: FlowPolicy = self.config.cloned_policy()
         self._best_validation_loss = float("inf")
         self._epochs_since_best = 0
 
     def policy_template(self) -> FlowPolicy:
         """A fresh policy of the configured shape."""
-        policy: FlowPolicy = self.config.cloned_policy()
-        return policy
+        return self._template
 
     def policy_metadata(self) -> PolicyMetadata:
         """Origin: the dataset."""
-        return self.policy_template().metadata
+        return self._template.metadata
 
     def training_step(self) -> None:
         """One epoch on all Learners, then the validation loss."""
