@@ -10,8 +10,6 @@ from rllib_scoreflow.cli.train import TrainOptions, train
 from rllib_scoreflow.cli.weights import require_policy
 from rllib_scoreflow.errors import InputError
 
-DEMO_FILE = Path("tuned_examples/hopper-demo.yaml")
-
 
 @dataclass(frozen=True)
 class Comparison:
