@@ -35,7 +35,7 @@ from _parts.report import MIB, bars, print_report, write_json
 from _parts.settings import TASKS, Settings, Task
 from rich.console import Console
 
-from rllib_scoreflow.algorithms.policy_algorithm import package_versions
+from rllib_scoreflow.versions import installed_versions
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -77,7 +77,7 @@ def measure(settings: Settings) -> dict[str, Any]:
             "load_average_at_end": os.getloadavg(),
             "platform": platform.platform(),
             "python": platform.python_version(),
-            **package_versions(),
+            **installed_versions(),
         },
         "pretraining": pretraining,
         **finetuning,

@@ -1,42 +1,17 @@
 """What both algorithms share: exporting the policy with every checkpoint, and evaluating it in one way."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import ray
 import torch
 from ray.rllib.utils.metrics import EVALUATION_RESULTS
 
 from rllib_scoreflow.algorithms.ray_adapter import OwnEvaluation
 from rllib_scoreflow.evaluation import EvaluationResult, evaluate_policy
 from rllib_scoreflow.policy import FlowPolicy, PolicyMetadata
-from rllib_scoreflow.versions import __version__
+from rllib_scoreflow.policy.threads import one_thread
 
 POLICY_FOLDER = "policy"
-
-
-def package_versions() -> dict[str, str]:
-    """Versions that a policy artefact records."""
-    return {"rllib_scoreflow": __version__, "torch": torch.__version__, "ray": ray.__version__}
-
-
-def use_threads(num_threads: int | None) -> None:
-    """Sets torch's threads in this process; None takes all cores (Ray gives an actor one per reserved CPU)."""
-    torch.set_num_threads(num_threads or len(os.sched_getaffinity(0)))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Acting on a few observations is faster, and kinder to the other processes, on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 class PolicyAlgorithm(OwnEvaluation):

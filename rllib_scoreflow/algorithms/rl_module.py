@@ -71,10 +71,10 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
         """Draws chains for raw observations `[B, O]`: actions `[B, H * A]`, their log-probability, the chains."""
         with torch.no_grad():
             distribution = self.policy.distribution(batch[Columns.OBS])
-            chain = distribution.sample()
+            chain, logp = distribution.sample_with_logp()
             return {
                 Columns.ACTIONS: self.policy.to_actions(chain[:, -1]),
-                Columns.ACTION_LOGP: distribution.logp(chain),
+                Columns.ACTION_LOGP: logp,
                 CHAIN: chain,
             }
 

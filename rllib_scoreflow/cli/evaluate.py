@@ -89,6 +89,7 @@ def evaluate_flow_policy(policy_folder: Path, options: EvaluateOptions) -> dict[
 
     from rllib_scoreflow.evaluation import evaluate_policy, record_video
     from rllib_scoreflow.policy import FlowPolicy
+    from rllib_scoreflow.policy.threads import one_thread
 
     policy = FlowPolicy.load(policy_folder)
     trained_as = policy.metadata.variant
@@ -108,16 +109,17 @@ def evaluate_flow_policy(policy_folder: Path, options: EvaluateOptions) -> dict[
         )
 
     act_steps, horizon = policy.config.act_steps, policy.config.horizon
-    result = evaluate_policy(
-        actor(),
-        env_id,
-        episodes=options.episodes,
-        seed=options.seed,
-        env_config=env_config,
-        backend=cast(Any, options.backend),
-        act_steps=act_steps,
-        horizon=horizon,
-    )
+    with one_thread():
+        result = evaluate_policy(
+            actor(),
+            env_id,
+            episodes=options.episodes,
+            seed=options.seed,
+            env_config=env_config,
+            backend=cast(Any, options.backend),
+            act_steps=act_steps,
+            horizon=horizon,
+        )
     found = {
         "policy": str(policy_folder),
         "variant": options.variant or trained_as,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from rllib_scoreflow.flow.networks import VelocityNetwork
-from rllib_scoreflow.flow.sde import LOG_2PI, ScoreSDE
+from rllib_scoreflow.flow.sde import LOG_2PI, ScoreSDE, Transition
 from rllib_scoreflow.flow.time_grid import time_grid
 
 
@@ -76,18 +76,22 @@ class ScoreSDEDistribution:
             explore: `False` follows the transition means (the modulated drift without noise).
             generator: Source of randomness; torch's global one when `None`.
         """
-        x = self.initial_draw(generator) if initial is None else initial
-        clip = self.sde.config.chain.draw_clip
-        chain = [x]
-        for k in range(self.denoising_steps):
-            t = self.times[k].expand(x.shape[0], 1)
-            step = self.sde.transition(x, t, self.observation, self.dt)
-            x = step.mean
-            if explore and self.sde.is_stochastic:
-                z = torch.randn(x.shape, generator=generator, device=x.device)
-                x = x + step.std * (z if clip is None else z.clamp(-clip, clip))
-            chain.append(x)
-        return torch.stack(chain, dim=1)
+        return self._draw(initial, explore, generator)[0]
+
+    def sample_with_logp(
+        self, *, initial: torch.Tensor | None = None, generator: torch.Generator | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draws chains `[B, K + 1, D]` and their log-probability `[B]`, `logp(chain)` up to rounding.
+
+        The transitions that the draw went through are kept, which saves evaluating them a second time.
+
+        Raises:
+            ValueError: If the variant has no noise, hence no density.
+        """
+        chain, steps = self._draw(initial, True, generator)
+        mean = torch.stack([step.mean for step in steps], dim=1)
+        std = torch.stack([step.std for step in steps], dim=1)
+        return chain, self._clamp_logp(self._raw_logp(chain, mean, std) / self._divisor)[0]
 
     def sample_flow(
         self,
@@ -115,32 +119,24 @@ class ScoreSDEDistribution:
         Raises:
             ValueError: If the variant has no noise, hence no density.
         """
-        if not self.sde.is_stochastic:
-            raise ValueError("the deterministic flow has no log-probability; choose a noise kind")
         batch, steps, dim = chain.shape[0], self.denoising_steps, chain.shape[2]
-        before, after = chain[:, :-1], chain[:, 1:]
         times = self.times.repeat(batch).unsqueeze(-1)
         step = self.sde.transition(
-            before.reshape(-1, dim),
+            chain[:, :-1].reshape(-1, dim),
             times,
             self.observation.repeat_interleave(steps, dim=0),
             self.dt,
         )
         mean = step.mean.view(batch, steps, dim)
         std = step.std.reshape(batch, steps, dim)
-        log_std = std.log().sum(dim=(1, 2))
-        squared = ((after - mean) / std).square().sum(dim=(1, 2))
-        size = float((steps + 1) * dim)
-        initial = chain[:, 0].square().sum(dim=-1)
-        raw_logp = -0.5 * (squared + initial + size * LOG_2PI) - log_std
-        raw_entropy = log_std + 0.5 * size * (1.0 + LOG_2PI)
-        divisor = size if self.sde.config.chain.normalize_logp else 1.0
-        logp, clamp_rate = self._clamp_logp(raw_logp / divisor)
+        raw_logp = self._raw_logp(chain, mean, std)
+        raw_entropy = std.log().sum(dim=(1, 2)) + 0.5 * self._size * (1.0 + LOG_2PI)
+        logp, clamp_rate = self._clamp_logp(raw_logp / self._divisor)
         return ChainEvaluation(
             logp=logp,
             raw_logp=raw_logp,
-            logp_divisor=divisor,
-            entropy=raw_entropy / divisor,
+            logp_divisor=self._divisor,
+            entropy=raw_entropy / self._divisor,
             mean=mean,
             std=std,
             alpha=step.alpha.view(batch, steps)[0],
@@ -166,6 +162,39 @@ class ScoreSDEDistribution:
         variance = (mine.std / theirs.std).square()
         distance = ((mine.mean - theirs.mean) / theirs.std).square()
         return 0.5 * (variance + distance - 1.0 - variance.log()).sum(dim=(1, 2))
+
+    @property
+    def _size(self) -> float:
+        return float((self.denoising_steps + 1) * self.sde.chunk_dim)
+
+    @property
+    def _divisor(self) -> float:
+        return self._size if self.sde.config.chain.normalize_logp else 1.0
+
+    def _draw(
+        self, initial: torch.Tensor | None, explore: bool, generator: torch.Generator | None
+    ) -> tuple[torch.Tensor, list[Transition]]:
+        x = self.initial_draw(generator) if initial is None else initial
+        clip = self.sde.config.chain.draw_clip
+        chain, steps = [x], []
+        for k in range(self.denoising_steps):
+            t = self.times[k].expand(x.shape[0], 1)
+            step = self.sde.transition(x, t, self.observation, self.dt)
+            x = step.mean
+            if explore and self.sde.is_stochastic:
+                z = torch.randn(x.shape, generator=generator, device=x.device)
+                x = x + step.std * (z if clip is None else z.clamp(-clip, clip))
+            chain.append(x)
+            steps.append(step)
+        return torch.stack(chain, dim=1), steps
+
+    def _raw_logp(self, chain: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+        """Sum of the log-densities of the initial draw and of all transitions, in nats, `[B]`."""
+        if not self.sde.is_stochastic:
+            raise ValueError("the deterministic flow has no log-probability; choose a noise kind")
+        squared = ((chain[:, 1:] - mean) / std).square().sum(dim=(1, 2))
+        initial = chain[:, 0].square().sum(dim=-1)
+        return -0.5 * (squared + initial + self._size * LOG_2PI) - std.log().sum(dim=(1, 2))
 
     def _clamp_logp(self, logp: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         clamp = self.sde.config.chain.logp_clamp

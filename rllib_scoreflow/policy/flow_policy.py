@@ -48,17 +48,21 @@ class FlowPolicy(nn.Module):
 
     @classmethod
     def blank(cls, config: PolicyConfig, metadata: PolicyMetadata | None = None) -> "FlowPolicy":
-        """A policy of this shape whose weights and statistics (here `[-1, 1]`) are about to be loaded."""
+        """A policy of this shape whose weights and statistics (here `[-1, 1]`) are about to be loaded.
+
+        Torch's global random state is left as it was: exporting a policy must not change what is sampled next.
+        """
         observation = np.ones(config.observation_dim, dtype=np.float32)
         action = np.ones(config.action_dim, dtype=np.float32)
-        return cls(
-            config,
-            observation_low=-observation,
-            observation_high=observation,
-            action_low=-action,
-            action_high=action,
-            metadata=metadata,
-        )
+        with torch.random.fork_rng(devices=[]):
+            return cls(
+                config,
+                observation_low=-observation,
+                observation_high=observation,
+                action_low=-action,
+                action_high=action,
+                metadata=metadata,
+            )
 
     def distribution(self, observation: torch.Tensor, denoising_steps: int | None = None) -> ScoreSDEDistribution:
         """The chain distribution given raw observations, float32 `[B, O]`."""

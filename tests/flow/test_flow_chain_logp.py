@@ -65,6 +65,19 @@ def test_logp_of_any_chain_not_only_of_drawn_ones(make_sde) -> None:
     torch.testing.assert_close(distribution.logp(chain), expected, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("variant", STOCHASTIC)
+@pytest.mark.parametrize("chain_options", [RAW, NORMALIZED, {"normalize_logp": True, "logp_clamp": 0.5}])
+def test_logp_kept_while_drawing_is_that_of_the_chain(make_sde, variant: str, chain_options: dict) -> None:
+    sde = make_sde(variant, chain=chain_options)
+    distribution, _ = draw(sde, 7)
+    generator = torch.Generator().manual_seed(3)
+    state = generator.get_state()
+    kept, logp = distribution.sample_with_logp(generator=generator)
+    torch.testing.assert_close(logp, distribution.logp(kept), rtol=1e-6, atol=1e-5)
+    generator.set_state(state)
+    torch.testing.assert_close(kept, distribution.sample(generator=generator), rtol=0, atol=0)
+
+
 def test_normalized_logp_counts_the_initial_draw_as_a_step(make_sde) -> None:
     sde = make_sde(chain={**NORMALIZED, "denoising_steps": 4})
     distribution, chain = draw(sde, 7)

@@ -14,11 +14,7 @@ from ray.rllib.utils.metrics import LEARNER_RESULTS
 from rllib_scoreflow.algorithms.flow_bc.flow_bc_learner import FlowBCLearner
 from rllib_scoreflow.algorithms.flow_bc.offline_data import ChunkOfflineData, open_dataset
 from rllib_scoreflow.algorithms.options import build_section, check_options
-from rllib_scoreflow.algorithms.policy_algorithm import (
-    PolicyAlgorithm,
-    package_versions,
-    use_threads,
-)
+from rllib_scoreflow.algorithms.policy_algorithm import PolicyAlgorithm
 from rllib_scoreflow.algorithms.ray_adapter import OfflineRestore, declare_offline
 from rllib_scoreflow.algorithms.rl_module import module_spec
 from rllib_scoreflow.data import check_compatible
@@ -26,6 +22,8 @@ from rllib_scoreflow.envs import env_dims
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.flow.config import ChainConfig, SDEConfig, VelocityConfig, apply_variant
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata
+from rllib_scoreflow.policy.threads import use_threads
+from rllib_scoreflow.versions import installed_versions
 
 _STATE = "flow_bc_early_stopping"
 Positive = Annotated[int, Field(ge=1)]
@@ -167,7 +165,7 @@ class FlowBCConfig(AlgorithmConfig):
                 env_config=dict(self.env_config),
                 dataset=info.name,
                 dataset_sha256=info.content_sha256,
-                versions=package_versions(),
+                versions=installed_versions(),
             ),
         )
 

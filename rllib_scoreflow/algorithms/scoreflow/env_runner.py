@@ -18,9 +18,9 @@ from ray.rllib.utils.metrics import (
     WEIGHTS_SEQ_NO,
 )
 
-from rllib_scoreflow.algorithms.policy_algorithm import one_thread
 from rllib_scoreflow.algorithms.scoreflow.rollout_buffer import RolloutBuffer
 from rllib_scoreflow.envs import ChunkVectorEnv, make_chunk_vector_env
+from rllib_scoreflow.policy.threads import one_thread
 
 SECONDS_IN_ENV = "seconds_in_env"
 SECONDS_IN_POLICY = "seconds_in_policy"

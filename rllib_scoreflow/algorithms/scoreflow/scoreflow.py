@@ -7,11 +7,7 @@ import ray
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS, WEIGHTS_SEQ_NO
 
-from rllib_scoreflow.algorithms.policy_algorithm import (
-    PolicyAlgorithm,
-    package_versions,
-    use_threads,
-)
+from rllib_scoreflow.algorithms.policy_algorithm import PolicyAlgorithm
 from rllib_scoreflow.algorithms.ray_adapter import sample_in_parallel
 from rllib_scoreflow.algorithms.scoreflow.env_runner import SECONDS_IN_ENV, SECONDS_IN_POLICY
 from rllib_scoreflow.algorithms.scoreflow.rollout_statistics import (
@@ -20,6 +16,8 @@ from rllib_scoreflow.algorithms.scoreflow.rollout_statistics import (
 )
 from rllib_scoreflow.flow.advantages import RunningRewardScaler
 from rllib_scoreflow.policy import FlowPolicy, PolicyMetadata
+from rllib_scoreflow.policy.threads import use_threads
+from rllib_scoreflow.versions import installed_versions
 
 _STATE = "scoreflow"
 
@@ -59,7 +57,7 @@ class ScoreFlow(PolicyAlgorithm):
                 "env_id": str(config.env),
                 "env_config": dict(config.env_config),
                 "env_steps": self.statistics.env_steps,
-                "versions": package_versions(),
+                "versions": installed_versions(),
             }
         )
         return metadata

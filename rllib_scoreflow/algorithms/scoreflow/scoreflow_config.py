@@ -144,6 +144,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         self.num_envs_per_env_runner = 40
         self.rollout_fragment_length = 500
         self.evaluation_duration = 20
+        self._resolved_module_spec: RLModuleSpec | None = None
 
     def training(self, **kwargs: Any) -> "ScoreFlowConfig":
         """Sets training options: those of `OPTIONS`, and RLlib's own."""
@@ -186,6 +187,7 @@ class ScoreFlowConfig(AlgorithmConfig):
             * max(1, self.num_env_runners)
             // max(1, self.num_learners)
         )
+        self._resolved_module_spec = self._module_spec_of(policy)
         super().validate()
 
     def initial_policy(self) -> FlowPolicy:
@@ -212,9 +214,15 @@ class ScoreFlowConfig(AlgorithmConfig):
         return ScoreFlowLearner
 
     def get_default_rl_module_spec(self) -> RLModuleSpec:
-        """The module with policy and critic, shaped as the pretrained policy."""
+        """The module with policy and critic, shaped as the pretrained policy.
+
+        After `validate()` it is a part of the config, so that EnvRunners on other nodes need not reach the file.
+        """
+        return self._resolved_module_spec or self._module_spec_of(self.initial_policy())
+
+    def _module_spec_of(self, policy: FlowPolicy) -> RLModuleSpec:
         return module_spec(
-            self.initial_policy(),
+            policy,
             critic={
                 "hidden_dim": self.critic_hidden_dim,
                 "num_layers": self.critic_num_layers,
