@@ -4,9 +4,12 @@ robosuite's own offscreen renderer is not used: with several environments in one
 OpenGL context was made last, and it cannot be made in a process that Ray gave no GPU (CUDA_VISIBLE_DEVICES="").
 """
 
+import atexit
+import functools
 import importlib
 import os
 import sys
+import weakref
 from typing import Any
 
 import numpy as np
@@ -34,9 +37,13 @@ class Camera:
     """
 
     def __init__(self, model: Any, data: Any, *, reflections: bool) -> None:
+        self._gl: Any = None
+        self._context: Any = None
         mujoco: Any = importlib.import_module("mujoco")
         self._mujoco, self._model, self._data = mujoco, model, data
         self._gl = _gl_context(model.vis.global_.offwidth, model.vis.global_.offheight)
+        _close_before_opengl_ends()
+        _open_cameras.add(self)
         self._gl.make_current()
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
@@ -72,9 +79,27 @@ class Camera:
         """Free the OpenGL context; further calls do nothing."""
         if self._gl is not None:
             self._gl.make_current()
-            self._context.free()
+            if self._context is not None:
+                self._context.free()
             self._gl.free()
             self._gl = None
+
+    def __del__(self) -> None:
+        self.close()
+
+
+_open_cameras: weakref.WeakSet[Camera] = weakref.WeakSet()
+
+
+@functools.cache
+def _close_before_opengl_ends() -> None:
+    """Register once, and after EGL registered its own end, what closes the cameras still open at exit."""
+    atexit.register(_close_all)
+
+
+def _close_all() -> None:
+    for camera in list(_open_cameras):
+        camera.close()
 
 
 def _gl_context(width: int, height: int) -> Any:

@@ -74,7 +74,7 @@ class RobosuiteEnv(gym.Env[Observation, NDArray[Any]]):
             Robomimic's own scripts rendered.
         terminate_on_success: end the episode as soon as the task is done, as in the published evaluations.
         render_mode: "rgb_array" for videos, from `render_camera`.
-        render_camera: name of the camera of the videos.
+        render_camera: name of the camera of the videos; by default one that shows the whole scene.
         render_size: height and width of the videos.
 
     Raises:
@@ -94,7 +94,7 @@ class RobosuiteEnv(gym.Env[Observation, NDArray[Any]]):
         reflections: bool = False,
         terminate_on_success: bool = True,
         render_mode: str | None = None,
-        render_camera: str = "agentview",
+        render_camera: str | None = None,
         render_size: Sequence[int] = (_VIDEO_SIZE, _VIDEO_SIZE),
     ) -> None:
         known = TASKS[task]
@@ -102,7 +102,7 @@ class RobosuiteEnv(gym.Env[Observation, NDArray[Any]]):
         self._keys = tuple(known.observation_keys if observation_keys is None else observation_keys)
         self._cameras = tuple(cameras)
         self._image_size = _checked_size(known, "image_size", image_size)
-        self._render_camera = render_camera
+        self._render_camera = render_camera or known.video_camera
         self._render_size = _checked_size(known, "render_size", render_size)
         self._reflections = reflections
         self._terminate_on_success = terminate_on_success
@@ -114,7 +114,7 @@ class RobosuiteEnv(gym.Env[Observation, NDArray[Any]]):
 
         described = _describe(json.dumps(self._env_args, sort_keys=True))
         _check_names(known, "observation_keys", self._keys, described.widths)
-        _check_names(known, "cameras", (*self._cameras, render_camera), described.cameras)
+        _check_names(known, "cameras", (*self._cameras, self._render_camera), described.cameras)
         self.metadata = {**self.metadata, "render_fps": described.control_freq}
         self.action_space = gym.spaces.Box(described.action_low, described.action_high, dtype=np.float32)
         width = sum(described.widths[key] for key in self._keys)
@@ -216,7 +216,9 @@ def _check_names(
     task: RobomimicTask, option: str, names: Sequence[str], known: Sequence[str] | Mapping[str, int]
 ) -> None:
     unknown = [name for name in names if name not in known]
-    if unknown or not names:
+    if not names:
+        raise InputError(f"environment {task.env_id!r}: {option} is empty: choose from {', '.join(sorted(known))}")
+    if unknown:
         raise InputError(
             f"environment {task.env_id!r}: {option} names {unknown}, which it does not have: choose from "
             f"{', '.join(sorted(known))}"

@@ -43,6 +43,7 @@ class RobomimicTask:
         env_name: robosuite's name.
         arms: number of Panda arms.
         max_episode_steps: time limit of the published evaluations, in primitive steps.
+        video_camera: name of the camera that shows the whole scene.
         extra_env_kwargs: names and values of the environment's keyword arguments that only this task has.
     """
 
@@ -50,6 +51,7 @@ class RobomimicTask:
     env_name: str
     max_episode_steps: int
     arms: int = 1
+    video_camera: str = "agentview"
     extra_env_kwargs: tuple[tuple[str, Any], ...] = ()
 
     @property
@@ -94,6 +96,7 @@ TASKS = {
             "TwoArmTransport",
             800,
             arms=2,
+            video_camera="frontview",
             extra_env_kwargs=(("env_configuration", "single-arm-opposed"),),
         ),
     )
