@@ -36,7 +36,7 @@ def render_dataset(
     Args:
         source: a Robomimic file, or one that robosuite's scripts recorded, with or without observations.
         target: the file to write; it appears whole or not at all.
-        cameras: names of robosuite's cameras.
+        cameras: names of robosuite's cameras; none: low-dimensional observations only.
         image_size: height and width of the images in pixels.
         progress: called with the number of demonstrations done and their total, first with none done.
         reflections: see Camera.
@@ -49,10 +49,8 @@ def render_dataset(
         raise InputError(f"{str(target)!r} exists: choose another name, it is not overwritten")
     if not target.parent.is_dir():
         raise InputError(f"folder {str(target.parent)!r} does not exist: create it first")
-    if not cameras or min(image_size) < 1:
-        raise InputError(
-            f"cameras {list(cameras)} and image size {list(image_size)}: give at least one camera and pixel"
-        )
+    if min(image_size) < 1:
+        raise InputError(f"image size {list(image_size)}: give at least one pixel")
     with _opened(source) as file:
         _demonstrations(source, file)
         env_args = _env_args(source, file)
@@ -176,8 +174,8 @@ def _with_cameras(env_args: dict[str, Any], cameras: Sequence[str], image_size: 
     height, width = image_size
     env_kwargs = {
         **env_args["env_kwargs"],
-        "has_offscreen_renderer": True,
-        "use_camera_obs": True,
+        "has_offscreen_renderer": bool(cameras),
+        "use_camera_obs": bool(cameras),
         "camera_names": list(cameras),
         "camera_heights": height,
         "camera_widths": width,

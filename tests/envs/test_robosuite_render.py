@@ -89,6 +89,16 @@ def test_robosuites_own_recordings(tmp_path):
         np.testing.assert_array_equal(demonstration["dones"], [0, 1])
 
 
+def test_without_cameras_the_low_dimensional_observations_are_made(tmp_path):
+    target = tmp_path / "made.hdf5"
+    render_dataset(raw(tmp_path / "raw.hdf5"), target, cameras=[], image_size=(84, 84), progress=ignore)
+    with h5py.File(IMAGES) as source, h5py.File(target) as made:
+        assert not json.loads(made["data"].attrs["env_args"])["env_kwargs"]["use_camera_obs"]
+        got, wanted = made["data/demo_1/obs"], source["data/demo_0/obs"]
+        assert not any(name.endswith("_image") for name in got)
+        assert np.abs(got["object"][:] - wanted["object"][:]).max() < 5e-3
+
+
 def test_bad_input_leaves_nothing_behind(tmp_path):
     existing = tmp_path / "existing.hdf5"
     existing.write_bytes(b"precious")
@@ -107,7 +117,7 @@ def test_bad_input_leaves_nothing_behind(tmp_path):
     for source, options, message in (
         (IMAGES, {"target": existing}, r"existing\.hdf5' exists"),
         (IMAGES, {"target": tmp_path / "no" / "x.hdf5"}, "folder .* does not exist"),
-        (IMAGES, {"cameras": []}, "at least one camera"),
+        (IMAGES, {"image_size": (0, 84)}, "at least one pixel"),
         (IMAGES, {"cameras": ["agentveiw"]}, "Lift has no camera agentveiw: choose from frontview"),
         (text, {}, "cannot be read as HDF5"),
         (tmp_path / "empty.hdf5", {}, "no data/demo_N groups"),
