@@ -193,7 +193,7 @@ def test_parquet_of_our_schema_with_values_that_are_not_finite(refused, tmp_path
 
 def test_parquet_of_another_schema_version(refused, parquet, tmp_path):
     table = pq.read_table(parquet)
-    metadata = {k: v.replace(b'"schema_version": 1', b'"schema_version": 99') for k, v in table.schema.metadata.items()}
+    metadata = {k: v.replace(b'"schema_version": 2', b'"schema_version": 99') for k, v in table.schema.metadata.items()}
     path = tmp_path / "t.parquet"
     pq.write_table(table.replace_schema_metadata(metadata), path)
     refused(path, "t.parquet", "version 99", "convert the original file again")
