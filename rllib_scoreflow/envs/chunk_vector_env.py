@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Dict, Space
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from rllib_scoreflow.envs.seeding import sub_env_seeds
 from rllib_scoreflow.envs.single_env import EnvDims
+from rllib_scoreflow.observations import IMAGES, STATE, Observation, map_observation
 
 Float32 = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 Ids = NDArray[np.int64]
-StepResult = tuple[Float32, NDArray[np.float64], Bools, Bools, dict[str, Any]]
+StepResult = tuple[Observation, NDArray[np.float64], Bools, Bools, dict[str, Any]]
 
 
 @dataclass
@@ -27,7 +28,7 @@ class ChunkOutcome:
     Attributes:
         rewards: float64 [N], summed over the executed steps.
         steps: int64 [N], primitive steps that were executed.
-        observations: float32 [N, O], last observation before any reset.
+        observations: float32 [N, O], or state and images, last observation before any reset.
         terminated: bool [N].
         truncated: bool [N].
         success: float32 [N], NaN where the environment said nothing.
@@ -35,17 +36,20 @@ class ChunkOutcome:
 
     rewards: NDArray[np.float64]
     steps: NDArray[np.int64]
-    observations: Float32
+    observations: Observation
     terminated: Bools
     truncated: Bools
     success: Float32
 
 
-class ChunkVectorEnv(VectorEnv[Float32, Float32, NDArray[Any]]):
+class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
     """N environments in which one step executes up to `act_steps` primitive steps.
 
     A sub environment that terminates or is truncated in the middle of a chunk executes none of
     its further actions and is reset in the same call (SAME_STEP); the others go on.
+
+    Observations are float32 [N, O], or, of an environment with cameras, a dictionary of the float32
+    [N, O] "state" and the uint8 [N, V, H, W, 3] "images".
 
     Attributes:
         dims: dimensions of one environment.
@@ -53,7 +57,7 @@ class ChunkVectorEnv(VectorEnv[Float32, Float32, NDArray[Any]]):
         act_steps: primitive steps per chunk.
         horizon: actions per chunk; those after the first `act_steps` are not executed.
         max_episode_steps: time limit in primitive steps, None = none.
-        single_observation_space: Box float32 [O].
+        single_observation_space: Box float32 [O], with cameras a Dict of it and of the images.
         single_action_space: Box float32 [horizon * A], the bounds of one action repeated.
     """
 
@@ -78,8 +82,7 @@ class ChunkVectorEnv(VectorEnv[Float32, Float32, NDArray[Any]]):
         self.act_steps = act_steps
         self.horizon = horizon
         self.max_episode_steps = max_episode_steps
-        infinity = np.full(dims.observation_dim, np.inf, np.float32)
-        self.single_observation_space = Box(-infinity, infinity, dtype=np.float32)
+        self.single_observation_space = _observation_space(dims)
         self.single_action_space = Box(
             np.tile(dims.action_low, horizon), np.tile(dims.action_high, horizon), dtype=np.float32
         )
@@ -89,14 +92,14 @@ class ChunkVectorEnv(VectorEnv[Float32, Float32, NDArray[Any]]):
         self._all_ids: Ids = np.arange(num_envs)
         # Primitive steps of the running episodes; None until the first reset.
         self._elapsed: NDArray[np.int64] | None = None
-        self._observations: Float32 = np.zeros((num_envs, dims.observation_dim), np.float32)
+        self._observations = _zero_observations(dims, num_envs)
 
     def reset(
         self,
         *,
         seed: int | Sequence[int | None] | None = None,
         options: Mapping[str, Any] | None = None,
-    ) -> tuple[Float32, dict[str, Any]]:
+    ) -> tuple[Observation, dict[str, Any]]:
         """Reset every sub environment.
 
         Args:
@@ -105,7 +108,7 @@ class ChunkVectorEnv(VectorEnv[Float32, Float32, NDArray[Any]]):
             options: for gymnasium sub environments; EnvPool takes none.
 
         Returns:
-            observations float32 [N, O] and an empty info.
+            observations [N, ...] and an empty info.
         """
         if seed is None:
             seed = self._next_seed
@@ -117,12 +120,12 @@ class ChunkVectorEnv(VectorEnv[Float32, Float32, NDArray[Any]]):
             seeds = [int(s) for s in seed if s is not None]
             if len(seeds) != self.num_envs:
                 raise ValueError(f"{len(seeds)} seeds for {self.num_envs} sub environments")
-        observations = np.zeros_like(self._observations)
+        observations = _zero_observations(self.dims, self.num_envs)
         self._reset_all(observations, seeds, options)
         self._elapsed = np.zeros(self.num_envs, np.int64)
         self._check_finite(observations, np.zeros(self.num_envs))
         self._observations = observations
-        return observations.copy(), {}
+        return map_observation(np.copy, observations), {}
 
     def step(self, actions: Float32, *, active: Bools | None = None) -> StepResult:
         """Execute one chunk in every sub environment, or in the active ones.
@@ -132,10 +135,10 @@ class ChunkVectorEnv(VectorEnv[Float32, Float32, NDArray[Any]]):
             active: bool [N]; the others execute nothing and report zero steps.
 
         Returns:
-            observations float32 [N, O] (after the reset where an episode ended), rewards float64
+            observations [N, ...] (after the reset where an episode ended), rewards float64
             [N] summed over the chunk, terminated bool [N], truncated bool [N] (time limit), and
-            info: "env_steps" int64 [N] primitive steps executed, "final_obs" float32 [N, O] last
-            observation before any reset, "success" float32 [N] at the end of an episode, NaN
+            info: "env_steps" int64 [N] primitive steps executed, "final_obs" [N, ...] last
+            observations before any reset, "success" float32 [N] at the end of an episode, NaN
             elsewhere and where the environment does not say.
 
         Raises:
@@ -149,7 +152,7 @@ class ChunkVectorEnv(VectorEnv[Float32, Float32, NDArray[Any]]):
         outcome = ChunkOutcome(
             rewards=np.zeros(self.num_envs),
             steps=np.zeros(self.num_envs, np.int64),
-            observations=self._observations.copy(),
+            observations=map_observation(np.copy, self._observations),
             terminated=np.zeros(self.num_envs, np.bool_),
             truncated=np.zeros(self.num_envs, np.bool_),
             success=np.full(self.num_envs, np.nan, np.float32),
@@ -157,7 +160,7 @@ class ChunkVectorEnv(VectorEnv[Float32, Float32, NDArray[Any]]):
         self._run_chunk(chunks, ids, self._elapsed, outcome)
         self._check_finite(outcome.observations, outcome.rewards)
         self._elapsed += outcome.steps
-        observations = outcome.observations.copy()
+        observations = map_observation(np.copy, outcome.observations)
         finished = np.flatnonzero(outcome.terminated | outcome.truncated)
         if finished.size:
             self._reset_some(finished, observations)
@@ -169,7 +172,7 @@ class ChunkVectorEnv(VectorEnv[Float32, Float32, NDArray[Any]]):
             "success": outcome.success,
         }
         # Callers store the arrays, the next step starts from ours: hence the copy.
-        result = observations.copy()
+        result = map_observation(np.copy, observations)
         return result, outcome.rewards, outcome.terminated, outcome.truncated, info
 
     def _split(self, actions: Float32) -> Float32:
@@ -185,21 +188,22 @@ class ChunkVectorEnv(VectorEnv[Float32, Float32, NDArray[Any]]):
             raise RuntimeError(f"non-finite action for sub environment {bad} of {self.dims.env_id}")
         return executed
 
-    def _check_finite(self, observations: Float32, rewards: NDArray[np.float64]) -> None:
-        if np.isfinite(observations).all() and np.isfinite(rewards).all():
+    def _check_finite(self, observations: Observation, rewards: NDArray[np.float64]) -> None:
+        state = observations[STATE] if isinstance(observations, dict) else observations
+        if np.isfinite(state).all() and np.isfinite(rewards).all():
             return
-        finite = np.isfinite(observations).all(axis=1) & np.isfinite(rewards)
+        finite = np.isfinite(state).all(axis=1) & np.isfinite(rewards)
         bad = int(np.flatnonzero(~finite)[0])
         what = "reward" if not np.isfinite(rewards[bad]) else "observation"
         raise RuntimeError(f"non-finite {what} from sub environment {bad} of {self.dims.env_id}")
 
     @abstractmethod
-    def _reset_all(self, observations: Float32, seeds: list[int] | None, options: Mapping[str, Any] | None) -> None:
-        """Reset all sub environments and write into `observations` [N, O]."""
+    def _reset_all(self, observations: Observation, seeds: list[int] | None, options: Mapping[str, Any] | None) -> None:
+        """Reset all sub environments and write into `observations` [N, ...]."""
 
     @abstractmethod
-    def _reset_some(self, ids: Ids, observations: Float32) -> None:
-        """Reset the sub environments `ids` and write into their rows of `observations` [N, O]."""
+    def _reset_some(self, ids: Ids, observations: Observation) -> None:
+        """Reset the sub environments `ids` and write into their rows of `observations` [N, ...]."""
 
     @abstractmethod
     def _run_chunk(self, chunks: Float32, ids: Ids, elapsed: NDArray[np.int64], outcome: ChunkOutcome) -> None:
@@ -207,3 +211,19 @@ class ChunkVectorEnv(VectorEnv[Float32, Float32, NDArray[Any]]):
 
         `elapsed` [N] holds the primitive steps that the running episodes had before this chunk.
         """
+
+
+def _observation_space(dims: EnvDims) -> Space[Any]:
+    """Return the space of one observation."""
+    infinity = np.full(dims.observation_dim, np.inf, np.float32)
+    state = Box(-infinity, infinity, dtype=np.float32)
+    if dims.image_shape is None:
+        return state
+    return Dict({STATE: state, IMAGES: Box(0, 255, dims.image_shape, np.uint8)})
+
+
+def _zero_observations(dims: EnvDims, num_envs: int) -> Observation:
+    state = np.zeros((num_envs, dims.observation_dim), np.float32)
+    if dims.image_shape is None:
+        return state
+    return {STATE: state, IMAGES: np.zeros((num_envs, *dims.image_shape), np.uint8)}

@@ -15,6 +15,7 @@ from rllib_scoreflow.envs.resolve import EnvSource
 from rllib_scoreflow.envs.seeding import sub_env_seeds
 from rllib_scoreflow.envs.single_env import BACKEND_KEYS, env_dims
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.observations import Observation
 
 # Tasks in which EnvPool was found to follow gymnasium to rounding errors (tests/envs).
 PARITY_TESTED = frozenset(
@@ -108,7 +109,7 @@ class EnvPoolChunkEnv(ChunkVectorEnv):
             write_models_with_half_margins(base_path, Path(folder))
             return envpool.make_gymnasium(self._source.env_id, **options, base_path=folder)
 
-    def _reset_all(self, observations: Float32, seeds: list[int] | None, options: Mapping[str, Any] | None) -> None:
+    def _reset_all(self, observations: Observation, seeds: list[int] | None, options: Mapping[str, Any] | None) -> None:
         if options:
             raise InputError(f"EnvPool takes no reset options, got {dict(options)}: use gymnasium")
         if seeds is None and self._pool is None:
@@ -121,14 +122,16 @@ class EnvPoolChunkEnv(ChunkVectorEnv):
             self._pool = self._make_pool(seeds)
         self._reset_some(self._all_ids, observations)
 
-    def _reset_some(self, ids: Ids, observations: Float32) -> None:
+    def _reset_some(self, ids: Ids, observations: Observation) -> None:
         first, info = self._pool.reset(ids.astype(np.int32))
         self._width = first.shape[1]
+        assert not isinstance(observations, dict)  # no task in PARITY_TESTED has cameras
         observations[info["env_id"], : self._width] = first
 
     def _run_chunk(self, chunks: Float32, ids: Ids, elapsed: NDArray[np.int64], outcome: ChunkOutcome) -> None:
         limit = _NO_LIMIT if self.max_episode_steps is None else self.max_episode_steps
-        running = ids.astype(np.int32)
+        running, observations = ids.astype(np.int32), outcome.observations
+        assert not isinstance(observations, dict)
         for k in range(self.act_steps):
             if not running.size:
                 return
@@ -136,7 +139,7 @@ class EnvPoolChunkEnv(ChunkVectorEnv):
             running = info["env_id"]
             outcome.rewards[running] += reward
             outcome.steps[running] += 1
-            outcome.observations[running, : self._width] = observation
+            observations[running, : self._width] = observation
             truncated = truncated | (elapsed[running] + outcome.steps[running] >= limit)
             ended = terminated | truncated
             if ended.any():

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from rllib_scoreflow.envs.chunk_vector_env import ChunkOutcome, ChunkVectorEnv, Float32, Ids
 from rllib_scoreflow.envs.resolve import EnvSource
 from rllib_scoreflow.envs.single_env import Env, dims_of, make_single_env
+from rllib_scoreflow.observations import IMAGES, STATE, Observation
 
 
 class GymnasiumChunkEnv(ChunkVectorEnv):
@@ -16,6 +17,10 @@ class GymnasiumChunkEnv(ChunkVectorEnv):
 
     A whole chunk runs in one sub environment before the next one is touched, which keeps the
     simulator's memory in the cache and needs no masks.
+
+    An environment with cameras whose (unwrapped) object has the attribute `images_wanted: bool` is told
+    through it, before each step, whether anyone will look at the images: only those after the last action
+    of a chunk, after a step that ends the episode and after a reset have to be rendered.
     """
 
     backend: ClassVar[str] = "gymnasium"
@@ -44,27 +49,39 @@ class GymnasiumChunkEnv(ChunkVectorEnv):
             seed=seed,
         )
         # Columns that the simulator fills; the rest is padding and stays zero.
-        self._width = int(np.prod(self.envs[0].observation_space.shape or ()))
+        space: Any = self.envs[0].observation_space
+        self._width = int((space if dims.image_shape is None else space[STATE]).shape[0])
         self._steppers = [env.step for env in self.envs]
+        self._told_when_to_render = dims.image_shape is not None and hasattr(self.envs[0].unwrapped, "images_wanted")
 
-    def _reset_all(self, observations: Float32, seeds: list[int] | None, options: Mapping[str, Any] | None) -> None:
+    def _write(self, observations: Observation, i: int, observation: Any) -> None:
+        if isinstance(observations, dict):
+            observations[STATE][i, : self._width] = observation[STATE]
+            observations[IMAGES][i] = observation[IMAGES]
+        else:
+            observations[i, : self._width] = observation
+
+    def _reset_all(self, observations: Observation, seeds: list[int] | None, options: Mapping[str, Any] | None) -> None:
         env_options = None if options is None else dict(options)
         for i, env in enumerate(self.envs):
             seed = None if seeds is None else seeds[i]
-            observations[i, : self._width] = env.reset(seed=seed, options=env_options)[0]
+            self._write(observations, i, env.reset(seed=seed, options=env_options)[0])
 
-    def _reset_some(self, ids: Ids, observations: Float32) -> None:
+    def _reset_some(self, ids: Ids, observations: Observation) -> None:
         for i in ids.tolist():
-            observations[i, : self._width] = self.envs[i].reset()[0]
+            self._write(observations, i, self.envs[i].reset()[0])
 
     def _run_chunk(self, chunks: Float32, ids: Ids, elapsed: NDArray[np.int64], outcome: ChunkOutcome) -> None:
-        limit, width = self.max_episode_steps, self._width
+        limit = self.max_episode_steps
         for i in ids.tolist():
             step, chunk = self._steppers[i], chunks[i]
             left = None if limit is None else limit - int(elapsed[i])
             total, terminated, truncated = 0.0, False, False
             steps = 0
+            last = min(len(chunk), len(chunk) if left is None else left) - 1
             for action in chunk[:left]:
+                if self._told_when_to_render:
+                    self.envs[i].unwrapped.images_wanted = steps == last
                 observation, reward, terminated, truncated, info = step(action)
                 total += float(reward)
                 steps += 1
@@ -72,7 +89,7 @@ class GymnasiumChunkEnv(ChunkVectorEnv):
                     break
             outcome.rewards[i] = total
             outcome.steps[i] = steps
-            outcome.observations[i, :width] = observation
+            self._write(outcome.observations, i, observation)
             outcome.terminated[i] = terminated
             outcome.truncated[i] = truncated = truncated or steps == left
             if terminated or truncated:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rllib_scoreflow.envs.resolve import EnvSource, resolve_env
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.observations import IMAGES, STATE
 
 Env = gym.Env[Any, Any]
 
@@ -23,11 +24,12 @@ class EnvDims:
 
     Attributes:
         env_id: gymnasium id.
-        observation_dim: O, padding included.
+        observation_dim: O, of the state, padding included.
         action_dim: A, of one primitive step.
         action_low: float32 [A].
         action_high: float32 [A].
         max_episode_steps: registered time limit in primitive steps, None if there is none.
+        image_shape: (V, H, W, 3) of an environment with V cameras, None without cameras.
     """
 
     env_id: str
@@ -36,6 +38,7 @@ class EnvDims:
     action_low: NDArray[np.float32]
     action_high: NDArray[np.float32]
     max_episode_steps: int | None
+    image_shape: tuple[int, int, int, int] | None = None
 
 
 def env_dims(env_id: str, env_config: Mapping[str, Any] | None = None) -> EnvDims:
@@ -46,8 +49,8 @@ def env_dims(env_id: str, env_config: Mapping[str, Any] | None = None) -> EnvDim
         env_config: keyword arguments of the environment.
 
     Raises:
-        InputError: unknown id, arguments that the environment refuses, or spaces other than
-            one-dimensional boxes.
+        InputError: unknown id, arguments that the environment refuses, or unsupported spaces, see
+            dims_of.
     """
     source = resolve_env(env_id)
     env = make_single_env(source, env_config)
@@ -90,9 +93,14 @@ def dims_of(env: Env, source: EnvSource) -> EnvDims:
     """Return the dimensions of a constructed environment.
 
     Raises:
-        InputError: spaces other than one-dimensional boxes, or integer actions.
+        InputError: actions that are not a one-dimensional float box, or observations that are neither
+            a one-dimensional box nor a dictionary of such a "state" and of the uint8 "images"
+            [V, H, W, 3].
     """
-    observation_space = _flat_box(env.observation_space, "observation", source)
+    state_space, image_shape = env.observation_space, None
+    if isinstance(state_space, gym.spaces.Dict):
+        state_space, image_shape = _camera_spaces(state_space, source)
+    observation_space = _flat_box(state_space, "observation", source)
     action_space = _flat_box(env.action_space, "action", source)
     if not np.issubdtype(action_space.dtype, np.floating):
         raise InputError(
@@ -106,7 +114,21 @@ def dims_of(env: Env, source: EnvSource) -> EnvDims:
         action_low=action_space.low.astype(np.float32),
         action_high=action_space.high.astype(np.float32),
         max_episode_steps=source.spec.max_episode_steps,
+        image_shape=image_shape,
     )
+
+
+def _camera_spaces(space: gym.spaces.Dict, source: EnvSource) -> tuple[gym.Space[Any], tuple[int, int, int, int]]:
+    """Return the space of the state and the shape of the images."""
+    images = space.get(IMAGES)
+    shape = (images.shape or ()) if images is not None and images.dtype == np.uint8 else ()
+    if set(space) != {STATE, IMAGES} or len(shape) != 4 or shape[3] != 3:
+        raise InputError(
+            f"environment {source.requested_id!r} has the observation space {space}, but a dictionary must hold "
+            f"{STATE!r}, a one-dimensional Box, and {IMAGES!r}, a uint8 Box of shape (cameras, height, width, 3), "
+            "and nothing else: rearrange it in a wrapper that is registered under an id of its own"
+        )
+    return space[STATE], (shape[0], shape[1], shape[2], shape[3])
 
 
 def _flat_box(space: gym.Space[Any], role: str, source: EnvSource) -> gym.spaces.Box:

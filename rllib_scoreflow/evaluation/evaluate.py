@@ -12,8 +12,8 @@ from rllib_scoreflow.envs.make import Backend
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.evaluation.result import EvaluationResult
 
-# Raw observations float32 [N, O] -> raw action chunks [N, horizon * A].
-Act = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+# Raw observations [N, ...] (see rllib_scoreflow.observations) -> raw action chunks float32 [N, horizon * A].
+Act = Callable[[Any], NDArray[np.float32]]
 
 # Large enough to amortise the policy network, small enough that episodes of unequal length do not
 # leave most of it idle.
@@ -40,8 +40,8 @@ def evaluate_policy(
     The same seed, backend and num_envs give the same initial states.
 
     Args:
-        act: float32 [N, O] -> [N, horizon * A], raw units on both sides; it is given all N rows in
-            every call, also those of sub environments that have finished.
+        act: observations [N, ...] -> [N, horizon * A], raw units on both sides; it is given all N rows
+            in every call, also those of sub environments that have finished.
         env_id: D4RL dataset id, gymnasium id or "module:EnvId".
         episodes: number of episodes.
         seed: of the initial states.

@@ -16,6 +16,7 @@ from rllib_scoreflow.envs import EnvDims, make_single_env, resolve_env, sub_env_
 from rllib_scoreflow.envs.single_env import Env, dims_of
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.evaluation.evaluate import Act
+from rllib_scoreflow.observations import IMAGES, STATE, Observation
 
 Frame = NDArray[np.uint8]
 
@@ -63,7 +64,7 @@ def record_video(
     same seed on the gymnasium backend begins.
 
     Args:
-        act: float32 [1, O] -> [1, horizon * A], raw units.
+        act: observations [1, ...] -> [1, horizon * A], raw units.
         env_id: D4RL dataset id, gymnasium id or "module:EnvId".
         path: an .mp4 file.
         seed: of the initial state.
@@ -95,9 +96,8 @@ def record_video(
             writer.append_data(first_frame)
             episode = _Episode(env, writer, limit)
             while not episode.ended:
-                padded = np.zeros((1, dims.observation_dim), np.float32)
-                padded[0, : len(observation)] = observation
-                chunk = np.asarray(act(padded), np.float32).reshape(horizon, dims.action_dim)
+                chunk = np.asarray(act(_batch_of_one(observation, dims)), np.float32)
+                chunk = chunk.reshape(horizon, dims.action_dim)
                 observation = episode.run(chunk[:act_steps])
         os.replace(partial, target)
     finally:
@@ -113,8 +113,8 @@ class _Episode:
         self._env, self._writer, self._limit = env, writer, limit
         self.total, self.length, self.ended = 0.0, 0, False
 
-    def run(self, actions: NDArray[np.float32]) -> NDArray[Any]:
-        """Execute `actions` [act_steps, A] until the episode ends; last observation [O]."""
+    def run(self, actions: NDArray[np.float32]) -> Any:
+        """Execute `actions` [act_steps, A] until the episode ends; last observation."""
         for action in actions:
             observation, reward, terminated, truncated, _ = self._env.step(action)
             self.total += float(reward)
@@ -123,8 +123,15 @@ class _Episode:
             if terminated or truncated or self.length >= self._limit:
                 self.ended = True
                 break
-        result: NDArray[Any] = np.asarray(observation)
-        return result
+        return observation
+
+
+def _batch_of_one(observation: Any, dims: EnvDims) -> Observation:
+    """Return the observation with a first axis of length 1, its state padded."""
+    state = observation if dims.image_shape is None else observation[STATE]
+    padded = np.zeros((1, dims.observation_dim), np.float32)
+    padded[0, : len(state)] = state
+    return padded if dims.image_shape is None else {STATE: padded, IMAGES: observation[IMAGES][None]}
 
 
 def _check_target(target: Path, overwrite: bool) -> Path:
@@ -147,8 +154,8 @@ def _load_imageio() -> Any:
         ) from None
 
 
-def _open(env_id: str, env_config: Mapping[str, Any] | None, seed: int) -> tuple[Env, EnvDims, Frame, NDArray[Any]]:
-    """Return the reset environment, its dimensions, its first frame [H, W, 3] and observation [O].
+def _open(env_id: str, env_config: Mapping[str, Any] | None, seed: int) -> tuple[Env, EnvDims, Frame, Any]:
+    """Return the reset environment, its dimensions, its first frame [H, W, 3] and observation.
 
     Raises:
         InputError: among others, it cannot be rendered on this machine.
@@ -159,7 +166,7 @@ def _open(env_id: str, env_config: Mapping[str, Any] | None, seed: int) -> tuple
         env = make_single_env(source, env_config, render_mode="rgb_array")
         dims = dims_of(env, source)
         observation, _ = env.reset(seed=sub_env_seeds(seed, 1)[0])
-        return env, dims, _as_frame(env.render()), np.asarray(observation)
+        return env, dims, _as_frame(env.render()), observation
     except InputError:
         raise
     # OpenGL, EGL, GLFW and pygame each raise exceptions of their own, mujoco when it is imported.

@@ -39,6 +39,44 @@ class Unflat(Countdown):
         self.observation_space = gym.spaces.Box(-1.0, 1.0, (2, 2), np.float32)
 
 
+class Pixels(Countdown):
+    """Counts before two cameras: the first shows the count in all pixels, the second the limit."""
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+
+    def __init__(self, *, ends_by="terminated", without=None, render_mode=None):
+        super().__init__(ends_by=ends_by)
+        spaces = {"state": self.observation_space, "images": gym.spaces.Box(0, 255, (2, 4, 6, 3), np.uint8)}
+        spaces.pop(without, None)
+        self.observation_space = gym.spaces.Dict(spaces)
+        self.render_mode = render_mode
+
+    def _observe(self):
+        images = np.empty((2, 4, 6, 3), np.uint8)
+        images[0], images[1] = self._count, self._limit
+        return {"state": super()._observe(), "images": images}
+
+    def render(self):
+        return np.zeros((32, 32, 3), np.uint8)
+
+
+class LazyPixels(Pixels):
+    """Shows noise after a step whose images nobody wants to see, unless it ends the episode."""
+
+    images_wanted = True
+    rendered = 0
+
+    def _observe(self):
+        observation = super()._observe()
+        if not self.images_wanted and 0 < self._count < self._limit:
+            observation["images"][:] = 255
+        else:
+            self.rendered += 1
+        return observation
+
+
 gym.register("ToyCountdown-v0", Countdown, max_episode_steps=30)
 gym.register("ToyEndless-v0", Countdown)
 gym.register("ToyUnflat-v0", Unflat)
+gym.register("ToyPixels-v0", Pixels, max_episode_steps=30)
+gym.register("ToyLazyPixels-v0", LazyPixels, max_episode_steps=30)
