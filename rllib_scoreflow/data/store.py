@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rllib_scoreflow.data.images import with_images
+from rllib_scoreflow.data.progress import Bar
 from rllib_scoreflow.data.schema import (
     IMAGES_COLUMN,
     METADATA_KEY,
@@ -131,11 +132,11 @@ def write_parquet(table: pa.Table, path: Path, *, compression_level: int = 3, ov
     rows = _ROWS_PER_GROUP
     if IMAGES_COLUMN in table.schema.names:
         rows = max(1, min(rows, _IMAGE_BYTES_PER_GROUP // table.schema.field(IMAGES_COLUMN).type.byte_width))
-    with atomic_path(path) as temporary:
-        pq.write_table(
-            table,
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(
             temporary,
-            row_group_size=rows,
+            table.schema,
             compression="zstd",
             compression_level=compression_level,
             # Splitting floats by byte puts the slowly changing exponents side by side.
@@ -143,7 +144,13 @@ def write_parquet(table: pa.Table, path: Path, *, compression_level: int = 3, ov
             use_byte_stream_split=_FLOAT_LEAVES,
             # The smallest and largest image of a group tell nobody anything.
             write_statistics=[*_FLOAT_LEAVES, "terminal", "timeout"],
-        )
+        ) as writer,
+        Bar(f"writing {path.name}", len(table)) as bar,
+    ):
+        for start in range(0, len(table), rows):
+            group = table.slice(start, rows)
+            writer.write_table(group, row_group_size=rows)
+            bar.advance(len(group))
 
 
 def write_arrow(table: pa.Table, path: Path) -> None:

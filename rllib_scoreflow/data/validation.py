@@ -71,15 +71,20 @@ def check_option(constant_observations: str) -> None:
         raise InputError(f"constant_observations is {constant_observations!r}; use one of {', '.join(choices)}")
 
 
-def check_constant_observations(path: Path, observation_min: Float32, observation_max: Float32) -> None:
+def check_constant_observations(
+    path: Path, observation_min: Float32, observation_max: Float32, known_from: int | None = None
+) -> None:
     """Refuse observation dimensions that never change (both arguments [O] float32).
 
-    A constant dimension cannot be normalised, and is usually a mistake in the recording.
+    A constant dimension cannot be normalised, and is usually a mistake in the recording. From `known_from` on (if
+    given) they are known to belong to the layout and pass.
 
     Raises:
         InputError: naming the dimensions and the option that allows them.
     """
     constant: Bool = observation_min == observation_max
+    if known_from is not None:
+        constant[known_from:] = False
     if constant.any():
         raise InputError(
             f"{path}: key 'observations' is constant in the dimensions {_ranges(constant)} of "

@@ -46,9 +46,9 @@ def test_a_folder(refused, tmp_path):
 
 
 def test_unknown_ending(refused, tmp_path):
-    path = tmp_path / "data.npz"
-    path.write_bytes(b"PK")
-    refused(path, "data.npz", ".hdf5", ".parquet")
+    path = tmp_path / "data.csv"
+    path.write_bytes(b"1,2")
+    refused(path, "data.csv", ".hdf5", ".npz", ".parquet")
 
 
 def test_unknown_id_names_near_ones(refused):
