@@ -1,4 +1,4 @@
-"""D4RL's Franka Kitchen on FrankaKitchen-v1 of gymnasium-robotics."""
+"""D4RL's Franka Kitchen on the simulator of gymnasium-robotics' FrankaKitchen-v1."""
 
 import contextlib
 import importlib.util
@@ -34,12 +34,7 @@ SEMANTICS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )  # fmt: skip
 """What the four keyword arguments of the same names are where they are not given."""
 
-# Positions: 9 of the robot, then 21 of the objects, the kettle's quaternion last but three.
-_ROBOT, _QUATERNION, _POSITIONS = 9, slice(26, 30), 30
-# The pedestal on which the arm stands. It has no name.
-_PEDESTAL_GEOM = 1
-# Amplitudes of D4RL's object noise (its franka_config.xml, qpos9 to qpos29).
-_OBJECT_AMPLITUDES = np.repeat([0.005, 0.0005, 0.005, 0.1, 0.005, 0.1, 0.005], [2, 6, 3, 3, 3, 3, 1])
+_ROBOT, _POSITIONS = 9, 30
 _THRESHOLD = 0.3
 
 Float64 = NDArray[np.float64]
@@ -108,28 +103,17 @@ class KitchenEnv(gym.Env[Float64, Float64]):
             object_noise=object_noise,
             completion=completion,
         )
-        module = _load_franka_kitchen()
-        self.tasks = _checked_tasks(tasks, module.OBS_ELEMENT_GOALS)
-        self._as_franka = semantics == "franka"
-        self._tests_observation = chosen["completion"] == "noisy"
-        self._object_noise = 0.0 if self._as_franka else chosen["object_noise"] * _OBJECT_AMPLITUDES
-        # Without tasks of its own: completion is tested here, under either rule.
-        self._kitchen: Any = module.KitchenEnv(
-            tasks_to_complete=[],
-            robot_noise_ratio=chosen["robot_noise"],
-            object_noise_ratio=chosen["object_noise"] if self._as_franka else 0.0,
-            render_mode=render_mode,
-            width=width,
-            height=height,
+        module = _load_simulator()
+        self.tasks = _checked_tasks(tasks, module.GOALS)
+        self._tests_observation = chosen.pop("completion") == "noisy"
+        self._robot: Any = module.KitchenRobot(
+            **chosen, as_franka=semantics == "franka", render_mode=render_mode, width=width, height=height
         )
-        if not chosen["pedestal_collision"]:
-            self._kitchen.model.geom_contype[_PEDESTAL_GEOM] = 0
-            self._kitchen.model.geom_conaffinity[_PEDESTAL_GEOM] = 0
         self.render_mode = render_mode
-        self._indices = {task: module.OBS_ELEMENT_INDICES[task] for task in self.tasks}
+        self._indices = {task: module.INDICES[task] for task in self.tasks}
         self._goal = np.zeros(_POSITIONS)
         for task, indices in self._indices.items():
-            self._goal[indices] = module.OBS_ELEMENT_GOALS[task]
+            self._goal[indices] = module.GOALS[task]
         self._completed: dict[str, float] = {}
         bound = np.full(2 * _POSITIONS, np.inf)
         self.observation_space = gym.spaces.Box(-bound, bound, dtype=np.float64)
@@ -141,12 +125,12 @@ class KitchenEnv(gym.Env[Float64, Float64]):
         """Put everything in its place; `seed` determines all noise until the next seed. No options."""
         super().reset(seed=seed)
         self._completed = dict.fromkeys(self.tasks, 0.0)
-        return self._observe(self._kitchen.reset(seed=seed)[0]["observation"]), {}
+        return self._with_goal(self._robot.reset(seed=seed)[0]), {}
 
     def step(self, action: NDArray[Any]) -> tuple[Float64, float, bool, bool, dict[str, Any]]:
         """Move for 0.08 s; see the class. Never truncates: the time limit is the registered one."""
-        observation = self._observe(self._kitchen.step(action)[0]["observation"])
-        positions = observation if self._tests_observation else self._kitchen.data.qpos
+        observed = self._robot.step(action)[0]
+        positions = observed if self._tests_observation else self._robot.data.qpos
         reward = 0.0
         for task, indices in self._indices.items():
             if not self._completed[task] and math.dist(positions[indices], self._goal[indices]) < _THRESHOLD:
@@ -157,26 +141,18 @@ class KitchenEnv(gym.Env[Float64, Float64]):
         metrics = {"tasks_completed": count} | {
             f"completed/{task.replace(' ', '_')}": value for task, value in self._completed.items()
         }
-        return observation, reward, done, False, {"success": float(done), "episode_metrics": metrics}
+        return self._with_goal(observed), reward, done, False, {"success": float(done), "episode_metrics": metrics}
 
     def render(self) -> Any:
         """Return a frame uint8 [height, width, 3] from D4RL's camera, or show it."""
-        return self._kitchen.render()
+        return self._robot.render()
 
     def close(self) -> None:
         """Free the renderer."""
-        self._kitchen.close()
+        self._robot.close()
 
-    def _observe(self, franka: Float64) -> Float64:
-        """Make the 60 numbers of FrankaKitchen-v1's 59 (positions and velocities)."""
-        observation = np.concatenate([franka[:_ROBOT], franka[18:39], self._goal])
-        if not self._as_franka:
-            quaternion = observation[_QUATERNION]
-            quaternion /= np.linalg.norm(quaternion)
-            # The robot's own generator: a second one with the same seed would draw the same numbers again.
-            draws = self._kitchen.robot_env.np_random.uniform(-1.0, 1.0, _OBJECT_AMPLITUDES.size)
-            observation[_ROBOT:_POSITIONS] += self._object_noise * draws
-        return observation
+    def _with_goal(self, positions: Float64) -> Float64:
+        return np.concatenate([positions, self._goal])
 
 
 def require_kitchen(env_id: str) -> None:
@@ -192,11 +168,11 @@ def require_kitchen(env_id: str) -> None:
         )
 
 
-def _load_franka_kitchen() -> Any:
+def _load_simulator() -> Any:
     require_kitchen("Franka Kitchen")
     # On import it prints a notice about other environments.
     with contextlib.redirect_stderr(io.StringIO()):
-        return importlib.import_module("gymnasium_robotics.envs.franka_kitchen.kitchen_env")
+        return importlib.import_module("rllib_scoreflow.envs.kitchen_robot")
 
 
 def _settings(semantics: str, **given: Any) -> dict[str, Any]:
