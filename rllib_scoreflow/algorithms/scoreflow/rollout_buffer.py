@@ -12,6 +12,8 @@ from rllib_scoreflow.observations import map_observation
 
 ENV_STEPS = "env_steps"
 """Extra column: environment steps that a chunk really took, int64 `[T]`."""
+EPISODE_METRICS = "episode_metrics"
+"""Key of the environment's infos, and of an ended episode's `custom_data`: dict[str, float]."""
 SUCCESS = "success"
 """Extra column: success where an episode ended (NaN: unknown, or not ended), float32 `[T]`."""
 
@@ -33,6 +35,7 @@ class RolloutBuffer:
         self.steps = steps
         self.num_envs = num_envs
         self.columns: dict[Any, Any] = {}
+        self.episode_metrics: list[dict[str, Any]] = []
         self.last_observation: Any = None
         self.seconds_in_env = 0.0
         self.seconds_in_policy = 0.0
@@ -40,6 +43,7 @@ class RolloutBuffer:
     def add(self, step: int, observation: Any, policy: dict[str, Any], results: Any) -> None:
         """Stores one step: the observation acted on, the policy's output, the vector environment's results."""
         _, rewards, terminated, truncated, infos = results
+        self.episode_metrics.append(infos.get(EPISODE_METRICS, {}))
         items = {
             **_named(Columns.OBS, observation),
             Columns.REWARDS: rewards,
@@ -96,6 +100,9 @@ class RolloutBuffer:
             t_started=t_started,
             len_lookback_buffer=0,
         )
+        if terminated or truncated:
+            metrics = self.episode_metrics[stop - 1]
+            episode.custom_data[EPISODE_METRICS] = {name: float(values[env]) for name, values in metrics.items()}
         return episode.to_numpy()
 
 
