@@ -3,6 +3,7 @@
 from rllib_scoreflow.envs.chunk_vector_env import ChunkVectorEnv
 from rllib_scoreflow.envs.make import make_chunk_vector_env
 from rllib_scoreflow.envs.resolve import EnvSource, resolve_env
+from rllib_scoreflow.envs.robosuite_tasks import register_robomimic_tasks
 from rllib_scoreflow.envs.seeding import sub_env_seeds
 from rllib_scoreflow.envs.single_env import EnvDims, env_dims, make_single_env
 
@@ -16,3 +17,5 @@ __all__ = [
     "resolve_env",
     "sub_env_seeds",
 ]
+
+register_robomimic_tasks()
