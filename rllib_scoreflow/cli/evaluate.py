@@ -145,12 +145,13 @@ def _check_dims(folder: Path, config: Any, env_id: str, env_config: dict[str, An
 
     dims = env_dims(env_id, env_config)
     for what, mine, its in (
-        ("observations", config.observation_dim, dims.observation_dim),
-        ("actions", config.action_dim, dims.action_dim),
+        ("observations", (config.observation_dim,), (dims.observation_dim,)),
+        ("actions", (config.action_dim,), (dims.action_dim,)),
+        ("images", config.image_shape, dims.image_shape),
     ):
         if mine != its:
             raise InputError(
-                f"{folder} has {what} of {mine} numbers and the environment {env_id} of {its}; "
+                f"{folder} has {what} of shape {mine} and the environment {env_id} of {its}; "
                 "evaluate it in the environment that it was trained for."
             )
 

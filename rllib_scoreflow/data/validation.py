@@ -98,6 +98,8 @@ def check_compatible(
     action_low: NDArray[np.floating],
     action_high: NDArray[np.floating],
     env_id: str,
+    *,
+    image_shape: tuple[int, int, int, int] | None = None,
 ) -> None:
     """Refuse a dataset that does not fit an environment.
 
@@ -107,6 +109,7 @@ def check_compatible(
         action_low: [A] lower action bounds of the environment, in its raw units.
         action_high: [A] upper action bounds.
         env_id: the environment's name, for the message.
+        image_shape: (V, H, W, 3) of the environment's camera images, None where it has none.
 
     Raises:
         InputError: the dimensions differ, or recorded actions lie outside the bounds.
@@ -121,6 +124,12 @@ def check_compatible(
                 f"dataset {info.name}{recorded}: key '{key}' has {found} dimensions but {env_id} "
                 f"has {expected}; choose the environment of this dataset or a dataset of {env_id}"
             )
+    recorded_shape = None if info.image_size is None else (len(info.cameras), *info.image_size, 3)
+    if recorded_shape != image_shape:
+        raise InputError(
+            f"dataset {info.name}: images of shape {recorded_shape} (cameras, height, width, 3) but {env_id} gives "
+            f"{image_shape}; set the same cameras and image size in 'cameras' and in 'env_config'"
+        )
     margin = _BOUND_TOLERANCE * np.maximum(1.0, np.abs(action_high - action_low))
     outside = (info.action_min < action_low - margin) | (info.action_max > action_high + margin)
     if outside.any():
