@@ -103,6 +103,7 @@ def test_without_a_network_the_file_to_place_by_hand_is_named(cache, monkeypatch
         ("ant_medium_expert-v2", "Ant-v4", 111, 27),
         ("mine", "Ant-v4", 111, 27),
         ("mine", "Ant-v4", 27, 27),
+        ("mine", "Ant-v5", 105, 105),
         ("mine", None, 60, 60),
         ("important", "Elephant-v4", 111, 111),
         ("humanoid-medium-v3", None, 376, 45),
