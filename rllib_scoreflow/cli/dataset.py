@@ -142,7 +142,8 @@ def _rows(info: "DatasetInfo", path: Path) -> list[tuple[str, str]]:
     def spread(values: Any) -> str:
         return "[" + ", ".join(f"{value:.4g}" for value in values) + "]"
 
-    rows = [
+    config = [f"{key}: {'see --json' if isinstance(value, dict) else value}" for key, value in info.env_config.items()]
+    return [
         ("name", info.name),
         ("source", info.source),
         ("file", str(path)),
@@ -159,12 +160,11 @@ def _rows(info: "DatasetInfo", path: Path) -> list[tuple[str, str]]:
         ("action max", spread(info.action_max)),
         ("cameras", ", ".join(info.cameras) or "-"),
         ("image size", "-" if info.image_size is None else "{} x {}".format(*info.image_size)),
-        ("environment config", json.dumps(info.env_config) if info.env_config else "-"),
+        ("environment config", "\n".join(config) or "-"),
         ("source SHA-256", info.source_sha256),
         ("content SHA-256", info.content_sha256),
         ("schema version", str(info.schema_version)),
     ]
-    return rows
 
 
 def _print_table(rows: list[tuple[str, str]]) -> None:

@@ -1,6 +1,8 @@
 """Images on their way from a source to the store: in a file, never all in memory."""
 
+import errno
 import os
+import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +47,10 @@ def _allocate(source: ImageSource, scratch: Path | None) -> UInt8:
     if scratch is None:
         return np.empty(source.shape, np.uint8)
     scratch.mkdir(parents=True, exist_ok=True)
+    needed, free = int(np.prod(source.shape, dtype=np.int64)), shutil.disk_usage(scratch).free
+    if needed > free:
+        raise OSError(errno.ENOSPC, f"the images need {needed / 1e9:.1f} GB of space, {free / 1e9:.1f} GB are free")
     with tempfile.TemporaryFile(dir=scratch) as file:
-        # Without space reserved, a full disk would end the process by a signal when a page is written.
-        os.posix_fallocate(file.fileno(), 0, int(np.prod(source.shape, dtype=np.int64)))
+        # Without space reserved, a disk that fills up would end the process by a signal when a page is written.
+        os.posix_fallocate(file.fileno(), 0, needed)
         return np.memmap(file, np.uint8, "r+", shape=source.shape)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rllib_scoreflow.data.options import ReadOptions
 from rllib_scoreflow.data.progress import Bar
 from rllib_scoreflow.data.schema import Float32, RawColumns
-from rllib_scoreflow.data.validation import check_lengths
+from rllib_scoreflow.data.validation import check_lengths, first_sentence
 from rllib_scoreflow.errors import InputError
 
 PREFIX = "minari:"
@@ -46,7 +46,7 @@ def locate_minari(dataset_id: str) -> Path:
         # Whatever the hub's client raises, the remedy is the same.
         except Exception as error:
             raise InputError(
-                f"cannot download the Minari dataset {dataset_id} ({_first_line(error)}); or place it by hand as "
+                f"cannot download the Minari dataset {dataset_id} ({first_sentence(error)}); or place it by hand as "
                 f"{folder}, or set MINARI_DATASETS_PATH to the folder that holds it"
             ) from error
     return folder
@@ -80,7 +80,9 @@ def read_minari(folder: Path, options: ReadOptions) -> RawColumns:
     except InputError:
         raise
     except (OSError, KeyError, ValueError, AssertionError) as error:
-        raise InputError(f"{folder}: not a readable Minari dataset ({_first_line(error)}); fetch it again") from error
+        raise InputError(
+            f"{folder}: not a readable Minari dataset ({first_sentence(error)}); fetch it again"
+        ) from error
     if not parts:
         raise InputError(f"{folder}: the dataset holds no episodes; choose another one")
     ends = np.cumsum([len(part["rewards"]) for part in parts]) - 1
@@ -171,7 +173,3 @@ def _read_episode(folder: Path, episode: Any, keys: list[str]) -> dict[str, Any]
 def _flat(values: NDArray[Any]) -> Float32:
     values = np.asarray(values)
     return values.reshape(len(values), -1).astype(np.float32)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -76,6 +76,8 @@ def read_reinflow_npz(path: Path, options: ReadOptions) -> RawColumns:
 def _read(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; give train.npz with its {NORMALIZATION} in the same folder")
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path}: not a readable .npz file; {_LAYOUT}")
     try:
         with np.load(path, allow_pickle=False) as file:
             missing = [key for key in required if key not in file]

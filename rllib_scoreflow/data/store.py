@@ -7,7 +7,6 @@ they lie in memory: opening it costs no more than reading its footer, its float 
 views without a copy, and processes on one machine share its pages.
 """
 
-import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +35,7 @@ from rllib_scoreflow.data.schema import (
     content_sha256,
     episode_offsets,
 )
+from rllib_scoreflow.data.validation import first_sentence
 from rllib_scoreflow.errors import InputError
 
 # Parquet's paths of the float columns.
@@ -227,7 +227,7 @@ def _image_blocks(path: Path, shape: tuple[int, int, int, int]) -> Iterator[UInt
 
 
 def _unreadable_parquet(path: Path, error: Exception) -> str:
-    return f"{path}: not a readable Parquet file ({_first_sentence(error)}); fetch or convert it again"
+    return f"{path}: not a readable Parquet file ({first_sentence(error)}); fetch or convert it again"
 
 
 def open_arrow(arrow_path: Path, parquet_path: Path) -> TrajectoryDataset:
@@ -244,7 +244,7 @@ def open_arrow(arrow_path: Path, parquet_path: Path) -> TrajectoryDataset:
         reader = pa.ipc.open_file(pa.memory_map(str(arrow_path)))
         batch = reader.get_batch(0)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{arrow_path}: not a readable Arrow file ({_first_sentence(error)}); remove it") from error
+        raise InputError(f"{arrow_path}: not a readable Arrow file ({first_sentence(error)}); remove it") from error
     info = _read_info(batch.schema, arrow_path)
     columns = _columns(batch, info)
     return TrajectoryDataset(
@@ -301,7 +301,3 @@ def _image_view(values: Any, shape: tuple[int, int, int, int]) -> UInt8:
     width = values.type.byte_width
     flat = np.frombuffer(values.buffers()[1], np.uint8, len(values) * width, values.offset * width)
     return flat.reshape(-1, *shape)
-
-
-def _first_sentence(error: BaseException) -> str:
-    return re.split(r"\n|\. ", str(error))[0].rstrip(". ")

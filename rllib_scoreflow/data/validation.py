@@ -1,5 +1,6 @@
 """Refusals of unusable data: one sentence each, before anything is written."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args
@@ -14,6 +15,11 @@ ConstantObservations = Literal["error", "allow"]
 
 # Recorded float32 actions may lie one rounding outside bounds that are float64 in the environment.
 _BOUND_TOLERANCE = 1e-5
+
+
+def first_sentence(error: BaseException) -> str:
+    """Return the beginning of another library's message, to quote within a sentence of ours."""
+    return re.split(r"\n|\. ", str(error).strip())[0].rstrip(". ") or type(error).__name__
 
 
 def check_lengths(path: Path, lengths: Mapping[str, int]) -> None:

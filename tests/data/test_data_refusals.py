@@ -149,6 +149,26 @@ def test_constant_observation_allowed_then_refused_again(refused, tmp_path, colu
     refused(path, "dimensions 3 of 4", "constant_observations: allow")
 
 
+def kitchen_columns(columns_of):
+    columns = columns_of(o=60)
+    columns["observations"][:, 30:] = np.arange(30)
+    return columns
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize(("name", "attrs"), [("kitchen-mine.hdf5", {}), ("d.hdf5", {"env_id": "FrankaKitchen-v1"})])
+def test_the_goal_of_a_kitchen_may_be_constant(tmp_path, columns_of, write, name, attrs):
+    dataset = load_dataset(write(tmp_path / name, kitchen_columns(columns_of), attrs))
+    assert dataset.observations[0, 31] == 1.0
+    assert load_dataset(dataset.path).info.num_steps == 21  # the converted file, too
+
+
+def test_other_constant_dimensions_of_a_kitchen_are_refused(refused, tmp_path, columns_of, write):
+    columns = kitchen_columns(columns_of)
+    columns["observations"][:, 4] = 0.0
+    refused(write(tmp_path / "kitchen.hdf5", columns), "dimensions 4 of 60")
+
+
 def test_unknown_choice(refused, columns):
     refused(columns, "'maybe'", "error, allow", constant_observations="maybe")
 
