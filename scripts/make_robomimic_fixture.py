@@ -1,53 +1,64 @@
-"""Make a small Robomimic-format file for the tests from a larger one of our own recordings.
+"""Make a small file in Robomimic's layout for the tests from a larger one of our own.
 
-    python scripts/make_robomimic_fixture.py SOURCE.hdf5 OUTPUT.hdf5 --demos 1 [--steps 4]
+    python scripts/make_robomimic_fixture.py SOURCE.hdf5 OUTPUT.hdf5 --demos demo_0,demo_2,demo_10 [--last-steps 20]
 
-The first demonstrations are kept with their low-dimensional observations; paths of the recording machine are cut out of
-their models.
+Episodes keep their names, their last steps and their places in the masks. Simulator models are left out.
 """
 
 import argparse
-import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import h5py
+import numpy as np
 
-# What the published tasks observe; the rest (joints, velocities) is left out.
-_OBSERVED = re.compile(r"robot\d_(eef_pos|eef_quat|gripper_qpos)|object|.*_image")
-# Everything before the package's own folder, in which robosuite looks for the meshes wherever it is installed.
-_PATH = re.compile(r'file="[^"]*/(robosuite/models/assets/[^"]*)"')
+from rllib_scoreflow.data.hdf5 import open_hdf5
+from rllib_scoreflow.data.store import atomic_path
+from rllib_scoreflow.errors import InputError
 
 
-def copy_demonstration(source: h5py.Group, target: h5py.Group, steps: int | None) -> None:
-    """Copy what the tests read: attributes, states, actions, rewards, dones and the observations."""
-    target.attrs["num_samples"] = len(source["states"][:steps])
-    target.attrs["model_file"] = _PATH.sub(r'file="\1"', source.attrs["model_file"])
-    names = ["states", "actions", "rewards", "dones"]
-    names += [f"{group}/{key}" for group in ("obs", "next_obs") for key in source[group] if _OBSERVED.fullmatch(key)]
-    for name in names:
-        target.create_dataset(name, data=source[name][:steps], compression="gzip", compression_opts=9, shuffle=True)
+def copy_arrays(source: h5py.Group, target: h5py.Group, last_steps: int | None) -> None:
+    """Copy all arrays below a group, cut to their last rows, compressed."""
+
+    def copy(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            values = item[() if last_steps is None else slice(-last_steps, None)]
+            target.create_dataset(name, data=values, compression="gzip", compression_opts=9, shuffle=True)
+
+    source.visititems(copy)
 
 
 def main() -> int:
-    """Run the command; exit status 2 if the output exists."""
+    """Run the command; exit status 2 on bad input."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--demos", type=int, default=1)
-    parser.add_argument("--steps", type=int, help="of each demonstration, by default all")
+    parser.add_argument("--demos", required=True, help="names, divided by commas")
+    parser.add_argument("--last-steps", type=int, default=None)
     arguments = parser.parse_args()
-    if arguments.output.exists():
-        print(f"{arguments.output} exists: choose another name", file=sys.stderr)
+    demos = arguments.demos.split(",")
+    try:
+        if arguments.output.exists():
+            raise InputError(f"{arguments.output}: the file exists already; remove it or choose another path")
+        with open_hdf5(arguments.source) as source:
+            missing = [demo for demo in demos if f"data/{demo}" not in source]
+            if missing:
+                raise InputError(f"{arguments.source}: holds no {', '.join(missing)}; choose other demos")
+            with atomic_path(arguments.output) as temporary, h5py.File(temporary, "w") as target:
+                data = target.create_group("data")
+                data.attrs["env_args"] = source["data"].attrs["env_args"]
+                data.attrs["source"] = "a recording of our own, reduced"
+                for demo in demos:
+                    copy_arrays(source[f"data/{demo}"], data.create_group(demo), arguments.last_steps)
+                    data[demo].attrs["num_samples"] = len(data[demo]["actions"])
+                data.attrs["total"] = sum(int(data[demo].attrs["num_samples"]) for demo in demos)
+                for name, mask in source["mask"].items():
+                    kept = [each for each in mask[()] if each.decode() in demos]
+                    target[f"mask/{name}"] = np.array(kept, dtype="S8")
+    except InputError as error:
+        print(error, file=sys.stderr)
         return 2
-    with h5py.File(arguments.source) as source, h5py.File(arguments.output, "w") as target:
-        data = target.create_group("data")
-        data.attrs["env_args"] = source["data"].attrs["env_args"]
-        data.attrs["source"] = "recordings of our own: a scripted expert on robosuite 1.4.1"
-        names = sorted(source["data"], key=lambda name: int(name.removeprefix("demo_")))[: arguments.demos]
-        for name in names:
-            copy_demonstration(source["data"][name], data.create_group(name), arguments.steps)
-        data.attrs["total"] = sum(int(data[name].attrs["num_samples"]) for name in names)
     print(f"{arguments.output}: {arguments.output.stat().st_size / 1e3:.0f} kB")
     return 0
 

@@ -72,6 +72,7 @@ class PolicyAlgorithm(OwnEvaluation):
             value = evaluation.get(name)
             if value is not None:
                 results[f"eval_{name}"] = value
+        results.update({f"eval_episode/{name}": value for name, value in (evaluation.get("metrics") or {}).items()})
         return results
 
     def log_plain(self, values: dict[str, float]) -> None:

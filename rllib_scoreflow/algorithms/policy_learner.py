@@ -70,8 +70,8 @@ class PolicyLearner(TorchLearner):
         """Starts from a pretrained policy's weights; they become the behaviour of the regulariser too."""
         module = self.rl_module
         module.policy.load_state_dict({k: torch.as_tensor(v) for k, v in state.items()})
-        if module.behavior_velocity is not None:
-            module.behavior_velocity.load_state_dict(module.policy.sde.velocity.state_dict())
+        if module.behavior is not None:
+            module.behavior.load_state_dict(module.policy.state_dict())
 
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """RLlib's state plus the random state and the schedules' clock."""

@@ -10,9 +10,10 @@ from ray.rllib.core.rl_module.apis import InferenceOnlyAPI, ValueFunctionAPI
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.torch import TorchRLModule
 
-from rllib_scoreflow.flow.losses import flow_matching_error
-from rllib_scoreflow.flow.networks import VelocityNetwork, residual_mlp
+from rllib_scoreflow.flow.losses import flow_matching_error, self_consistency_error, shortcut_matching_error
+from rllib_scoreflow.flow.networks import residual_mlp
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig
+from rllib_scoreflow.policy.vision import ImageEncoder, encode, make_encoder
 
 CHAIN = "denoising_chain"
 """Column of the denoising chains, float32 `[B, K + 1, D]`."""
@@ -20,6 +21,8 @@ FLOW_NOISE = "flow_noise"
 """Column of the source draws `z` of flow matching, float32 `[B, D]`."""
 FLOW_TIME = "flow_time"
 """Column of the times `t` of flow matching, float32 `[B, 1]`."""
+CONSISTENCY_LEVEL = "consistency_level"
+"""Column of the step lengths `2^-level` of a shortcut model's self-consistency, float32 `[B', 1]`, `B' <= B`."""
 
 
 class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
@@ -27,12 +30,13 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
 
     `model_config` holds plain values only: `policy` (a dumped `PolicyConfig`), `observation_low`, `observation_high`,
     `action_low`, `action_high` (lists), `critic` (`hidden_dim`, `num_layers`; or None for no critic) and
-    `behavior_coeff` (a frozen copy of the velocity is kept if positive).
+    `behavior_coeff` (a frozen copy of the policy is kept if positive).
 
     Attributes:
         policy: The policy.
-        critic: Value function on normalised observations, or None.
-        behavior_velocity: Frozen pretrained velocity for the behaviour regulariser, or None.
+        critic: Value function on the features of an observation, or None.
+        critic_encoder: The critic's own image encoder, or None.
+        behavior: Frozen pretrained policy that the behaviour regulariser holds on to, or None.
     """
 
     def setup(self) -> None:
@@ -47,15 +51,15 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
             action_high=np.asarray(settings["action_high"], dtype=np.float32),
         )
         self.critic: torch.nn.Module | None = None
-        self.behavior_velocity: VelocityNetwork | None = None
+        self.critic_encoder: ImageEncoder | None = None
+        self.behavior: FlowPolicy | None = None
         if settings["critic"] is not None and not self.inference_only:
-            self.critic = residual_mlp(config.observation_dim, 1, activation="mish", **settings["critic"])
+            self.critic_encoder = make_encoder(config)
+            features = 0 if self.critic_encoder is None else self.critic_encoder.output_dim
+            width = features + config.observation_dim
+            self.critic = residual_mlp(width, 1, activation="mish", **settings["critic"])
         if settings["behavior_coeff"] > 0.0 and not self.inference_only:
-            self.remember_behavior()
-
-    def remember_behavior(self) -> None:
-        """Takes the present velocity as the behaviour that the regulariser holds on to."""
-        self.behavior_velocity = copy.deepcopy(self.policy.sde.velocity).requires_grad_(False)
+            self.behavior = copy.deepcopy(self.policy).requires_grad_(False)
 
     def train(self, mode: bool = True) -> "FlowPolicyRLModule":
         """Sets the training mode; at once where it is set already (RLlib asks before every forward pass)."""
@@ -65,7 +69,7 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
 
     def get_non_inference_attributes(self) -> list[str]:
         """Networks that EnvRunners do without."""
-        return ["critic", "behavior_velocity"]
+        return ["critic", "critic_encoder", "behavior"]
 
     def _forward_exploration(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Draws chains for raw observations `[B, O]`: actions `[B, H * A]`, their log-probability, the chains."""
@@ -94,10 +98,10 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
         return {"flow_matching_error": self._flow_matching_error(batch)}
 
     def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> torch.Tensor:
-        """State values `[B]` of raw observations `[B, O]`."""
+        """State values `[B]` of raw observations (`FlowPolicy.features`)."""
         assert self.critic is not None
-        normalized = self.policy.observation_normalizer.normalize(batch[Columns.OBS])
-        values: torch.Tensor = self.critic(normalized).squeeze(-1)
+        features = encode(self.policy.observation_normalizer, self.critic_encoder, batch[Columns.OBS])
+        values: torch.Tensor = self.critic(features).squeeze(-1)
         return values
 
     def _evaluate_chains(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -106,29 +110,39 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
             "evaluation": distribution.evaluate(batch[CHAIN]),
             Columns.VF_PREDS: self.compute_values(batch),
         }
-        if self.behavior_velocity is not None:
-            out["behavior_distance"] = self._behavior_distance(batch)
+        if self.behavior is not None:
+            out["behavior_distance"] = self._behavior_distance(batch, self.behavior)
         return out
 
-    def _behavior_distance(self, batch: dict[str, Any]) -> torch.Tensor:
+    def _behavior_distance(self, batch: dict[str, Any], behavior: FlowPolicy) -> torch.Tensor:
         """`|| a_pre(o, z) - a_ft(o, z) ||^2 [B]`: both flows from the chain's own start (a W2 upper bound)."""
-        distribution = self.policy.distribution(batch[Columns.OBS])
         start = batch[CHAIN][:, 0]
-        tuned = distribution.sample_flow(initial=start)
+        tuned = self.policy.distribution(batch[Columns.OBS]).sample_flow(initial=start)
         with torch.no_grad():
-            pretrained = distribution.sample_flow(initial=start, velocity=self.behavior_velocity)
+            pretrained = behavior.distribution(batch[Columns.OBS]).sample_flow(initial=start)
         return (tuned - pretrained).square().sum(dim=-1)
 
     def _flow_matching_error(self, batch: dict[str, Any]) -> torch.Tensor:
-        """Per-sample flow-matching error `[B]`; the batch holds raw `obs [B, O]` and `actions [B, H * A]`."""
-        policy = self.policy
-        return flow_matching_error(
-            policy.sde.velocity,
-            policy.observation_normalizer.normalize(batch[Columns.OBS]),
+        """Per-sample error `[B]` of flow matching, or of a shortcut model.
+
+        The batch holds raw observations and `actions [B, H * A]`. The first rows of a shortcut model's batch, those
+        with a level in `CONSISTENCY_LEVEL`, are made consistent; a flow's batch has no such column.
+        """
+        policy, levels = self.policy, batch.get(CONSISTENCY_LEVEL)
+        columns = (
+            policy.features(batch[Columns.OBS]),
             policy.action_normalizer.normalize(batch[Columns.ACTIONS]),
             batch[FLOW_NOISE],
             batch[FLOW_TIME],
         )
+        if policy.config.sde.velocity.kind == "flow":
+            return flow_matching_error(policy.sde.velocity, *columns)
+        if levels is None:
+            return shortcut_matching_error(policy.sde.velocity, *columns)
+        count = len(levels)
+        consistency = self_consistency_error(policy.sde.velocity, *(column[:count] for column in columns), level=levels)
+        matching = shortcut_matching_error(policy.sde.velocity, *(column[count:] for column in columns))
+        return torch.cat([consistency, matching])
 
 
 def module_spec(policy: FlowPolicy, *, critic: dict[str, int] | None, behavior_coeff: float) -> RLModuleSpec:

@@ -145,12 +145,13 @@ def _check_dims(folder: Path, config: Any, env_id: str, env_config: dict[str, An
 
     dims = env_dims(env_id, env_config)
     for what, mine, its in (
-        ("observations", config.observation_dim, dims.observation_dim),
-        ("actions", config.action_dim, dims.action_dim),
+        ("observations", (config.observation_dim,), (dims.observation_dim,)),
+        ("actions", (config.action_dim,), (dims.action_dim,)),
+        ("images", config.image_shape, dims.image_shape),
     ):
         if mine != its:
             raise InputError(
-                f"{folder} has {what} of {mine} numbers and the environment {env_id} of {its}; "
+                f"{folder} has {what} of shape {mine} and the environment {env_id} of {its}; "
                 "evaluate it in the environment that it was trained for."
             )
 
@@ -170,6 +171,8 @@ def print_evaluation(found: dict[str, Any]) -> None:
     print(f"episode length    {found['length_mean']:.1f} steps")
     if found.get("success_rate") is not None:
         print(f"success           {100 * found['success_rate']:.1f} %")
+    for name, value in (found.get("metrics") or {}).items():
+        print(f"{name:<17} {value:.3f}")
     if found.get("normalized_score") is not None:
         print(f"normalised score  {found['normalized_score']:.1f} (D4RL: 0 random, 100 expert)")
     if found.get("video") is not None:

@@ -3,6 +3,7 @@
 from rllib_scoreflow.data.cache import cache_folder
 from rllib_scoreflow.data.catalog import (
     D4RL_DATASETS,
+    ROBOMIMIC_DATASETS,
     SHIPPED,
     DatasetEntry,
     find_dataset,
@@ -17,6 +18,7 @@ from rllib_scoreflow.data.validation import ConstantObservations, check_compatib
 
 __all__ = [
     "D4RL_DATASETS",
+    "ROBOMIMIC_DATASETS",
     "SCHEMA_VERSION",
     "SHIPPED",
     "ChunkIndex",

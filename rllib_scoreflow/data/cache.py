@@ -1,11 +1,15 @@
 """The cache folder: where it is, and the hash that keys what lies in it."""
 
+import contextlib
 import hashlib
+import json
 import os
 from pathlib import Path
 
 CACHE_VARIABLE = "RLLIB_SCOREFLOW_CACHE"
 _BLOCK_BYTES = 1 << 20
+# From here on hashing takes seconds, which every process that opens the dataset would spend.
+_REMEMBER_BYTES = 256 << 20
 
 
 def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
@@ -25,3 +29,27 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def remembered_digest(path: Path, cache: Path) -> str:
+    """Return a file's SHA-256; that of a large file is remembered in `cache` until the file changes.
+
+    "Changes" means its size, inode, or times of modification; to read the file in any case use `file_digest`.
+    """
+    stat = path.stat()
+    if stat.st_size < _REMEMBER_BYTES:
+        return file_digest(path)
+    state = [stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns]
+    note = cache / "digests" / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]}.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(note.read_text())
+        if known["state"] == state:
+            return str(known["sha256"])
+    sha256 = file_digest(path)
+    # Only a convenience: a cache that cannot be written is complained of where it matters.
+    with contextlib.suppress(OSError):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        temporary = note.with_name(f".{note.name}.{os.getpid()}.tmp")
+        temporary.write_text(json.dumps({"state": state, "sha256": sha256}))
+        temporary.replace(note)
+    return sha256

@@ -1,11 +1,14 @@
-"""D4RL's datasets by D4RL's own ids: addresses, environments, reference scores."""
+"""Published datasets by their publishers' ids: addresses, environments, D4RL's reference scores."""
 
 import difflib
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from rllib_scoreflow.errors import InputError
 
+_STANFORD = "http://downloads.cs.stanford.edu/downloads/rt_benchmark"
 _BUCKET = "http://rail.eecs.berkeley.edu/datasets/offline_rl"
 
 # Name of the dataset in the package, and its file under `data/shipped/`.
@@ -17,21 +20,23 @@ class DatasetEntry:
     """One published dataset.
 
     Attributes:
-        dataset_id: D4RL's id, for example "hopper-medium-v2".
-        url: address in D4RL's public bucket.
-        file_name: last part of the address, also the name in the cache.
+        dataset_id: D4RL's id, for example "hopper-medium-v2", or "robomimic/can-ph".
+        url: address in D4RL's public bucket, or on Robomimic's server.
+        file_name: last part of the address (for Robomimic the last three), also the name in the cache.
         env_id: the gymnasium id of the environment; for ant and kitchen, whose D4RL observations
             are not gymnasium's, it is the D4RL id itself, under which an adapter stands.
-        reference_score: (random, expert) mean returns of D4RL's normalised score.
+        reference_score: (random, expert) mean returns of D4RL's normalised score, or None.
         constant_observations: observation dimensions that never change are known and allowed.
+        demonstrations_url: where the same demonstrations lie without observations, to render images from, or None.
     """
 
     dataset_id: str
     url: str
     file_name: str
     env_id: str
-    reference_score: tuple[float, float]
+    reference_score: tuple[float, float] | None
     constant_observations: bool
+    demonstrations_url: str | None = None
 
 
 # Environment, reference score, observation padded with zeros.
@@ -64,30 +69,55 @@ def _entries() -> list[DatasetEntry]:
     return entries
 
 
+def _robomimic_entries() -> list[DatasetEntry]:
+    """Return what robomimic 0.3.0 registers for robosuite 1.4.1; images have no address there, see its registry."""
+    entries = []
+    for task in ("lift", "can", "square", "transport"):
+        for quality in ("ph", "mh"):
+            file_name, demos = (f"{task}/{quality}/{kind}_v141.hdf5" for kind in ("low_dim", "demo"))
+            entries.append(
+                DatasetEntry(
+                    dataset_id=f"robomimic/{task}-{quality}",
+                    url=f"{_STANFORD}/{file_name}",
+                    file_name=file_name,
+                    env_id=f"robomimic/{task}",
+                    reference_score=None,
+                    constant_observations=False,
+                    demonstrations_url=f"{_STANFORD}/{demos}",
+                )
+            )
+    return entries
+
+
 D4RL_DATASETS = MappingProxyType({entry.dataset_id: entry for entry in _entries()})
+ROBOMIMIC_DATASETS = MappingProxyType({entry.dataset_id: entry for entry in _robomimic_entries()})
+
+# Layouts known to end in dimensions that never change, wherever the file came from: a word of the file's name or of
+# the recorded environment, O, and the first such dimension. Kitchen ends in its goal, ant in the contact forces that
+# D4RL recorded as zeros; of Humanoid's inertias and forces after the joints, many belong to the world body.
+_CONSTANT_FROM = (("kitchen", 60, 30), ("ant", 111, 27), ("humanoid", 376, 45))
 
 # Returns of gymnasium's Ant-v4 are D4RL's: only the observation differs (84 zeros).
 _SCORES = MappingProxyType(
-    {entry.dataset_id: entry.reference_score for entry in D4RL_DATASETS.values()}
-    | {entry.env_id: entry.reference_score for entry in D4RL_DATASETS.values()}
+    {name: e.reference_score for e in D4RL_DATASETS.values() if e.reference_score for name in (e.dataset_id, e.env_id)}
     | {"Ant-v4": _LOCOMOTION["ant"][1], "hopper-small": _LOCOMOTION["hopper"][1]}
 )
 
 
 def find_dataset(dataset_id: str) -> DatasetEntry:
-    """Return the entry of a D4RL id.
+    """Return the entry of an id of D4RL's, or of one such as robomimic/can-ph.
 
     Raises:
         InputError: unknown id, naming the nearest known ones.
     """
     try:
-        return D4RL_DATASETS[dataset_id]
+        return (D4RL_DATASETS | ROBOMIMIC_DATASETS)[dataset_id]
     except KeyError:
-        known = [*SHIPPED, *D4RL_DATASETS]
+        known = [*SHIPPED, *D4RL_DATASETS, *ROBOMIMIC_DATASETS]
         near = difflib.get_close_matches(dataset_id, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}" if near else f"known are {', '.join(known)}"
         raise InputError(
-            f"unknown dataset {dataset_id!r}: {hint}, or give the path of an .hdf5 or .parquet file"
+            f"unknown dataset {dataset_id!r}: {hint}, or give minari:ID or the path of an .hdf5, .npz or .parquet file"
         ) from None
 
 
@@ -95,6 +125,20 @@ def env_id_of_file(file_name: str) -> str | None:
     """Return the environment of a file that bears the name of one of D4RL's files, else None."""
     matches = (e.env_id for e in D4RL_DATASETS.values() if e.file_name == file_name)
     return next(matches, None)
+
+
+def first_constant_dimension(names: Iterable[str | None], observation_dim: int) -> int:
+    """Return from which dimension on constant observations are known of a layout; O where of none.
+
+    Args:
+        names: of the file, the environment; None is passed over.
+        observation_dim: O.
+    """
+    words = {word for name in names if name for word in re.findall("[a-z]+", name.lower())}
+    for robot, dims, first in _CONSTANT_FROM:
+        if dims == observation_dim and words & {robot, f"franka{robot}"}:
+            return first
+    return observation_dim
 
 
 def reference_score(dataset_or_env_id: str) -> tuple[float, float] | None:

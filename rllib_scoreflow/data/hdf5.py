@@ -13,7 +13,7 @@ from rllib_scoreflow.errors import InputError
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-_SHAPE_NAMES = {1: "[steps]", 2: "[steps, dimensions]"}
+_SHAPE_NAMES = {1: "[steps]", 2: "[steps, dimensions]", 4: "[steps, height, width, 3]"}
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; give the path of an existing HDF5 file")
     if not h5py.is_hdf5(path):
-        raise InputError(f"{path}: not an HDF5 file; give a file in D4RL's HDF5 layout")
+        raise InputError(f"{path}: not an HDF5 file; give a file in D4RL's or Robomimic's HDF5 layout")
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -35,17 +35,20 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         yield file
 
 
-def find_column(file: h5py.File, path: Path, key: str, ndim: int) -> h5py.Dataset:
-    """Return the numeric HDF5 dataset `key` without reading its values.
+D4RL_LAYOUT = "give a file in D4RL's flat layout (observations, actions, rewards, terminals, timeouts)"
+ROBOMIMIC_LAYOUT = "give a file in Robomimic's layout (data/demo_N/actions, rewards, dones, obs/...)"
+
+
+def find_column(file: h5py.File, path: Path, key: str, ndim: int, layout: str = D4RL_LAYOUT) -> h5py.Dataset:
+    """Return the numeric HDF5 dataset `key` (its parts divided by "/") without reading its values.
 
     Raises:
-        InputError: the key is missing, is no numeric array, or has not `ndim` axes.
+        InputError: the key is missing (its remedy is `layout`), is no numeric array, or has not `ndim` axes.
     """
     if key not in file:
-        raise InputError(
-            f"{path}: key '{key}' is missing, the file holds {sorted(file)}; give a file in D4RL's "
-            "flat layout (observations, actions, rewards, terminals, timeouts)"
-        )
+        parent = file.get(key.rpartition("/")[0] or "/")
+        held = sorted(parent) if isinstance(parent, h5py.Group) else sorted(file)
+        raise InputError(f"{path}: key '{key}' is missing, the file holds {held}; {layout}")
     column = file[key]
     if not isinstance(column, h5py.Dataset) or column.dtype.kind not in "biuf":
         raise InputError(
@@ -59,14 +62,14 @@ def find_column(file: h5py.File, path: Path, key: str, ndim: int) -> h5py.Datase
     return column
 
 
-def read_column(column: h5py.Dataset, path: Path, dtype: type[Scalar]) -> NDArray[Scalar]:
-    """Return all values of a column as a C-contiguous array of `dtype`.
+def read_column(column: h5py.Dataset, path: Path, dtype: type[Scalar], rows: slice | tuple[()] = ()) -> NDArray[Scalar]:
+    """Return all values (or some rows) of a column as a C-contiguous array of `dtype`.
 
     Raises:
         InputError: the stored bytes are damaged.
     """
     try:
-        values: NDArray[Any] = column[()]
+        values: NDArray[Any] = column[rows]
     except OSError as error:
         raise InputError(_damaged(path, error)) from error
     # float64 beyond float32's range becomes infinite here and is refused by the validation.

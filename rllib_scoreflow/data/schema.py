@@ -4,12 +4,17 @@ A row is one environment step. An episode is a run of rows that ends where `term
 environment ended it) or `timeout` (it was cut, by a time limit or by the end of the recording) is
 true, so a table describes its own episodes. Everything else about a dataset travels as JSON
 in the metadata of the Arrow schema, under `METADATA_KEY`, in Parquet and in Arrow files alike.
+
+Version 2 added cameras: a row then also holds the images of its V cameras as V * H * W * 3 bytes. Files of version 1
+differ in nothing else and are read as version 2 without cameras.
 """
 
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -18,17 +23,34 @@ from numpy.typing import NDArray
 
 from rllib_scoreflow.errors import InputError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_WITHOUT_CAMERAS = 1  # the earlier version that is still read
 METADATA_KEY = b"rllib_scoreflow.dataset"
+IMAGES_COLUMN = "images"
 
 Float32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 Int64 = NDArray[np.int64]
+UInt8 = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Images that a reader has found but not read, since there may be more of them than memory.
+
+    Attributes:
+        shape: (N, V, H, W, 3) of all of them.
+        blocks: yields them in the order of the rows, as uint8 [n, V, H, W, 3] for some n at a time, N together;
+            raises InputError where the source turns out to be damaged.
+    """
+
+    shape: tuple[int, int, int, int, int]
+    blocks: Callable[[], Iterator[UInt8]]
 
 
 @dataclass(frozen=True, eq=False)
 class RawColumns:
-    """What a reader returns: whole columns in memory, not yet validated.
+    """What a reader returns: whole columns in memory (images aside), not yet validated.
 
     N steps, E episodes, O observation and A action dimensions. The last row always ends an episode.
 
@@ -41,6 +63,12 @@ class RawColumns:
         final_observations: [E, O] float32, the observation after each episode's last step, or None
             where the source does not hold it.
         env_id: the environment the source itself names, or None.
+        env_config: what that environment is to be made with, plain JSON values.
+        observation_keys: the sources of the observation's dimensions, in their order; empty where the source is one
+            array.
+        cameras: names of the V cameras, in the order of the images' second axis.
+        images: [N, V, H, W, 3] uint8, upright RGB, or None without cameras or before they are read.
+        image_source: where the images are to be read from (see `rllib_scoreflow.data.images.with_images`), or None.
     """
 
     observations: Float32
@@ -50,6 +78,11 @@ class RawColumns:
     timeouts: Bool
     final_observations: Float32 | None = None
     env_id: str | None = None
+    env_config: dict[str, Any] = field(default_factory=dict)
+    observation_keys: tuple[str, ...] = ()
+    cameras: tuple[str, ...] = ()
+    images: UInt8 | None = None
+    image_source: ImageSource | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +106,11 @@ class DatasetInfo:
         action_min: [A] float32.
         action_max: [A] float32.
         mean_return: mean over episodes of the undiscounted sum of rewards.
+        observation_keys: names of the arrays that were concatenated into the observation, in order; empty where the
+            source holds one flat array.
+        cameras: names of the V cameras; empty: state only.
+        image_size: (H, W) of every camera, or None without cameras.
+        env_config: keyword arguments that the environment must be made with; plain JSON values.
     """
 
     name: str
@@ -90,15 +128,24 @@ class DatasetInfo:
     action_min: Float32
     action_max: Float32
     mean_return: float
+    observation_keys: tuple[str, ...] = ()
+    cameras: tuple[str, ...] = ()
+    image_size: tuple[int, int] | None = None
+    env_config: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int, int] | None:
+        """(V, H, W, 3), or None without cameras."""
+        return None if self.image_size is None else (len(self.cameras), *self.image_size, 3)
 
     def to_json(self) -> str:
         """Return the fields as one JSON object; float32 values survive the round trip exactly."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
         return json.dumps({k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "DatasetInfo":
-        """Return the info that `to_json` wrote.
+        """Return the info that `to_json` wrote; one of schema version 1 is brought up to this version.
 
         Raises:
             InputError: not JSON, a missing or unknown field, or another schema version.
@@ -108,37 +155,48 @@ class DatasetInfo:
             version = values["schema_version"]
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"the dataset's metadata cannot be read ({error!r})") from error
-        if version != SCHEMA_VERSION:
+        if version == _WITHOUT_CAMERAS:
+            added: dict[str, Any] = {"observation_keys": [], "cameras": [], "image_size": None, "env_config": {}}
+            values |= added | {"schema_version": SCHEMA_VERSION}
+        elif version != SCHEMA_VERSION:
             raise InputError(
                 f"the dataset's metadata has schema version {version}, this release reads "
                 f"{SCHEMA_VERSION}: convert the original file again"
             )
-        expected = {field.name for field in dataclasses.fields(cls)}
+        expected = {each.name for each in dataclasses.fields(cls)}
         if values.keys() != expected:
             difference = sorted(values.keys() ^ expected)
             raise InputError(f"the dataset's metadata lacks or adds the fields {difference}")
         for key in ("observation_min", "observation_max", "action_min", "action_max"):
             values[key] = np.asarray(values[key], dtype=np.float32)
+        for key in ("observation_keys", "cameras", "image_size"):
+            values[key] = None if values[key] is None else tuple(values[key])
         return cls(**values)
 
 
-def arrow_schema(observation_dim: int, action_dim: int) -> pa.Schema:
+def arrow_schema(
+    observation_dim: int, action_dim: int, image_shape: tuple[int, int, int, int] | None = None
+) -> pa.Schema:
     """Return the Arrow schema of a dataset with O and A dimensions (without metadata).
 
     `final_observation` is empty except in the last row of an episode, so that it costs E x O values
-    and not N x O; it is empty everywhere where the source does not hold it.
+    and not N x O; it is empty everywhere where the source does not hold it. The last column, `images`, exists only
+    with cameras (`image_shape` is (V, H, W, 3)): one value of V * H * W * 3 bytes per row. It is fixed-size binary
+    and not a list of uint8, because a list's child column has a row per byte, of which Arrow writes at most 2^31 at
+    once.
     """
     element = pa.field("element", pa.float32(), nullable=False)
-    return pa.schema(
-        [
-            pa.field("observation", pa.list_(element, observation_dim), nullable=False),
-            pa.field("action", pa.list_(element, action_dim), nullable=False),
-            pa.field("reward", pa.float32(), nullable=False),
-            pa.field("terminal", pa.bool_(), nullable=False),
-            pa.field("timeout", pa.bool_(), nullable=False),
-            pa.field("final_observation", pa.list_(element), nullable=False),
-        ]
-    )
+    fields = [
+        pa.field("observation", pa.list_(element, observation_dim), nullable=False),
+        pa.field("action", pa.list_(element, action_dim), nullable=False),
+        pa.field("reward", pa.float32(), nullable=False),
+        pa.field("terminal", pa.bool_(), nullable=False),
+        pa.field("timeout", pa.bool_(), nullable=False),
+        pa.field("final_observation", pa.list_(element), nullable=False),
+    ]
+    if image_shape is not None:
+        fields.append(pa.field(IMAGES_COLUMN, pa.binary(prod(image_shape)), nullable=False))
+    return pa.schema(fields)
 
 
 def episode_offsets(terminals: Bool, timeouts: Bool) -> Int64:
@@ -148,12 +206,15 @@ def episode_offsets(terminals: Bool, timeouts: Bool) -> Int64:
 
 
 def content_sha256(columns: RawColumns) -> str:
-    """Return the hexadecimal SHA-256 of shapes and values of all columns."""
+    """Return the hexadecimal SHA-256 of shapes and values of all columns, images included."""
     digest = hashlib.sha256(repr((columns.observations.shape, columns.actions.shape)).encode())
     for name in ("observations", "actions", "rewards", "terminals", "timeouts"):
         digest.update(np.ascontiguousarray(getattr(columns, name)).data)
     if columns.final_observations is not None:
         digest.update(np.ascontiguousarray(columns.final_observations).data)
+    if columns.images is not None:
+        digest.update(repr((columns.cameras, columns.images.shape)).encode())
+        digest.update(np.ascontiguousarray(columns.images).data)
     return digest.hexdigest()
 
 
@@ -177,4 +238,8 @@ def describe(columns: RawColumns, *, name: str, source: str, source_sha256: str,
         action_min=columns.actions.min(axis=0),
         action_max=columns.actions.max(axis=0),
         mean_return=float(returns.mean()),
+        observation_keys=columns.observation_keys,
+        cameras=columns.cameras,
+        image_size=None if columns.images is None else (columns.images.shape[2], columns.images.shape[3]),
+        env_config=columns.env_config,
     )

@@ -7,11 +7,11 @@ they lie in memory: opening it costs no more than reading its footer, its float 
 views without a copy, and processes on one machine share its pages.
 """
 
-import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rllib_scoreflow.data.images import with_images
+from rllib_scoreflow.data.progress import Bar
 from rllib_scoreflow.data.schema import (
+    IMAGES_COLUMN,
     METADATA_KEY,
     Bool,
     DatasetInfo,
     Float32,
+    ImageSource,
     Int64,
     RawColumns,
+    UInt8,
     arrow_schema,
     content_sha256,
     episode_offsets,
 )
+from rllib_scoreflow.data.validation import first_sentence
 from rllib_scoreflow.errors import InputError
 
 # Parquet's paths of the float columns.
@@ -41,6 +47,7 @@ _FLOAT_LEAVES = [
 ]
 # Small enough that a reader that streams (Ray Data) holds little, large enough to compress well.
 _ROWS_PER_GROUP = 65_536
+_IMAGE_BYTES_PER_GROUP = 64 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +67,8 @@ class TrajectoryDataset:
         timeouts: [N] bool.
         episode_offsets: [E + 1] int64; episode e holds rows offsets[e] to offsets[e + 1] - 1.
         final_observations: [E, O] float32, observation after each episode's last step, or None.
+        images: [N, V, H, W, 3] uint8, upright RGB of the cameras `info.cameras`, mapped like the float arrays; None
+            without cameras.
     """
 
     info: DatasetInfo
@@ -71,6 +80,7 @@ class TrajectoryDataset:
     timeouts: Bool
     episode_offsets: Int64
     final_observations: Float32 | None
+    images: UInt8 | None = None
 
 
 @contextmanager
@@ -88,8 +98,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def to_table(columns: RawColumns, info: DatasetInfo) -> pa.Table:
-    """Return the Arrow table of validated columns; float columns share memory with `columns`."""
-    schema = arrow_schema(info.observation_dim, info.action_dim)
+    """Return the Arrow table of validated columns; float columns and images share memory with `columns`."""
+    schema = arrow_schema(info.observation_dim, info.action_dim, info.image_shape)
     final = columns.final_observations
     ends = columns.terminals | columns.timeouts
     width = 0 if final is None else info.observation_dim
@@ -105,6 +115,9 @@ def to_table(columns: RawColumns, info: DatasetInfo) -> pa.Table:
         pa.array(columns.timeouts),
         pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values), type=schema.field(5).type),
     ]
+    if columns.images is not None:
+        buffers = [None, pa.py_buffer(np.ascontiguousarray(columns.images))]
+        arrays.append(pa.Array.from_buffers(schema.field(IMAGES_COLUMN).type, len(columns.images), buffers))
     return pa.Table.from_arrays(arrays, schema=schema.with_metadata({METADATA_KEY: info.to_json().encode()}))
 
 
@@ -116,17 +129,28 @@ def write_parquet(table: pa.Table, path: Path, *, compression_level: int = 3, ov
     """
     if path.exists() and not overwrite:
         raise InputError(f"{path}: the file exists already; remove it or choose another path")
-    with atomic_path(path) as temporary:
-        pq.write_table(
-            table,
+    rows = _ROWS_PER_GROUP
+    if IMAGES_COLUMN in table.schema.names:
+        rows = max(1, min(rows, _IMAGE_BYTES_PER_GROUP // table.schema.field(IMAGES_COLUMN).type.byte_width))
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(
             temporary,
-            row_group_size=_ROWS_PER_GROUP,
+            table.schema,
             compression="zstd",
             compression_level=compression_level,
             # Splitting floats by byte puts the slowly changing exponents side by side.
             use_dictionary=False,
             use_byte_stream_split=_FLOAT_LEAVES,
-        )
+            # The smallest and largest image of a group tell nobody anything.
+            write_statistics=[*_FLOAT_LEAVES, "terminal", "timeout"],
+        ) as writer,
+        Bar(f"writing {path.name}", len(table)) as bar,
+    ):
+        for start in range(0, len(table), rows):
+            group = table.slice(start, rows)
+            writer.write_table(group, row_group_size=rows)
+            bar.advance(len(group))
 
 
 def write_arrow(table: pa.Table, path: Path) -> None:
@@ -140,8 +164,8 @@ def write_arrow(table: pa.Table, path: Path) -> None:
         writer.write_batch(batch)
 
 
-def read_parquet(path: Path) -> tuple[RawColumns, DatasetInfo]:
-    """Read a Parquet dataset into memory.
+def read_parquet(path: Path, scratch: Path | None = None) -> tuple[RawColumns, DatasetInfo]:
+    """Read a Parquet dataset into memory, its images (where there are any) into a file in the folder `scratch`.
 
     Raises:
         InputError: no such file, not Parquet, damaged, not written by this package, another schema
@@ -150,24 +174,60 @@ def read_parquet(path: Path) -> tuple[RawColumns, DatasetInfo]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; give the path of an existing Parquet file")
     try:
-        table = pq.read_table(path)
+        info, table = _read_state(path)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"{path}: not a readable Parquet file ({_first_sentence(error)}); fetch or convert it again"
-        ) from error
-    info = _read_info(table.schema, path)
-    if not table.schema.remove_metadata().equals(arrow_schema(info.observation_dim, info.action_dim)):
-        raise InputError(
-            f"{path}: the columns {table.schema.names} are not those of schema version "
-            f"{info.schema_version}; convert the original file again"
-        )
+        raise InputError(_unreadable_parquet(path, error)) from error
     columns = _columns(table.combine_chunks().to_batches()[0], info) if len(table) else None
+    if columns is not None and info.image_shape is not None:
+        source = ImageSource((len(table), *info.image_shape), partial(_image_blocks, path, info.image_shape))
+        columns = with_images(replace(columns, image_source=source), scratch)
     if columns is None or content_sha256(columns) != info.content_sha256:
         raise InputError(
             f"{path}: the columns were changed after the file was written, they do not match the "
             "SHA-256 in its metadata; convert the original file again"
         )
     return columns, info
+
+
+def read_parquet_info(path: Path) -> DatasetInfo:
+    """Read what a Parquet dataset says of itself, without its rows.
+
+    Raises:
+        InputError: no such file, not Parquet, or not written by this package.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give the path of an existing Parquet file")
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(_unreadable_parquet(path, error)) from error
+    return _read_info(schema, path)
+
+
+def _read_state(path: Path) -> tuple[DatasetInfo, pa.Table]:
+    with pq.ParquetFile(path) as file:
+        info = _read_info(file.schema_arrow, path)
+        expected = arrow_schema(info.observation_dim, info.action_dim, info.image_shape)
+        if not file.schema_arrow.remove_metadata().equals(expected):
+            raise InputError(
+                f"{path}: the columns {file.schema_arrow.names} are not those of schema version "
+                f"{info.schema_version}; convert the original file again"
+            )
+        return info, file.read([name for name in expected.names if name != IMAGES_COLUMN])
+
+
+def _image_blocks(path: Path, shape: tuple[int, int, int, int]) -> Iterator[UInt8]:
+    try:
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                for chunk in file.read_row_group(group, [IMAGES_COLUMN]).column(0).chunks:
+                    yield _image_view(chunk, shape)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(_unreadable_parquet(path, error)) from error
+
+
+def _unreadable_parquet(path: Path, error: Exception) -> str:
+    return f"{path}: not a readable Parquet file ({first_sentence(error)}); fetch or convert it again"
 
 
 def open_arrow(arrow_path: Path, parquet_path: Path) -> TrajectoryDataset:
@@ -184,7 +244,7 @@ def open_arrow(arrow_path: Path, parquet_path: Path) -> TrajectoryDataset:
         reader = pa.ipc.open_file(pa.memory_map(str(arrow_path)))
         batch = reader.get_batch(0)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{arrow_path}: not a readable Arrow file ({_first_sentence(error)}); remove it") from error
+        raise InputError(f"{arrow_path}: not a readable Arrow file ({first_sentence(error)}); remove it") from error
     info = _read_info(batch.schema, arrow_path)
     columns = _columns(batch, info)
     return TrajectoryDataset(
@@ -197,6 +257,7 @@ def open_arrow(arrow_path: Path, parquet_path: Path) -> TrajectoryDataset:
         timeouts=columns.timeouts,
         episode_offsets=episode_offsets(columns.terminals, columns.timeouts),
         final_observations=columns.final_observations,
+        images=columns.images,
     )
 
 
@@ -219,6 +280,7 @@ def _columns(batch: pa.RecordBatch, info: DatasetInfo) -> RawColumns:
         return flat.reshape(-1, width)
 
     final = batch.column("final_observation").flatten()
+    shape = info.image_shape if IMAGES_COLUMN in batch.schema.names else None
     return RawColumns(
         observations=floats(batch.column("observation").flatten(), info.observation_dim),
         actions=floats(batch.column("action").flatten(), info.action_dim),
@@ -227,8 +289,15 @@ def _columns(batch: pa.RecordBatch, info: DatasetInfo) -> RawColumns:
         timeouts=batch.column("timeout").to_numpy(zero_copy_only=False),
         final_observations=floats(final, info.observation_dim) if len(final) else None,
         env_id=info.env_id,
+        env_config=info.env_config,
+        observation_keys=info.observation_keys,
+        cameras=info.cameras,
+        images=None if shape is None else _image_view(batch.column(IMAGES_COLUMN), shape),
     )
 
 
-def _first_sentence(error: BaseException) -> str:
-    return re.split(r"\n|\. ", str(error))[0].rstrip(". ")
+def _image_view(values: Any, shape: tuple[int, int, int, int]) -> UInt8:
+    """Return a column of images as a read-only view [n, V, H, W, 3]."""
+    width = values.type.byte_width
+    flat = np.frombuffer(values.buffers()[1], np.uint8, len(values) * width, values.offset * width)
+    return flat.reshape(-1, *shape)

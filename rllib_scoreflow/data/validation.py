@@ -1,5 +1,6 @@
 """Refusals of unusable data: one sentence each, before anything is written."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args
@@ -14,6 +15,11 @@ ConstantObservations = Literal["error", "allow"]
 
 # Recorded float32 actions may lie one rounding outside bounds that are float64 in the environment.
 _BOUND_TOLERANCE = 1e-5
+
+
+def first_sentence(error: BaseException) -> str:
+    """Return the beginning of another library's message, to quote within a sentence of ours."""
+    return re.split(r"\n|\. ", str(error).strip())[0].rstrip(". ") or type(error).__name__
 
 
 def check_lengths(path: Path, lengths: Mapping[str, int]) -> None:
@@ -71,15 +77,20 @@ def check_option(constant_observations: str) -> None:
         raise InputError(f"constant_observations is {constant_observations!r}; use one of {', '.join(choices)}")
 
 
-def check_constant_observations(path: Path, observation_min: Float32, observation_max: Float32) -> None:
+def check_constant_observations(
+    path: Path, observation_min: Float32, observation_max: Float32, known_from: int | None = None
+) -> None:
     """Refuse observation dimensions that never change (both arguments [O] float32).
 
-    A constant dimension cannot be normalised, and is usually a mistake in the recording.
+    A constant dimension cannot be normalised, and is usually a mistake in the recording. From `known_from` on (if
+    given) they are known to belong to the layout and pass.
 
     Raises:
         InputError: naming the dimensions and the option that allows them.
     """
     constant: Bool = observation_min == observation_max
+    if known_from is not None:
+        constant[known_from:] = False
     if constant.any():
         raise InputError(
             f"{path}: key 'observations' is constant in the dimensions {_ranges(constant)} of "
@@ -93,6 +104,8 @@ def check_compatible(
     action_low: NDArray[np.floating],
     action_high: NDArray[np.floating],
     env_id: str,
+    *,
+    image_shape: tuple[int, int, int, int] | None = None,
 ) -> None:
     """Refuse a dataset that does not fit an environment.
 
@@ -102,6 +115,7 @@ def check_compatible(
         action_low: [A] lower action bounds of the environment, in its raw units.
         action_high: [A] upper action bounds.
         env_id: the environment's name, for the message.
+        image_shape: (V, H, W, 3) of the environment's camera images, None where it has none.
 
     Raises:
         InputError: the dimensions differ, or recorded actions lie outside the bounds.
@@ -116,6 +130,12 @@ def check_compatible(
                 f"dataset {info.name}{recorded}: key '{key}' has {found} dimensions but {env_id} "
                 f"has {expected}; choose the environment of this dataset or a dataset of {env_id}"
             )
+    recorded_shape = None if info.image_size is None else (len(info.cameras), *info.image_size, 3)
+    if recorded_shape != image_shape:
+        raise InputError(
+            f"dataset {info.name}: images of shape {recorded_shape} (cameras, height, width, 3) but {env_id} gives "
+            f"{image_shape}; set the same cameras and image size in 'cameras' and in 'env_config'"
+        )
     margin = _BOUND_TOLERANCE * np.maximum(1.0, np.abs(action_high - action_low))
     outside = (info.action_min < action_low - margin) | (info.action_max > action_high + margin)
     if outside.any():

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,6 +32,7 @@ class ChunkOutcome:
         terminated: bool [N].
         truncated: bool [N].
         success: float32 [N], NaN where the environment said nothing.
+        episode_metrics: float32 [N] by name, NaN where no episode ended; `report` adds to it.
     """
 
     rewards: NDArray[np.float64]
@@ -40,6 +41,14 @@ class ChunkOutcome:
     terminated: Bools
     truncated: Bools
     success: Float32
+    episode_metrics: dict[str, Float32] = field(default_factory=dict)
+
+    def report(self, i: int, info: Mapping[str, Any]) -> None:
+        """Take success and metrics from the `info` that ended the episode of sub environment `i`."""
+        self.success[i] = info.get("success", info.get("is_success", np.nan))
+        for name, value in info.get("episode_metrics", {}).items():
+            column = self.episode_metrics.setdefault(name, np.full_like(self.success, np.nan))
+            column[i] = value
 
 
 class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
@@ -139,7 +148,9 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
             [N] summed over the chunk, terminated bool [N], truncated bool [N] (time limit), and
             info: "env_steps" int64 [N] primitive steps executed, "final_obs" [N, ...] last
             observations before any reset, "success" float32 [N] at the end of an episode, NaN
-            elsewhere and where the environment does not say.
+            elsewhere and where the environment does not say, "episode_metrics" dict of float32 [N],
+            what the environment put under this name into the info of the step that ended an
+            episode, NaN elsewhere (empty where no episode ended or none are reported).
 
         Raises:
             RuntimeError: before reset, or a non-finite action, observation or reward, naming the
@@ -170,6 +181,7 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
             "env_steps": outcome.steps,
             "final_obs": outcome.observations,
             "success": outcome.success,
+            "episode_metrics": outcome.episode_metrics,
         }
         # Callers store the arrays, the next step starts from ours: hence the copy.
         result = map_observation(np.copy, observations)

@@ -93,7 +93,7 @@ class GymnasiumChunkEnv(ChunkVectorEnv):
             outcome.terminated[i] = terminated
             outcome.truncated[i] = truncated = truncated or steps == left
             if terminated or truncated:
-                outcome.success[i] = info.get("success", info.get("is_success", np.nan))
+                outcome.report(i, info)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the sub environments."""

@@ -8,6 +8,7 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
 from rllib_scoreflow.data.catalog import D4RL_DATASETS
+from rllib_scoreflow.envs.kitchen import KITCHEN_TASKS, require_kitchen
 from rllib_scoreflow.errors import InputError
 
 # D4RL recorded ant with 84 contact forces that are all zero, on top of Ant-v4's 27 numbers.
@@ -36,18 +37,15 @@ def resolve_env(env_id: str) -> EnvSource:
 
     Raises:
         InputError: nothing is registered under the id (names close matches), or its module cannot
-            be imported.
+            be imported; a kitchen, and gymnasium-robotics is not installed.
     """
     gym_id, padded = env_id, None
     if env_id in D4RL_DATASETS:
         gym_id = D4RL_DATASETS[env_id].env_id
         if env_id.startswith("ant-"):
             gym_id, padded = _ANT_ENV_ID, _ANT_OBSERVATION_DIM
-        elif gym_id == env_id:
-            raise InputError(
-                f"environment {env_id!r} has no simulator in this version: give a locomotion "
-                "dataset id, a gymnasium id or 'module:EnvId'"
-            )
+    if env_id in KITCHEN_TASKS:
+        require_kitchen(env_id)
     module, colon, name = gym_id.rpartition(":")
     if colon:
         _import_module(module, env_id)
@@ -70,7 +68,7 @@ def _import_module(module: str, env_id: str) -> None:
 
 
 def _unknown_id_message(env_id: str, name: str) -> str:
-    known = [*D4RL_DATASETS, *gym.registry]
+    known = {*D4RL_DATASETS, *gym.registry}
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}" if near else "nothing has a similar name"
     return (

@@ -73,22 +73,23 @@ def evaluate_policy(
                 f"environment {env_id!r} has no time limit, so that an evaluation might never end: "
                 "give max_episode_steps"
             )
-        returns, lengths, successes = _play(act, env, episodes)
-        return EvaluationResult(env_id, env.backend, seed, returns, lengths, successes)
+        returns, lengths, successes, metrics = _play(act, env, episodes)
+        return EvaluationResult(env_id, env.backend, seed, returns, lengths, successes, metrics)
     finally:
         env.close()
 
 
 def _play(
     act: Act, env: ChunkVectorEnv, episodes: int
-) -> tuple[tuple[float, ...], tuple[int, ...], tuple[float | None, ...]]:
-    """Play the quotas; returns, lengths and successes ordered by sub environment and time."""
+) -> tuple[tuple[float, ...], tuple[int, ...], tuple[float | None, ...], dict[str, tuple[float, ...]]]:
+    """Play the quotas; returns, lengths, successes and metrics ordered by sub environment and time."""
     n = env.num_envs
     quota = np.full(n, episodes // n) + (np.arange(n) < episodes % n)
     played = np.zeros(n, np.int64)
     first = np.concatenate([[0], np.cumsum(quota)[:-1]])
     returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
     successes = np.full(episodes, np.nan)
+    metrics: dict[str, NDArray[np.float64]] = {}
 
     observations, _ = env.reset()
     while (active := played < quota).any():
@@ -99,10 +100,14 @@ def _play(
         returns[rows] += rewards[ids]
         lengths[rows] += info["env_steps"][ids]
         ended = terminated | truncated
-        successes[(first + played)[ended]] = info["success"][ended]
+        rows = (first + played)[ended]
+        successes[rows] = info["success"][ended]
+        for name, values in info["episode_metrics"].items():
+            metrics.setdefault(name, np.full(episodes, np.nan))[rows] = values[ended]
         played += ended
     return (
         tuple(returns.tolist()),
         tuple(lengths.tolist()),
         tuple(None if math.isnan(s) else s for s in successes.tolist()),
+        {name: tuple(values.tolist()) for name, values in metrics.items()},
     )

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rllib_scoreflow.data.catalog import normalized_score
@@ -19,6 +19,8 @@ class EvaluationResult:
         returns: undiscounted return of each episode, ordered by sub environment and time.
         lengths: primitive environment steps of each episode.
         successes: 1 or 0 for each episode, None where the environment does not say.
+        metrics: further figures of the environment by name, one for each episode, NaN where it does
+            not say.
     """
 
     env_id: str
@@ -27,6 +29,7 @@ class EvaluationResult:
     returns: tuple[float, ...]
     lengths: tuple[int, ...]
     successes: tuple[float | None, ...]
+    metrics: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def episodes(self) -> int:
@@ -62,12 +65,18 @@ class EvaluationResult:
         return statistics.fmean(known) if len(known) == self.episodes else None
 
     @property
+    def metric_means(self) -> dict[str, float]:
+        """Mean of every metric over the episodes that have it."""
+        known = {name: [v for v in values if not math.isnan(v)] for name, values in self.metrics.items()}
+        return {name: statistics.fmean(values) for name, values in known.items() if values}
+
+    @property
     def normalized_score(self) -> float | None:
         """D4RL's score in percent (0 random, 100 expert), None without reference returns."""
         return normalized_score(self.env_id, self.return_mean)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON values; what is not defined is None."""
+        """Return everything as JSON values, of the metrics the means; what is not defined is None."""
         stderr = self.return_stderr
         return {
             "env_id": self.env_id,
@@ -80,6 +89,7 @@ class EvaluationResult:
             "length_mean": self.length_mean,
             "success_rate": self.success_rate,
             "normalized_score": self.normalized_score,
+            "metrics": self.metric_means,
             "returns": list(self.returns),
             "lengths": list(self.lengths),
             "successes": list(self.successes),

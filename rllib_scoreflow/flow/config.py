@@ -15,12 +15,50 @@ class _Section(BaseModel):
 
 
 class VelocityConfig(_Section):
-    """Architecture of the velocity field `v(x, t, o)`."""
+    """Architecture of the velocity field `v(x, t, o)`.
 
+    `kind="shortcut"` is a shortcut model: its field also takes the step length that the chain is integrated with
+    (arXiv 2410.12557). `condition_dims` are the widths of an MLP that compresses the observation first; with
+    `fusion="add"` its output is added to the time embedding and must be as wide, with `"concat"` it stands beside it.
+    """
+
+    kind: Literal["flow", "shortcut"] = "flow"
     hidden_dim: int = Field(default=512, ge=1)
     num_layers: int = Field(default=3, ge=1)
     activation: Literal["relu", "mish", "tanh"] = "relu"
     time_dim: int = Field(default=16, ge=2, multiple_of=2)
+    condition_dims: tuple[int, ...] = ()
+    fusion: Literal["concat", "add"] = "concat"
+
+    @model_validator(mode="after")
+    def _added_condition_is_as_wide(self) -> "VelocityConfig":
+        if self.fusion == "add" and (not self.condition_dims or self.condition_dims[-1] != self.time_dim):
+            raise ValueError(f"fusion 'add' needs condition_dims that end in time_dim ({self.time_dim})")
+        return self
+
+
+class VisionConfig(_Section):
+    """Architecture of the image encoder: a small vision transformer with a spatial embedding.
+
+    A camera image becomes `embed_dim` channels on a grid of patches (a convolution of `patch_size` with
+    `patch_stride`, then one of 3 with stride 2), `num_layers` transformer layers mix the patches, and the spatial
+    embedding summarises them, beside the state vector, in `feature_dim` numbers per camera. `augment_pad` is the
+    largest random shift in pixels during behaviour cloning (0: none).
+    """
+
+    embed_dim: int = Field(default=128, ge=1)
+    num_layers: int = Field(default=1, ge=1)
+    num_heads: int = Field(default=4, ge=1)
+    patch_size: int = Field(default=8, ge=1)
+    patch_stride: int = Field(default=4, ge=1)
+    feature_dim: int = Field(default=128, ge=1)
+    augment_pad: int = Field(default=4, ge=0)
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> "VisionConfig":
+        if self.embed_dim % self.num_heads:
+            raise ValueError(f"embed_dim ({self.embed_dim}) must be a multiple of num_heads ({self.num_heads})")
+        return self
 
 
 class ScoreConfig(_Section):

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import torch
 
-from rllib_scoreflow.flow.networks import VelocityNetwork
 from rllib_scoreflow.flow.sde import LOG_2PI, ScoreSDE, Transition
 from rllib_scoreflow.flow.time_grid import time_grid
 
@@ -98,19 +97,17 @@ class ScoreSDEDistribution:
         *,
         initial: torch.Tensor | None = None,
         generator: torch.Generator | None = None,
-        velocity: VelocityNetwork | None = None,
     ) -> torch.Tensor:
         """Integrates the plain flow (`alpha = 0`, no noise); the chunk `x_K [B, D]`.
 
         Args:
             initial: `x_0 [B, D]`; drawn when `None`.
             generator: Source of randomness; torch's global one when `None`.
-            velocity: A velocity field in place of the SDE's own.
         """
         x = self.initial_draw(generator) if initial is None else initial
         for k in range(self.denoising_steps):
             t = self.times[k].expand(x.shape[0], 1)
-            x = self.sde.flow_step(x, t, self.observation, self.dt, velocity)
+            x = self.sde.flow_step(x, t, self.observation, self.dt)
         return x
 
     def evaluate(self, chain: torch.Tensor) -> ChainEvaluation:

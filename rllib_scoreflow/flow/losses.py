@@ -4,6 +4,11 @@ import torch
 
 from rllib_scoreflow.flow.networks import VelocityNetwork
 
+SHORTCUT_DELTA = 1e-5
+"""What is left of the noise at `t = 1` on a shortcut model's path."""
+SHORTCUT_LEVELS = 7
+"""Step lengths `1, 1/2, ..., 1/64` at which a shortcut model is made consistent."""
+
 
 def flow_matching_error(
     velocity: VelocityNetwork,
@@ -26,6 +31,58 @@ def flow_matching_error(
     x_t = (1.0 - t) * noise + t * chunk
     predicted: torch.Tensor = velocity(x_t, t, observation)
     return (predicted - (chunk - noise)).square().mean(dim=-1)
+
+
+def shortcut_matching_error(
+    velocity: VelocityNetwork,
+    observation: torch.Tensor,
+    chunk: torch.Tensor,
+    noise: torch.Tensor,
+    t: torch.Tensor,
+) -> torch.Tensor:
+    """Flow matching of a shortcut model at step length 0 (arXiv 2410.12557): per sample, `[B]`.
+
+    `x_t = (1 - (1 - delta) t) z + t a`, target `a - (1 - delta) z`, `delta = 1e-5`; arguments as in
+    `flow_matching_error`.
+    """
+    rest = 1.0 - SHORTCUT_DELTA
+    x_t = (1.0 - rest * t) * noise + t * chunk
+    predicted: torch.Tensor = velocity(x_t, t, observation, 0.0)
+    return (predicted - (chunk - rest * noise)).square().mean(dim=-1)
+
+
+def self_consistency_error(
+    velocity: VelocityNetwork,
+    observation: torch.Tensor,
+    chunk: torch.Tensor,
+    noise: torch.Tensor,
+    t: torch.Tensor,
+    *,
+    level: torch.Tensor,
+) -> torch.Tensor:
+    """One step of a shortcut model against two steps of half its length, without gradient: per sample, `[B]`.
+
+    The step length is `d = 2^-level`; the time is moved to the grid `0, d, ..., 1 - d` (arXiv 2410.12557).
+
+    Args:
+        velocity: The shortcut model.
+        observation: Normalised observations `[B, O]`.
+        chunk: Expert action chunks `a [B, D]` in `[-1, 1]`.
+        noise: `z ~ N(0, I)`, `[B, D]`.
+        t: Times in `[0, 1)`, `[B, 1]`.
+        level: Integers from 0 to `SHORTCUT_LEVELS - 1` as float32, `[B, 1]`.
+    """
+    size = torch.exp2(-level)
+    half = 0.5 * size
+    t = torch.floor(t / size) * size
+    x_t = (1.0 - (1.0 - SHORTCUT_DELTA) * t) * noise + t * chunk
+    # The finest halves are taken as instantaneous: that is what flow matching teaches, at step length 0.
+    half_input = torch.where(level < SHORTCUT_LEVELS - 1, half, torch.zeros_like(half))
+    with torch.no_grad():
+        first = velocity(x_t, t, observation, half_input)
+        second = velocity(x_t + half * first, t + half, observation, half_input)
+    error: torch.Tensor = velocity(x_t, t, observation, size) - 0.5 * (first + second)
+    return error.square().mean(dim=-1)
 
 
 def clipped_surrogate_loss(ratio: torch.Tensor, advantages: torch.Tensor, clip_range: float) -> torch.Tensor:

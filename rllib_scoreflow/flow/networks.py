@@ -11,22 +11,23 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "mish": nn.Mish, "t
 
 
 class TimeEmbedding(nn.Module):
-    """Sinusoidal features of `t`, followed by a two-layer MLP: `[B, 1]` -> `[B, time_dim]`."""
+    """Sinusoidal features of times, followed by a two-layer MLP: `[B, num_times]` -> `[B, time_dim]`."""
 
     frequencies: torch.Tensor
 
-    def __init__(self, time_dim: int) -> None:
+    def __init__(self, time_dim: int, num_times: int = 1) -> None:
         """Creates the embedding; `time_dim` must be even."""
         super().__init__()
         half = time_dim // 2
         # From a quarter turn to several turns over [0, 1]: smooth between the grid points of any K.
         exponents = torch.linspace(0.0, 4.0, half)
         self.register_buffer("frequencies", 0.5 * math.pi * 2.0**exponents, persistent=False)
-        self.mlp = nn.Sequential(nn.Linear(2 * half, 2 * time_dim), nn.Mish(), nn.Linear(2 * time_dim, time_dim))
+        width = 2 * half * num_times
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * time_dim), nn.Mish(), nn.Linear(2 * time_dim, time_dim))
 
-    def forward(self, t: torch.Tensor) -> torch.Tensor:
-        """Embeds times `[B, 1]` (float32) as `[B, time_dim]`."""
-        angles = t * self.frequencies
+    def forward(self, times: torch.Tensor) -> torch.Tensor:
+        """Embeds times `[B, num_times]` (float32) as `[B, time_dim]`."""
+        angles = (times.unsqueeze(-1) * self.frequencies).flatten(1)
         embedded: torch.Tensor = self.mlp(torch.cat([angles.sin(), angles.cos()], dim=-1))
         return embedded
 
@@ -59,26 +60,60 @@ def residual_mlp(input_dim: int, output_dim: int, hidden_dim: int, num_layers: i
     return nn.Sequential(*layers, act(), nn.Linear(hidden_dim, output_dim))
 
 
+def plain_mlp(input_dim: int, widths: tuple[int, ...], activation: str) -> nn.Sequential:
+    """MLP `[B, input_dim]` -> `[B, widths[-1]]` with activations between its layers."""
+    act = _ACTIVATIONS[activation]
+    layers: list[nn.Module] = []
+    for width_in, width_out in zip((input_dim, *widths[:-1]), widths, strict=True):
+        layers += [nn.Linear(width_in, width_out), act()]
+    return nn.Sequential(*layers[:-1])
+
+
 class VelocityNetwork(nn.Module):
-    """Velocity field `v(x, t, o)` of a flow over action chunks.
+    """Velocity field `v(x, t, o)` of a flow over action chunks, or `s(x, t, d, o)` of a shortcut model.
 
     Attributes:
         time_embedding: Shared with the noise network, which reads it without gradient.
+        condition: Compresses the observation, or None.
     """
 
     def __init__(self, observation_dim: int, chunk_dim: int, config: VelocityConfig) -> None:
         """Creates the network for observations `[B, observation_dim]` and chunks `[B, chunk_dim]`."""
         super().__init__()
-        self.time_embedding = TimeEmbedding(config.time_dim)
+        self.config = config
+        self.time_embedding = TimeEmbedding(config.time_dim, 2 if config.kind == "shortcut" else 1)
+        self.condition: nn.Sequential | None = None
+        width = observation_dim
+        if config.condition_dims:
+            self.condition = plain_mlp(observation_dim, config.condition_dims, config.activation)
+            width = config.condition_dims[-1]
         self.trunk = residual_mlp(
-            chunk_dim + config.time_dim + observation_dim,
+            chunk_dim + config.time_dim + (0 if config.fusion == "add" else width),
             chunk_dim,
             config.hidden_dim,
             config.num_layers,
             config.activation,
         )
 
-    def forward(self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor) -> torch.Tensor:
-        """Velocity `[B, D]` at points `x [B, D]`, times `t [B, 1]`, observations `[B, O]`."""
-        velocity: torch.Tensor = self.trunk(torch.cat([x, self.time_embedding(t), observation], dim=-1))
+    def embed_time(self, t: torch.Tensor, step_size: float | torch.Tensor) -> torch.Tensor:
+        """Embedding `[B, time_dim]` of times `t [B, 1]`, in a shortcut model of step lengths (one, or `[B, 1]`) too."""
+        if self.config.kind == "flow":
+            embedded: torch.Tensor = self.time_embedding(t)
+        else:
+            sizes = step_size if isinstance(step_size, torch.Tensor) else torch.full_like(t, step_size)
+            embedded = self.time_embedding(torch.cat([t, sizes], dim=-1))
+        return embedded
+
+    def forward(
+        self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, step_size: float | torch.Tensor = 0.0
+    ) -> torch.Tensor:
+        """Velocity `[B, D]` at points `x [B, D]`, times `t [B, 1]`, observations `[B, O]`.
+
+        `step_size`, a number or `[B, 1]`, is the step that the velocity is to be followed for; a plain flow's velocity
+        does not depend on it, and 0 is the instantaneous velocity of a shortcut model.
+        """
+        embedded = self.embed_time(t, step_size)
+        condition = observation if self.condition is None else self.condition(observation)
+        parts = [x, embedded + condition] if self.config.fusion == "add" else [x, embedded, condition]
+        velocity: torch.Tensor = self.trunk(torch.cat(parts, dim=-1))
         return velocity

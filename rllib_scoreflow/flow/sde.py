@@ -37,7 +37,7 @@ class ScoreSDE(nn.Module):
     """`dx = [v + alpha(t) score] dt + g(t, o) dW` over action chunks (arXiv 2604.10962, section 4).
 
     Attributes:
-        velocity: `v(x, t, o)`, pretrained by flow matching.
+        velocity: `v(x, t, o)`, pretrained by flow matching (a shortcut model takes the step `dt` as well).
         strength: `alpha(t)`.
         noise: Learned sigma, or `None` where the variant has constant, coupled or no noise.
     """
@@ -67,7 +67,7 @@ class ScoreSDE(nn.Module):
             observation: Normalised observations, `[B, O]`.
             dt: Step length `1 / K`.
         """
-        velocity = self.velocity(x, t, observation)
+        velocity = self.velocity(x, t, observation, dt)
         alpha = self.strength(t)
         score, clip_rate = closed_form_score(velocity, x, t, self.config.score.clip)
         drift = velocity if self.config.score.strength == "none" else velocity + alpha * score
@@ -77,20 +77,9 @@ class ScoreSDE(nn.Module):
             mean = mean.clamp(-clip, clip)
         return Transition(mean, self._std(x, t, observation, alpha, dt), alpha, clip_rate)
 
-    def flow_step(
-        self,
-        x: torch.Tensor,
-        t: torch.Tensor,
-        observation: torch.Tensor,
-        dt: float,
-        velocity: VelocityNetwork | None = None,
-    ) -> torch.Tensor:
-        """One Euler step of the plain flow `dx = v dt`: no score, no noise; `[B, D]`.
-
-        `velocity` stands in for the SDE's own field where it is given.
-        """
-        field = self.velocity if velocity is None else velocity
-        x = x + field(x, t, observation) * dt
+    def flow_step(self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, dt: float) -> torch.Tensor:
+        """One Euler step of the plain flow `dx = v dt`: no score, no noise; `[B, D]`."""
+        x = x + self.velocity(x, t, observation, dt) * dt
         clip = self.config.chain.mean_clip
         return x if clip is None else x.clamp(-clip, clip)
 
@@ -110,7 +99,7 @@ class ScoreSDE(nn.Module):
         if kind == "coupled":
             return torch.sqrt(2.0 * alpha * dt).clamp_min(_SMALLEST_STD).expand_as(x)
         assert self.noise is not None
-        std: torch.Tensor = self.noise(self.velocity.time_embedding(t), observation)
+        std: torch.Tensor = self.noise(self.velocity.embed_time(t, dt), observation)
         return std
 
 

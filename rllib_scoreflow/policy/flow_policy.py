@@ -1,7 +1,7 @@
 """The policy: networks, normaliser and sampler, usable without Ray."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,10 @@ from torch import nn
 from rllib_scoreflow.flow.config import ChainConfig, NoiseConfig, ScoreConfig
 from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
 from rllib_scoreflow.flow.sde import ScoreSDE
+from rllib_scoreflow.observations import IMAGES, STATE, Observation, map_observation
 from rllib_scoreflow.policy.metadata import PolicyConfig, PolicyMetadata
 from rllib_scoreflow.policy.normalizer import MinMaxNormalizer
+from rllib_scoreflow.policy.vision import encode, make_encoder
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -25,6 +27,7 @@ class FlowPolicy(nn.Module):
         metadata: Origin of the policy.
         observation_normalizer: Statistics of the dataset's observations.
         action_normalizer: Statistics of the dataset's actions.
+        encoder: Of the camera images; None for a policy that sees the state alone.
         sde: Velocity, score drift and noise.
     """
 
@@ -44,7 +47,9 @@ class FlowPolicy(nn.Module):
         self.metadata = metadata or PolicyMetadata()
         self.observation_normalizer = MinMaxNormalizer(observation_low, observation_high)
         self.action_normalizer = MinMaxNormalizer(action_low, action_high)
-        self.sde = ScoreSDE(config.observation_dim, config.chunk_dim, config.sde)
+        self.encoder = make_encoder(config)
+        features = 0 if self.encoder is None else self.encoder.output_dim
+        self.sde = ScoreSDE(features + config.observation_dim, config.chunk_dim, config.sde)
 
     @classmethod
     def blank(cls, config: PolicyConfig, metadata: PolicyMetadata | None = None) -> "FlowPolicy":
@@ -64,10 +69,17 @@ class FlowPolicy(nn.Module):
                 metadata=metadata,
             )
 
-    def distribution(self, observation: torch.Tensor, denoising_steps: int | None = None) -> ScoreSDEDistribution:
-        """The chain distribution given raw observations, float32 `[B, O]`."""
-        normalized = self.observation_normalizer.normalize(observation)
-        return ScoreSDEDistribution(self.sde, normalized, denoising_steps)
+    def features(self, observation: Any) -> torch.Tensor:
+        """What the networks see of raw observations: normalised state `[B, O]`, in front of it the image features.
+
+        Args:
+            observation: float32 `[B, O]`; with cameras a dictionary of `state` and `images` (uint8 `[B, V, H, W, 3]`).
+        """
+        return encode(self.observation_normalizer, self.encoder, observation)
+
+    def distribution(self, observation: Any, denoising_steps: int | None = None) -> ScoreSDEDistribution:
+        """The chain distribution given raw observations, as in `features`."""
+        return ScoreSDEDistribution(self.sde, self.features(observation), denoising_steps)
 
     def to_actions(self, chunk: torch.Tensor) -> torch.Tensor:
         """The end `x_K [B, D]` of a chain as raw actions `[B, D]`: clipped to `[-1, 1]` and denormalised."""
@@ -76,7 +88,7 @@ class FlowPolicy(nn.Module):
     @torch.no_grad()
     def act(
         self,
-        observation: npt.ArrayLike,
+        observation: Any,
         *,
         mode: Literal["policy", "flow"] = "policy",
         explore: bool = False,
@@ -86,7 +98,8 @@ class FlowPolicy(nn.Module):
         """Predicts raw action chunks.
 
         Args:
-            observation: Raw observations, `[N, O]` or `[O]`.
+            observation: Raw observations, `[N, O]` or `[O]`; with cameras a dictionary of `state`, so shaped, and
+                `images`, uint8 `[N, V, H, W, 3]` or `[V, H, W, 3]`.
             mode: `"policy"` follows the drift the policy was trained with, `"flow"` the plain flow (`alpha = 0`).
             explore: Draw with the policy's noise; without it the chain follows its means from a random start.
             denoising_steps: Number of steps `K`; the policy's own when `None`.
@@ -96,17 +109,12 @@ class FlowPolicy(nn.Module):
             Float32 `[N, H * A]`, or `[H * A]` for a single observation.
 
         Raises:
-            ValueError: If the observations have another dimension than the policy's.
+            ValueError: If the observations have other dimensions than the policy's.
         """
-        array = np.asarray(observation, dtype=np.float32)
-        batch = array.reshape(1, -1) if array.ndim == 1 else array
-        if batch.ndim != 2 or batch.shape[1] != self.config.observation_dim:
-            raise ValueError(
-                f"observations of shape {array.shape} do not fit this policy of {self.config.observation_dim} "
-                "dimensions; give [N, O] or [O]"
-            )
+        batch, single = self._as_batch(observation)
         device = self.action_normalizer.low.device
-        distribution = self.distribution(torch.from_numpy(batch).to(device), denoising_steps)
+        rows = map_observation(lambda array: torch.from_numpy(array).to(device), batch)
+        distribution = self.distribution(rows, denoising_steps)
         initial = distribution.initial_draw(generator)
         if mode == "flow":
             chunk = distribution.sample_flow(initial=initial)
@@ -114,10 +122,31 @@ class FlowPolicy(nn.Module):
             chain = distribution.sample(initial=initial, explore=explore, generator=generator)
             chunk = chain[:, -1]
         actions: FloatArray = self.to_actions(chunk).cpu().numpy()
-        return actions[0] if array.ndim == 1 else actions
+        return actions[0] if single else actions
+
+    def _as_batch(self, observation: Any) -> tuple[Observation, bool]:
+        """Arrays with a batch axis in front, and whether it had to be added."""
+        expected: dict[str, tuple[int, ...]] = {STATE: (self.config.observation_dim,)}
+        if self.config.image_shape is not None:
+            expected[IMAGES] = self.config.image_shape
+        given = observation if isinstance(observation, dict) else {STATE: observation}
+        if given.keys() != expected.keys():
+            raise ValueError(f"observations hold {sorted(given)}, this policy needs {sorted(expected)}")
+        types = {STATE: np.float32, IMAGES: np.uint8}
+        arrays = {name: np.asarray(value, dtype=types[name]) for name, value in given.items()}
+        single = arrays[STATE].ndim == 1
+        if single:
+            arrays = {name: value[np.newaxis] for name, value in arrays.items()}
+        for name, shape in expected.items():
+            if arrays[name].shape != (len(arrays[STATE]), *shape):
+                raise ValueError(
+                    f"observations of shape {np.shape(given[name])} ('{name}') do not fit this policy of {shape}; "
+                    "give one observation or a batch of them"
+                )
+        return (arrays if self.encoder is not None else arrays[STATE]), single
 
     def with_dynamics(self, score: ScoreConfig, noise: NoiseConfig, chain: ChainConfig, variant: str) -> "FlowPolicy":
-        """A policy with this one's velocity field and normaliser, and other drift, noise and chain.
+        """A policy with this one's encoder, velocity field and normaliser, and other drift, noise and chain.
 
         Drift and noise networks are taken over as well where their shapes agree, so that fine-tuning can go on from
         a fine-tuned policy.

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rllib_scoreflow.artefact_files import POLICY_JSON
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.flow.config import SDEConfig
+from rllib_scoreflow.flow.config import SDEConfig, VisionConfig
 
 ARTEFACT_SCHEMA_VERSION = 1
 
@@ -17,8 +17,11 @@ class PolicyConfig(BaseModel):
     """Shapes and architecture of a policy.
 
     Attributes:
-        observation_dim: `O`.
+        observation_dim: `O`, of the state vector.
         action_dim: `A`.
+        cameras: Names of the `V` cameras; none: the policy sees the state alone.
+        image_size: Height and width of the camera images; None without cameras.
+        vision: Architecture of the image encoder; without effect where there are no cameras.
         horizon: Steps `H` of a predicted chunk.
         act_steps: Steps of a chunk that are executed before the next one is predicted.
         sde: Networks, score, noise and chain.
@@ -30,7 +33,21 @@ class PolicyConfig(BaseModel):
     action_dim: int = Field(ge=1)
     horizon: int = Field(default=4, ge=1)
     act_steps: int = Field(default=4, ge=1)
+    cameras: tuple[str, ...] = ()
+    image_size: tuple[int, int] | None = None
+    vision: VisionConfig = VisionConfig()
     sde: SDEConfig = SDEConfig()
+
+    @model_validator(mode="after")
+    def _cameras_have_a_size(self) -> "PolicyConfig":
+        if bool(self.cameras) != (self.image_size is not None):
+            raise ValueError(f"cameras {list(self.cameras)} and image_size {self.image_size} must be given together")
+        return self
+
+    @property
+    def image_shape(self) -> tuple[int, int, int, int] | None:
+        """Shape `(V, H, W, 3)` of the images of one observation, None without cameras."""
+        return None if self.image_size is None else (len(self.cameras), *self.image_size, 3)
 
     @property
     def chunk_dim(self) -> int:

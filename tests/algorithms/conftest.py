@@ -9,7 +9,7 @@ import pytest
 import ray
 import torch
 
-from rllib_scoreflow.flow.config import SDEConfig, VelocityConfig, apply_variant
+from rllib_scoreflow.flow.config import SDEConfig, VelocityConfig, VisionConfig, apply_variant
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata
 
 ENV_ID = "Pendulum-v1"
@@ -43,7 +43,7 @@ def ray_instance():
     ray.shutdown()
 
 
-def pendulum_policy(hidden_dim: int = 32, act_steps: int = 2) -> FlowPolicy:
+def pendulum_policy(hidden_dim: int = 32, act_steps: int = 2, kind: str = "flow") -> FlowPolicy:
     torch.manual_seed(0)
     score, noise = apply_variant("flow")
     config = PolicyConfig(
@@ -51,7 +51,7 @@ def pendulum_policy(hidden_dim: int = 32, act_steps: int = 2) -> FlowPolicy:
         action_dim=1,
         horizon=4,
         act_steps=act_steps,
-        sde=SDEConfig(velocity=VelocityConfig(hidden_dim=hidden_dim), score=score, noise=noise),
+        sde=SDEConfig(velocity=VelocityConfig(kind=kind, hidden_dim=hidden_dim), score=score, noise=noise),
     )
     bound = np.array([1.0, 1.0, 8.0], np.float32)
     return FlowPolicy(
@@ -62,6 +62,34 @@ def pendulum_policy(hidden_dim: int = 32, act_steps: int = 2) -> FlowPolicy:
         action_high=np.array([2.0], np.float32),
         metadata=PolicyMetadata(env_id=ENV_ID, dataset="toy", dataset_sha256="00"),
     )
+
+
+def pixel_policy(kind: str = "flow") -> FlowPolicy:
+    """For `toy_reach:PixelReach-v0`."""
+    torch.manual_seed(0)
+    score, noise = apply_variant("flow")
+    config = PolicyConfig(
+        observation_dim=2,
+        action_dim=2,
+        act_steps=2,
+        cameras=("left", "right"),
+        image_size=(24, 24),
+        vision=VisionConfig(embed_dim=8, num_heads=2, feature_dim=8),
+        sde=SDEConfig(velocity=VelocityConfig(kind=kind, hidden_dim=16), score=score, noise=noise),
+    )
+    bound = np.ones(2, np.float32)
+    return FlowPolicy(config, observation_low=-bound, observation_high=bound, action_low=-bound, action_high=bound)
+
+
+@pytest.fixture(scope="session")
+def policy_folders(tmp_path_factory) -> dict[tuple[str, str], tuple[str, Path]]:
+    """Environment and policy folder by kind of policy and of observation."""
+    root = tmp_path_factory.mktemp("kinds")
+    found = {}
+    for kind in ("flow", "shortcut"):
+        found[kind, "state"] = (ENV_ID, pendulum_policy(kind=kind).save(root / f"{kind}-state"))
+        found[kind, "pixels"] = ("toy_reach:PixelReach-v0", pixel_policy(kind).save(root / f"{kind}-pixels"))
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.utils.metrics import LEARNER_RESULTS
 
 from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
+from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.flow.config import VARIANTS
 
 STOCHASTIC = [name for name in VARIANTS if name != "flow"]
@@ -19,12 +20,12 @@ NETWORKS = {
 }
 
 
-def small_config(policy_folder, **options) -> ScoreFlowConfig:
+def small_config(policy_folder, env_id="Pendulum-v1", **options) -> ScoreFlowConfig:
     fixed = {"num_torch_threads": 1, "lr_warmup_iterations": 0}
     options = {"num_epochs": 2, "lr": 1e-3, "alpha_lr": 1e-2} | fixed | options
     return (
         ScoreFlowConfig()
-        .environment("Pendulum-v1")
+        .environment(env_id)
         .env_runners(num_envs_per_env_runner=4, rollout_fragment_length=16)
         .training(pretrained_policy=str(policy_folder), **options)
         .debugging(seed=1)
@@ -41,24 +42,33 @@ def train_once(config: ScoreFlowConfig):
         algo.stop()
 
 
-def network_of(name: str) -> str:
-    part = name.split(".")[1]
-    return {"velocity": "velocity", "strength": "alpha", "noise": "sigma"}[part]
+def changed_networks(before, after) -> set[str]:
+    names = {"velocity": "velocity", "strength": "alpha", "noise": "sigma"}
+    changed = [name for name, value in before.items() if not torch.equal(value, after[name])]
+    return {names[name.split(".")[1]] if name.startswith("sde.") else name.split(".")[0] for name in changed}
 
 
 @pytest.mark.parametrize("variant", STOCHASTIC)
-def test_ratio_is_one_and_every_learned_network_moves(policy_folder, variant: str) -> None:
-    before, after, result = train_once(small_config(policy_folder, variant=variant))
+@pytest.mark.parametrize("observed", ["state", "pixels"])
+@pytest.mark.parametrize("kind", ["flow", "shortcut"])
+def test_ratio_is_one_and_every_learned_network_moves(policy_folders, kind: str, observed: str, variant: str) -> None:
+    env_id, folder = policy_folders[kind, observed]
+    before, after, result = train_once(small_config(folder, env_id, variant=variant))
     learner = result[LEARNER_RESULTS][DEFAULT_MODULE_ID]
     assert learner["ratio_error_first"] < 1e-5
-    changed = {
-        network_of(name)
-        for name, value in before.items()
-        if name.startswith("sde.") and not torch.equal(value, after[name])
-    }
-    assert changed == NETWORKS[variant]
+    encoders = {"encoder"} if observed == "pixels" else set()
+    assert changed_networks(before, after) == NETWORKS[variant] | encoders
     assert result["gradient_steps"] == 2
     assert 0.0 < result["ratio_mean"] < 2.0
+    for name in NETWORKS[variant] | encoders | {"critic"} | {f"critic_{name}" for name in encoders}:
+        assert result[f"grad_norm/{name}"] > 0.0, name
+
+
+@pytest.mark.parametrize("kind_and_observed", [("flow", "state"), ("shortcut", "pixels")])
+def test_the_plain_flow_has_no_density_to_optimise(policy_folders, kind_and_observed) -> None:
+    env_id, folder = policy_folders[kind_and_observed]
+    with pytest.raises(InputError, match="has no noise"):
+        small_config(folder, env_id, variant="flow").validate()
 
 
 def test_frozen_velocity_leaves_the_pretrained_flow_alone(policy_folder) -> None:
@@ -75,11 +85,6 @@ def test_ratio_is_one_on_the_scale_of_the_whole_chain_with_remote_runners(policy
     _, _, result = train_once(config)
     assert result[LEARNER_RESULTS][DEFAULT_MODULE_ID]["ratio_error_first"] < 1e-4
     assert result["env_steps"] == 2 * 4 * 16 * 2  # runners x environments x chunks x act_steps
-
-
-def test_without_noise_there_is_nothing_to_optimise(policy_folder) -> None:
-    with pytest.raises(ValueError, match="has no noise"):
-        small_config(policy_folder, variant="flow").validate()
 
 
 def test_target_kl_ends_the_whole_update(policy_folder) -> None:

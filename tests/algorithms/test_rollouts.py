@@ -1,5 +1,7 @@
 """Cutting rollouts into episodes, advantages over fragments, statistics across rollouts."""
 
+import pickle
+
 import numpy as np
 import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
@@ -27,6 +29,7 @@ def filled_buffer(terminated_at=(), truncated_at=(), start: float = 0.0) -> Roll
             "env_steps": np.where(terminated, 2, 4),
             "success": np.where(terminated, 1.0, np.nan).astype(np.float32),
             "final_obs": final[:, None].astype(np.float32),
+            "episode_metrics": {"score": np.where(terminated | truncated, base, np.nan)} if step else {},
         }
         policy = {
             Columns.ACTIONS: base[:, None].astype(np.float32),
@@ -53,6 +56,7 @@ def test_fragments_hold_every_step_once_and_end_where_episodes_end() -> None:
     assert (fourth.is_done, fourth.t_started) == (False, 2)
     np.testing.assert_array_equal(second.get_extra_model_outputs(ENV_STEPS), [4, 4, 4])
     assert first.get_extra_model_outputs(SUCCESS)[-1] == 1.0
+    assert [f.custom_data.get("episode_metrics") for f in fragments] == [{"score": 2.0}, None, {"score": 105.0}, None]
     assert list(started) == [3, 0, 8]
     assert ids[0] == second.id_
     assert ids[2] == "e2"
@@ -103,6 +107,16 @@ def test_returns_count_episodes_that_began_in_an_earlier_rollout() -> None:
     assert second["success_rate"] == 1.0
     assert second["env_steps"] == 2 * NUM_ENVS * STEPS * 4 - 2
     assert second["action_clip_rate"] > 0.9
+
+
+def test_metrics_are_means_over_the_episodes_that_ended() -> None:
+    statistics = RolloutStatistics()
+    buffer = filled_buffer(terminated_at={(2, 0), (4, 0)}, truncated_at={(3, 1)})
+    episodes = buffer.episodes(["a", "b", "c"], np.zeros(NUM_ENVS, dtype=np.int64))
+    sent = pickle.loads(pickle.dumps(episodes))  # as from an EnvRunner's process
+    assert statistics.observe(sent)["episode/score"] == np.mean([2, 4, 103])
+    ongoing = filled_buffer().episodes(["a", "b", "c"], np.zeros(NUM_ENVS, dtype=np.int64))
+    assert "episode/score" not in statistics.observe(ongoing)
 
 
 def test_rewards_are_divided_by_the_running_std_of_the_return() -> None:

@@ -30,6 +30,25 @@ class Reach(gym.Env):
         return np.concatenate([self._point, self._goal]).astype(np.float32)
 
 
+class PixelReach(Reach):
+    """The same, but the goal is seen by two cameras and not told: the state is the point alone."""
+
+    SIZE = 24
+
+    def __init__(self):
+        super().__init__()
+        images = gym.spaces.Box(0, 255, (2, self.SIZE, self.SIZE, 3), np.uint8)
+        self.observation_space = gym.spaces.Dict(
+            {"state": gym.spaces.Box(-4.0, 4.0, (DIM,), np.float32), "images": images}
+        )
+
+    def _observe(self):
+        images = np.zeros((2, self.SIZE, self.SIZE, 3), np.uint8)
+        row, column = ((self._goal + 1.0) / 2.0 * (self.SIZE - 5)).astype(int)
+        images[:, row : row + 5, column : column + 5] = 255
+        return {"state": self._point.astype(np.float32), "images": images}
+
+
 def demonstrations(episodes: int = 60, steps: int = 20, seed: int = 0) -> dict[str, np.ndarray]:
     """Flat D4RL columns of a sluggish, noisy controller: it reaches, but slowly."""
     rng = np.random.default_rng(seed)
@@ -50,3 +69,4 @@ def demonstrations(episodes: int = 60, steps: int = 20, seed: int = 0) -> dict[s
 
 
 gym.register("ToyReach-v0", Reach, max_episode_steps=20)
+gym.register("PixelReach-v0", PixelReach, max_episode_steps=20)

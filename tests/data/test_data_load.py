@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from rllib_scoreflow.data import DatasetInfo, load_dataset
+from rllib_scoreflow.data import cache as cache_module
+from rllib_scoreflow.data.cache import file_digest, remembered_digest
 from rllib_scoreflow.data.schema import METADATA_KEY
 from rllib_scoreflow.errors import InputError
 
@@ -167,3 +169,18 @@ def test_a_file_in_the_place_of_the_cache_is_named(tmp_path, columns, write):
     path = write(tmp_path / "d.hdf5", columns)
     with pytest.raises(InputError, match="RLLIB_SCOREFLOW_CACHE"):
         load_dataset(path, cache_dir=path)
+
+
+def test_the_hash_of_a_large_file_is_remembered_until_it_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache_module, "_REMEMBER_BYTES", 10)
+    path, folder = tmp_path / "large.bin", tmp_path / "cache"
+    path.write_bytes(b"a" * 20)
+    first = remembered_digest(path, folder)
+    assert first == file_digest(path)
+    (note,) = (folder / "digests").iterdir()
+    note.write_text(note.read_text().replace(first, "remembered"))
+    assert remembered_digest(path, folder) == "remembered"
+    path.write_bytes(b"b" * 20)
+    assert remembered_digest(path, folder) == file_digest(path)
+    note.write_text("{damaged")
+    assert remembered_digest(path, folder) == file_digest(path)

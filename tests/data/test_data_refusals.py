@@ -46,9 +46,9 @@ def test_a_folder(refused, tmp_path):
 
 
 def test_unknown_ending(refused, tmp_path):
-    path = tmp_path / "data.npz"
-    path.write_bytes(b"PK")
-    refused(path, "data.npz", ".hdf5", ".parquet")
+    path = tmp_path / "data.csv"
+    path.write_bytes(b"1,2")
+    refused(path, "data.csv", ".hdf5", ".npz", ".parquet")
 
 
 def test_unknown_id_names_near_ones(refused):
@@ -149,6 +149,26 @@ def test_constant_observation_allowed_then_refused_again(refused, tmp_path, colu
     refused(path, "dimensions 3 of 4", "constant_observations: allow")
 
 
+def kitchen_columns(columns_of):
+    columns = columns_of(o=60)
+    columns["observations"][:, 30:] = np.arange(30)
+    return columns
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize(("name", "attrs"), [("kitchen-mine.hdf5", {}), ("d.hdf5", {"env_id": "FrankaKitchen-v1"})])
+def test_the_goal_of_a_kitchen_may_be_constant(tmp_path, columns_of, write, name, attrs):
+    dataset = load_dataset(write(tmp_path / name, kitchen_columns(columns_of), attrs))
+    assert dataset.observations[0, 31] == 1.0
+    assert load_dataset(dataset.path).info.num_steps == 21  # the converted file, too
+
+
+def test_other_constant_dimensions_of_a_kitchen_are_refused(refused, tmp_path, columns_of, write):
+    columns = kitchen_columns(columns_of)
+    columns["observations"][:, 4] = 0.0
+    refused(write(tmp_path / "kitchen.hdf5", columns), "dimensions 4 of 60")
+
+
 def test_unknown_choice(refused, columns):
     refused(columns, "'maybe'", "error, allow", constant_observations="maybe")
 
@@ -193,7 +213,7 @@ def test_parquet_of_our_schema_with_values_that_are_not_finite(refused, tmp_path
 
 def test_parquet_of_another_schema_version(refused, parquet, tmp_path):
     table = pq.read_table(parquet)
-    metadata = {k: v.replace(b'"schema_version": 1', b'"schema_version": 99') for k, v in table.schema.metadata.items()}
+    metadata = {k: v.replace(b'"schema_version": 2', b'"schema_version": 99') for k, v in table.schema.metadata.items()}
     path = tmp_path / "t.parquet"
     pq.write_table(table.replace_schema_metadata(metadata), path)
     refused(path, "t.parquet", "version 99", "convert the original file again")

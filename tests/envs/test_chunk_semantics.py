@@ -119,6 +119,19 @@ def test_success_is_reported_at_the_end_of_episodes_only():
     assert np.isnan(info["success"]).all()
 
 
+def test_metrics_are_reported_at_the_end_of_episodes_only():
+    env = make_chunk_vector_env("toy_envs:ToyCountdown-v0", 20, act_steps=3, horizon=3)
+    observation, _ = env.reset(seed=0)
+    *_, terminated, _, info = env.step(np.zeros((20, 3), np.float32))
+    assert 0 < terminated.sum() < 20
+    np.testing.assert_array_equal(
+        info["episode_metrics"]["limit"], np.where(terminated, observation[:, 1], np.nan).astype(np.float32)
+    )
+    hopper = make_chunk_vector_env("Hopper-v4", 2, act_steps=1, horizon=1, seed=0)
+    hopper.reset()
+    assert hopper.step(np.zeros((2, 3), np.float32))[4]["episode_metrics"] == {}
+
+
 def test_inactive_sub_environments_stand_still():
     env = make_chunk_vector_env("Hopper-v4", 3, act_steps=2, horizon=2, seed=0)
     before, _ = env.reset()

@@ -19,7 +19,6 @@ from rllib_scoreflow.errors import InputError
         ("CartPole-v1", r"action space Discrete\(2\).*one-dimensional Box"),
         ("Blackjack-v1", "observation space.*one-dimensional Box"),
         ("toy_envs:ToyUnflat-v0", "observation space.*one-dimensional Box"),
-        ("kitchen-complete-v0", "no simulator in this version"),
     ],
 )
 def test_an_unsuitable_id_is_named_with_a_remedy(env_id, message):

@@ -14,7 +14,7 @@ pytest.importorskip("robosuite", reason="robosuite is not installed")
 
 FIXTURES = Path(__file__).parent / "fixtures"
 # Four steps of the demonstration and what Robomimic's own way of recording saw in them, made by
-# scripts/make_robomimic_fixture.py.
+# scripts/make_robosuite_fixture.py.
 IMAGES = FIXTURES / "lift_image.hdf5"
 OPTIONS = {"cameras": ["agentview", "robot0_eye_in_hand"], "image_size": (84, 84)}
 

@@ -24,7 +24,7 @@ class Countdown(gym.Env):
         end = self._count >= self._limit
         reward = np.nan if self._count == self._nan_at else float(self._count) + float(action[0])
         terminated, truncated = (end, False) if self._ends_by == "terminated" else (False, end)
-        info = {"is_success": self._limit % 2 == 0} if end else {"is_success": False}
+        info = {"is_success": end and self._limit % 2 == 0, "episode_metrics": {"limit": self._limit}}
         return self._observe(), reward, terminated, truncated, info
 
     def _observe(self):

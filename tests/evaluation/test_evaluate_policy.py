@@ -34,6 +34,8 @@ def test_every_episode_of_the_quota_and_no_other(episodes, num_envs):
     assert result.lengths == tuple(limits)
     assert result.returns == tuple(limit * (limit + 1) / 2 for limit in limits)
     assert result.successes == tuple(float(limit % 2 == 0) for limit in limits)
+    assert result.metrics == {"limit": tuple(map(float, limits))}
+    assert result.to_dict()["metrics"] == {"limit": pytest.approx(np.mean(limits))}
     assert result.episodes == episodes
     assert result.success_rate == pytest.approx(np.mean([limit % 2 == 0 for limit in limits]))
 

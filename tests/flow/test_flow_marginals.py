@@ -30,7 +30,7 @@ UNBOUNDED = {"mean_clip": None, "draw_clip": None, "denoising_steps": STEPS}
 class GaussianVelocity(nn.Module):
     """Exact marginal velocity of the linear path from `N(0, I)` to `N(m, s^2 I)`."""
 
-    def forward(self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, dt: float) -> torch.Tensor:
         variance = (1.0 - t) ** 2 + t**2 * TARGET_STD**2
         return TARGET_MEAN + (t * TARGET_STD**2 - (1.0 - t)) / variance * (x - t * TARGET_MEAN)
 

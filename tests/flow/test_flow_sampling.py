@@ -101,17 +101,6 @@ def test_sample_flow_ignores_score_and_noise(make_sde, variant: str) -> None:
     torch.testing.assert_close(actual, expected)
 
 
-def test_sample_flow_with_another_velocity(make_sde) -> None:
-    """The behaviour regulariser integrates the pretrained field over the same steps."""
-    sde, other = make_sde("scoreflow", seed=0), make_sde("scoreflow", seed=1)
-    observation, initial = torch.randn(5, 3), torch.randn(5, 4)
-    distribution = ScoreSDEDistribution(sde, observation)
-    actual = distribution.sample_flow(initial=initial, velocity=other.velocity)
-    expected = ScoreSDEDistribution(other, observation).sample_flow(initial=initial)
-    torch.testing.assert_close(actual, expected)
-    assert not torch.allclose(actual, distribution.sample_flow(initial=initial))
-
-
 @pytest.mark.parametrize("variant", ["scoreflow", "score_sde"])
 def test_deterministic_mode_keeps_the_score_drift(make_sde, variant: str) -> None:
     distribution = ScoreSDEDistribution(make_sde(variant), torch.randn(5, 3))

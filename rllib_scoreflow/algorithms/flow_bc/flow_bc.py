@@ -20,7 +20,8 @@ from rllib_scoreflow.algorithms.rl_module import module_spec
 from rllib_scoreflow.data import check_compatible
 from rllib_scoreflow.envs import env_dims
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.flow.config import ChainConfig, SDEConfig, VelocityConfig, apply_variant
+from rllib_scoreflow.flow.config import ChainConfig, SDEConfig, VelocityConfig, VisionConfig, apply_variant
+from rllib_scoreflow.observations import IMAGES, STATE
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata
 from rllib_scoreflow.policy.threads import use_threads
 from rllib_scoreflow.versions import installed_versions
@@ -35,13 +36,18 @@ class FlowBCConfig(AlgorithmConfig):
     """Configuration of FlowBC; the defaults are the published ones for Hopper.
 
     Attributes:
-        dataset: D4RL id, path of an HDF5 or Parquet file, or `hopper-small` (shipped).
+        dataset: `hopper-small` (shipped), a D4RL or Robomimic id, `minari:ID`, or the path of a file.
+        filter_key: Robomimic's subset of demonstrations, such as `train`; None: all.
+        observation_keys: Arrays that make up the state, in this order; None: the dataset's default.
+        cameras: Cameras whose images the policy sees; None: none.
         constant_observations: `"allow"` accepts observation dimensions that never change.
         validation_fraction: Share of the episodes held out for the validation loss.
         horizon: Steps of an action chunk.
         act_steps: Steps of a chunk that are executed before the next prediction.
         denoising_steps: Steps `K` with which the cloned policy acts.
-        velocity: Architecture of the velocity field (`hidden_dim`, `num_layers`, `activation`, `time_dim`).
+        velocity: Overrides of `VelocityConfig`; `kind: shortcut` makes it a shortcut model.
+        consistency_fraction: Share of each batch that trains a shortcut model's self-consistency.
+        vision: Overrides of `VisionConfig`, for policies with cameras.
         weight_decay: Of AdamW.
         lr: Peak learning rate (with `lr_min`, `lr_cycle_iterations`, `lr_warmup_iterations`).
         ema_decay: Decay of the moving average, which is what is exported.
@@ -56,12 +62,17 @@ class FlowBCConfig(AlgorithmConfig):
 
     OPTIONS: ClassVar[dict[str, Any]] = {
         "dataset": str,
+        "filter_key": str | None,
+        "observation_keys": list[str] | None,
+        "cameras": list[str] | None,
         "constant_observations": Literal["error", "allow"],
         "validation_fraction": Fraction,
         "horizon": Positive,
         "act_steps": Positive,
         "denoising_steps": Positive,
         "velocity": dict[str, Any],
+        "consistency_fraction": Fraction,
+        "vision": dict[str, Any],
         "weight_decay": Rate,
         "lr": Rate,
         "lr_min": Rate,
@@ -76,6 +87,8 @@ class FlowBCConfig(AlgorithmConfig):
         "train_batch_size_per_learner": Positive,
     }
 
+    env_config: dict[str, Any]
+
     def __init__(self, algo_class: type | None = None) -> None:
         """Sets the defaults."""
         super().__init__(algo_class=algo_class or FlowBC)
@@ -83,12 +96,17 @@ class FlowBCConfig(AlgorithmConfig):
         self.offline_data_class = ChunkOfflineData
         self.framework_str = "torch"
         self.dataset: str | None = None
+        self.filter_key: str | None = None
+        self.observation_keys: list[str] | None = None
+        self.cameras: list[str] | None = None
         self.constant_observations = "error"
         self.validation_fraction = 0.02
         self.horizon = 4
         self.act_steps = 4
         self.denoising_steps = 20
         self.velocity: dict[str, Any] = {}
+        self.consistency_fraction = 0.25
+        self.vision: dict[str, Any] = {}
         self.weight_decay = 1e-6
         self.lr = 1e-3
         self.lr_min = 1e-4
@@ -125,15 +143,30 @@ class FlowBCConfig(AlgorithmConfig):
         if self.act_steps > self.horizon:
             raise InputError(f"Option 'act_steps' ({self.act_steps}) must not exceed 'horizon' ({self.horizon}).")
         build_section("velocity", VelocityConfig, self.velocity)
+        build_section("vision", VisionConfig, self.vision)
         self.input_ = self.dataset
         dataset = open_dataset(self)
         if self.env is not None:
+            if dataset.info.env_id == self.env:
+                # What the recording environment was made with, unless the config says otherwise.
+                self.env_config = {**dataset.info.env_config, **self.env_config}
             dims = env_dims(self.env, dict(self.env_config))
-            check_compatible(dataset.info, dims.observation_dim, dims.action_low, dims.action_high, str(self.env))
+            check_compatible(
+                dataset.info,
+                dims.observation_dim,
+                dims.action_low,
+                dims.action_high,
+                str(self.env),
+                image_shape=dims.image_shape,
+            )
         elif self.evaluation_interval:
             raise InputError("Option 'evaluation_interval' needs an environment: set 'env'.")
         observation, chunk = dataset.info.observation_dim, dataset.info.action_dim * self.horizon
-        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (observation,), np.float32)
+        self.observation_space: gym.Space[Any] = gym.spaces.Box(-np.inf, np.inf, (observation,), np.float32)
+        if dataset.info.image_size is not None:
+            shape = (len(dataset.info.cameras), *dataset.info.image_size, 3)
+            images = gym.spaces.Box(0, 255, shape, np.uint8)
+            self.observation_space = gym.spaces.Dict({STATE: self.observation_space, IMAGES: images})
         self.action_space = gym.spaces.Box(-np.inf, np.inf, (chunk,), np.float32)
         super().validate()
 
@@ -146,6 +179,9 @@ class FlowBCConfig(AlgorithmConfig):
             action_dim=info.action_dim,
             horizon=self.horizon,
             act_steps=self.act_steps,
+            cameras=info.cameras,
+            image_size=info.image_size,
+            vision=build_section("vision", VisionConfig, self.vision),
             sde=SDEConfig(
                 velocity=build_section("velocity", VelocityConfig, self.velocity),
                 score=score,

@@ -13,14 +13,17 @@ from ray.rllib.core.learner.training_data import TrainingData
 from rllib_scoreflow.algorithms.flow_bc.offline_data import CHUNK_START, ChunkMemory, open_dataset
 from rllib_scoreflow.algorithms.policy_learner import PolicyLearner
 from rllib_scoreflow.algorithms.ray_adapter import announce_new_weights, learner_device
-from rllib_scoreflow.algorithms.rl_module import FLOW_NOISE, FLOW_TIME
+from rllib_scoreflow.algorithms.rl_module import CONSISTENCY_LEVEL, FLOW_NOISE, FLOW_TIME
 from rllib_scoreflow.flow.ema import ExponentialMovingAverage
+from rllib_scoreflow.flow.losses import SHORTCUT_LEVELS
 from rllib_scoreflow.flow.schedules import cosine_with_restarts
+from rllib_scoreflow.observations import IMAGES, STATE
+from rllib_scoreflow.policy.vision import random_shift
 
 _EMA = "scoreflow_ema"
 # Gathering and drawing for several minibatches at once: at this size a step is short beside each call.
 _MINIBATCHES_PER_GATHER = 16
-Batch = dict[str, torch.Tensor]
+Batch = dict[str, Any]
 
 
 class FlowBCLearner(PolicyLearner):
@@ -32,16 +35,16 @@ class FlowBCLearner(PolicyLearner):
         self._memory: ChunkMemory | None = None
         super().build()
         self.ema = ExponentialMovingAverage(
-            self.trained_networks()["velocity"],
+            self._trained_parameters(),
             decay=self.config.ema_decay,
             warmup_steps=self.config.ema_warmup_steps,
         )
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
-        """Registers AdamW on the velocity; drift and noise wait for fine-tuning."""
+        """Registers AdamW on velocity and encoder; drift and noise wait for fine-tuning."""
         policy = self.module[module_id].policy
         policy.requires_grad_(False)
-        parameters = list(policy.sde.velocity.parameters())
+        parameters = self._trained_parameters()
         for parameter in parameters:
             parameter.requires_grad_(True)
         optimizer = torch.optim.AdamW(
@@ -54,10 +57,16 @@ class FlowBCLearner(PolicyLearner):
         self.register_optimizer(module_id=module_id, optimizer_name="velocity", optimizer=optimizer, params=parameters)
 
     def trained_networks(self) -> dict[str, list[torch.nn.Parameter]]:
-        """The velocity field (found once: it is asked for several times in every gradient step)."""
+        """The velocity field and the encoder (found once: they are asked for several times in every gradient step)."""
         if self._networks is None:
-            self._networks = {"velocity": list(self.rl_module.policy.sde.velocity.parameters())}
+            policy = self.rl_module.policy
+            self._networks = {"velocity": list(policy.sde.velocity.parameters())}
+            if policy.encoder is not None:
+                self._networks["encoder"] = list(policy.encoder.parameters())
         return self._networks
+
+    def _trained_parameters(self) -> list[torch.nn.Parameter]:
+        return [parameter for network in self.trained_networks().values() for parameter in network]
 
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Any]
@@ -77,7 +86,7 @@ class FlowBCLearner(PolicyLearner):
         losses, samples = [], 0
         for minibatch in self._minibatches(training_data):
             losses.append(self._gradient_step(minibatch))
-            samples += len(minibatch[Columns.OBS])
+            samples += len(minibatch[Columns.ACTIONS])
         self.iteration += 1
         if losses and self.config.grad_clip is None:
             # The gradients of the last step are still there.
@@ -103,7 +112,7 @@ class FlowBCLearner(PolicyLearner):
         """
         if self.config.grad_clip is not None:
             return super().postprocess_gradients(gradients_dict)
-        biases = [p.grad for p in self.trained_networks()["velocity"] if p.dim() == 1 and p.grad is not None]
+        biases = [p.grad for p in self._trained_parameters() if p.dim() == 1 and p.grad is not None]
         self.gradient_norms = {"velocity": torch.cat(biases).norm()}
         return gradients_dict
 
@@ -115,26 +124,28 @@ class FlowBCLearner(PolicyLearner):
         """
         device = learner_device(self)
         generator = torch.Generator(device=device).manual_seed(0)
-        velocity = self.trained_networks()["velocity"]
-        present = [p.detach().clone() for p in velocity]
-        self.ema.copy_to(velocity)
+        trained = self._trained_parameters()
+        present = [p.detach().clone() for p in trained]
+        self.ema.copy_to(trained)
         errors = []
+        size = 4096 if self.rl_module.policy.encoder is None else 256
         with torch.no_grad():
-            for part in np.array_split(starts, max(1, len(starts) // 4096)):
-                observations, chunks = self._chunk_memory().gather(torch.as_tensor(part, device=device))
+            for part in np.array_split(starts, max(1, len(starts) // size)):
+                observations, chunks = self._chunk_memory().gather(torch.as_tensor(part))
                 batch = self._flow_matching_batch(observations, chunks, generator)
                 out = self.rl_module.forward_train(batch)
                 errors.append(out["flow_matching_error"])
-            for parameter, value in zip(velocity, present, strict=True):
+            for parameter, value in zip(trained, present, strict=True):
                 parameter.copy_(value)
         return float(torch.cat(errors).mean())
 
     def policy_state(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Weights with the moving average in place of the velocity's own."""
+        """Weights with the moving average in place of the trained networks' own."""
         state = super().policy_state()
-        names = [f"sde.velocity.{n}" for n, _ in self.rl_module.policy.sde.velocity.named_parameters()]
-        for name, value in zip(names, self.ema.values, strict=True):
-            state[name] = value.cpu().numpy().copy()
+        averages = dict(zip(map(id, self._trained_parameters()), self.ema.values, strict=True))
+        for name, parameter in self.rl_module.policy.named_parameters():
+            if id(parameter) in averages:
+                state[name] = averages[id(parameter)].cpu().numpy().copy()
         return state
 
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -160,13 +171,11 @@ class FlowBCLearner(PolicyLearner):
         out = self.module.forward_train(batch)
         losses = self.compute_losses(fwd_out=out, batch=batch)
         self.apply_gradients(self.postprocess_gradients(self.compute_gradients(losses)))
-        self.ema.update(self.trained_networks()["velocity"])
+        self.ema.update(self._trained_parameters())
         loss: torch.Tensor = losses[DEFAULT_MODULE_ID].detach()
         return loss
 
-    def _flow_matching_batch(
-        self, observations: torch.Tensor, chunks: torch.Tensor, generator: torch.Generator
-    ) -> Batch:
+    def _flow_matching_batch(self, observations: Any, chunks: torch.Tensor, generator: torch.Generator) -> Batch:
         shape, device = chunks.shape, chunks.device
         return {
             Columns.OBS: observations,
@@ -175,22 +184,45 @@ class FlowBCLearner(PolicyLearner):
             FLOW_TIME: torch.rand((shape[0], 1), generator=generator, device=device),
         }
 
+    def _training_batch(self, observations: Any, chunks: torch.Tensor) -> Batch:
+        """A batch with this step's draws: flow matching, shifted images, levels of self-consistency."""
+        policy, generator = self.rl_module.policy.config, self.generator
+        if isinstance(observations, dict):
+            shifted = random_shift(observations[IMAGES], policy.vision.augment_pad, generator)
+            observations = {**observations, IMAGES: shifted}
+        batch = self._flow_matching_batch(observations, chunks, generator)
+        if policy.sde.velocity.kind == "shortcut":
+            count = round(self.config.consistency_fraction * len(chunks))
+            levels = torch.randint(SHORTCUT_LEVELS, (count, 1), generator=generator, device=chunks.device)
+            batch[CONSISTENCY_LEVEL] = levels.float()
+        return batch
+
     def _minibatches(self, training_data: TrainingData) -> Iterator[Batch]:
         size = self.config.train_batch_size_per_learner
-        device = learner_device(self)
         if training_data.data_iterators:
             stream = training_data.data_iterators[0]
-            for batch in stream.iter_torch_batches(batch_size=size, device=device):
-                observations, chunks = batch[Columns.OBS].float(), batch[Columns.ACTIONS].float()
-                yield self._flow_matching_batch(observations, chunks, self.generator)
+            for batch in stream.iter_torch_batches(batch_size=size, device=learner_device(self)):
+                observations = batch[Columns.OBS].float()
+                if IMAGES in batch:
+                    observations = {STATE: observations, IMAGES: batch[IMAGES]}
+                yield self._training_batch(observations, batch[Columns.ACTIONS].float())
             return
         training_data.solve_refs()
-        starts = training_data.batch.policy_batches[DEFAULT_MODULE_ID][CHUNK_START]
-        starts = torch.as_tensor(np.asarray(starts), device=device)
-        memory = self._chunk_memory()
+        starts = torch.as_tensor(np.asarray(training_data.batch.policy_batches[DEFAULT_MODULE_ID][CHUNK_START]))
         # The last, smaller part of a shuffled epoch is dropped: another one falls into it every time.
         rows = max(len(starts) // size * size, min(size, len(starts)))
-        for block_starts in torch.split(starts[:rows], size * _MINIBATCHES_PER_GATHER):
+        plain = self.rl_module.policy.encoder is None and self.rl_module.policy.config.sde.velocity.kind == "flow"
+        if plain:
+            yield from self._plain_minibatches(starts[:rows], size)
+            return
+        memory = self._chunk_memory()
+        for part in torch.split(starts[:rows], size):
+            yield self._training_batch(*memory.gather(part))
+
+    def _plain_minibatches(self, starts: torch.Tensor, size: int) -> Iterator[Batch]:
+        """Minibatches of a flow on state vectors, gathered and drawn for several steps at once."""
+        memory = self._chunk_memory()
+        for block_starts in torch.split(starts, size * _MINIBATCHES_PER_GATHER):
             block = self._flow_matching_batch(*memory.gather(block_starts), self.generator)
             for columns in zip(*(torch.split(column, size) for column in block.values()), strict=True):
                 yield dict(zip(block, columns, strict=True))

@@ -12,6 +12,7 @@ from ray.rllib.offline.offline_data import OfflineData
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 
 from rllib_scoreflow.data import ChunkIndex, TrajectoryDataset, gather_chunks, load_dataset
+from rllib_scoreflow.observations import IMAGES, STATE
 
 CHUNK_START = "chunk_start"
 """Column of dataset rows at which chunks start, int64 `[B]`."""
@@ -21,22 +22,44 @@ IntArray = npt.NDArray[np.int64]
 
 def open_dataset(config: Any) -> TrajectoryDataset:
     """Opens the dataset that a `FlowBCConfig` names (memory-mapped after the first conversion)."""
-    return load_dataset(config.dataset, constant_observations=config.constant_observations)
+    return load_dataset(config.dataset, **_read_options(config))
+
+
+def _read_options(config: Any) -> dict[str, Any]:
+    return {
+        "constant_observations": config.constant_observations,
+        "filter_key": config.filter_key,
+        "observation_keys": config.observation_keys,
+        "cameras": config.cameras,
+    }
 
 
 class ChunkMemory:
-    """A dataset as tensors on one device, from which chunks are gathered by their start rows."""
+    """A dataset as tensors on one device, from which chunks are gathered by their start rows.
+
+    Images stay where they are mapped, as bytes: they may be many times the memory of a device.
+    """
 
     def __init__(self, dataset: TrajectoryDataset, horizon: int, device: torch.device) -> None:
         """Copies observations `[N, O]` and actions `[N, A]` to `device` (on a CPU they stay memory-mapped)."""
+        self.device = device
         self.observations = _as_tensor(dataset.observations).to(device)
         self.actions = _as_tensor(dataset.actions).to(device)
+        self.images = dataset.images
         self.offsets = torch.arange(horizon, device=device)
 
-    def gather(self, starts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Observations `[B, O]` and flattened chunks `[B, H * A]` at rows `starts`, int64 `[B]`."""
-        rows = starts.unsqueeze(-1) + self.offsets
-        return self.observations[starts], self.actions[rows].flatten(1)
+    def gather(self, starts: torch.Tensor) -> tuple[Any, torch.Tensor]:
+        """Observations and flattened chunks `[B, H * A]` at rows `starts`, int64 `[B]` on the CPU.
+
+        Observations are `[B, O]`, with cameras the dictionary of `state` and `images` (uint8 `[B, V, H, W, 3]`).
+        """
+        rows = starts.to(self.device)
+        chunks = self.actions[rows.unsqueeze(-1) + self.offsets].flatten(1)
+        observations = self.observations[rows]
+        if self.images is None:
+            return observations, chunks
+        images = torch.from_numpy(self.images[starts.numpy()]).to(self.device)
+        return {STATE: observations, IMAGES: images}, chunks
 
 
 class ChunkOfflineData(OfflineData):
@@ -72,16 +95,18 @@ class ChunkOfflineData(OfflineData):
 
     def epoch_stream(self, epoch: int, num_learners: int) -> list[Any]:
         """The epoch as one Ray Data iterator per Learner; chunks are gathered by Ray Data's workers."""
-        name, constant = self.config.dataset, self.config.constant_observations
-        horizon = self.config.horizon
+        name, options, horizon = self.config.dataset, _read_options(self.config), self.config.horizon
 
         def gather(batch: dict[str, Any]) -> dict[str, Any]:
-            dataset = load_dataset(name, constant_observations=constant)
-            observations, chunks = gather_chunks(dataset.observations, dataset.actions, batch[CHUNK_START], horizon)
-            return {Columns.OBS: observations, Columns.ACTIONS: chunks}
+            dataset, starts = load_dataset(name, **options), batch[CHUNK_START]
+            observations, chunks = gather_chunks(dataset.observations, dataset.actions, starts, horizon)
+            columns = {Columns.OBS: observations, Columns.ACTIONS: chunks}
+            if dataset.images is not None:
+                columns[IMAGES] = dataset.images[starts]
+            return columns
 
         starts = ray.data.from_numpy(self.epoch_starts(epoch)).rename_columns({"data": CHUNK_START})
-        stream = starts.map_batches(gather, batch_size=4096)
+        stream = starts.map_batches(gather, batch_size=4096 if self.dataset.images is None else 256)
         if num_learners <= 1:
             return [stream.iterator()]
         return list(stream.streaming_split(num_learners, equal=True))

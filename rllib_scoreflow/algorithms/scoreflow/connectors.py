@@ -1,5 +1,6 @@
 """Learner connector: episodes with denoising chains to one train batch with advantages."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 
 from rllib_scoreflow.algorithms.rl_module import CHAIN
 from rllib_scoreflow.flow.advantages import generalized_advantages
+from rllib_scoreflow.observations import map_observation, num_rows
 
 REWARD_SCALE = "reward_scale"
 """Key of the shared data: what rewards are divided by (1 where it is missing)."""
 _VALUE_BATCH = 8192
+_VALUE_BATCH_OF_IMAGES = 256
 
 
 class EpisodesToChainBatch(ConnectorV2):
@@ -43,18 +46,19 @@ class EpisodesToChainBatch(ConnectorV2):
         """Builds the batch of the default module from numpy'ised episodes.
 
         Returns:
-            Float32 tensors by module id: `obs [B, O]`, the chains `[B, K + 1, D]`, `action_logp`, `advantages`,
+            Float32 tensors by module id: `obs [B, O]` (with cameras a dictionary, its images uint8), the chains
+            `[B, K + 1, D]`, `action_logp`, `advantages`,
             `value_targets` and `vf_preds` (`[B]` each).
         """
         module = rl_module[DEFAULT_MODULE_ID].unwrapped()
         device = next(module.parameters()).device
-        observations = [np.asarray(episode.get_observations()) for episode in episodes]
+        observations = [episode.get_observations() for episode in episodes]
         scale = (shared_data or {}).get(REWARD_SCALE, 1.0)
-        values = _values(module, np.concatenate(observations), device)
+        values = _values(module, map_observation(_concatenate, *observations), device)
         advantages, predictions, first = [], [], 0
         for episode, fragment in zip(episodes, observations, strict=True):
-            own = values[first : first + len(fragment)]
-            first += len(fragment)
+            own = values[first : first + num_rows(fragment)]
+            first += num_rows(fragment)
             predictions.append(own[:-1])
             advantages.append(
                 generalized_advantages(
@@ -67,9 +71,8 @@ class EpisodesToChainBatch(ConnectorV2):
             )
         advantage, prediction = np.concatenate(advantages), np.concatenate(predictions)
         columns = {
-            Columns.OBS: np.concatenate([fragment[:-1] for fragment in observations]),
-            CHAIN: _concatenate(episodes, CHAIN),
-            Columns.ACTION_LOGP: _concatenate(episodes, Columns.ACTION_LOGP),
+            CHAIN: _extra_column(episodes, CHAIN),
+            Columns.ACTION_LOGP: _extra_column(episodes, Columns.ACTION_LOGP),
             Postprocessing.ADVANTAGES: advantage,
             Postprocessing.VALUE_TARGETS: advantage + prediction,
             Columns.VF_PREDS: prediction,
@@ -78,15 +81,29 @@ class EpisodesToChainBatch(ConnectorV2):
             name: torch.as_tensor(np.asarray(column, dtype=np.float32), device=device)
             for name, column in columns.items()
         }
+        acted_on = map_observation(lambda *parts: np.concatenate([part[:-1] for part in parts]), *observations)
+        batch[DEFAULT_MODULE_ID][Columns.OBS] = map_observation(partial(_to_tensor, device=device), acted_on)
         return batch
 
 
-def _concatenate(episodes: list[Any], key: str) -> Any:
+def _concatenate(*parts: Any) -> Any:
+    return np.concatenate(parts)
+
+
+def _to_tensor(array: Any, device: torch.device) -> torch.Tensor:
+    # Images stay bytes until the network looks at them.
+    return torch.as_tensor(array if array.dtype == np.uint8 else array.astype(np.float32, copy=False), device=device)
+
+
+def _extra_column(episodes: list[Any], key: str) -> Any:
     return np.concatenate([np.asarray(e.get_extra_model_outputs(key)) for e in episodes])
 
 
 def _values(module: Any, observations: Any, device: torch.device) -> Any:
     with torch.no_grad():
-        rows = torch.as_tensor(observations.astype(np.float32, copy=False), device=device)
-        parts = [module.compute_values({Columns.OBS: part}) for part in torch.split(rows, _VALUE_BATCH)]
+        size = _VALUE_BATCH if not isinstance(observations, dict) else _VALUE_BATCH_OF_IMAGES
+        parts = []
+        for first in range(0, num_rows(observations), size):
+            rows = map_observation(lambda column: _to_tensor(column[first : first + size], device), observations)  # noqa: B023
+            parts.append(module.compute_values({Columns.OBS: rows}))
         return torch.cat(parts).cpu().numpy().astype(np.float64)

@@ -20,6 +20,7 @@ from ray.rllib.utils.metrics import (
 
 from rllib_scoreflow.algorithms.scoreflow.rollout_buffer import RolloutBuffer
 from rllib_scoreflow.envs import ChunkVectorEnv, make_chunk_vector_env
+from rllib_scoreflow.observations import map_observation
 from rllib_scoreflow.policy.threads import one_thread
 
 SECONDS_IN_ENV = "seconds_in_env"
@@ -107,7 +108,7 @@ class ChunkEnvRunner(SingleAgentEnvRunner):
         buffer = RolloutBuffer(steps, self.num_envs)
         for step in range(steps):
             started = perf_counter()
-            observation = torch.from_numpy(self._observation).to(self._device)
+            observation = map_observation(self._to_tensor, self._observation)
             out = self.module.forward_exploration({Columns.OBS: observation})
             columns = {name: value.cpu().numpy() for name, value in out.items()}
             sampled = perf_counter()
@@ -119,6 +120,9 @@ class ChunkEnvRunner(SingleAgentEnvRunner):
             self._observation = results[0]
         buffer.last_observation = self._observation
         return buffer
+
+    def _to_tensor(self, array: Any) -> torch.Tensor:
+        return torch.from_numpy(array).to(self._device)
 
     def _reset(self) -> None:
         self._observation, _ = self.env.reset(seed=self._reset_seed())

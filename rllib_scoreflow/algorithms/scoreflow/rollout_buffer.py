@@ -8,18 +8,24 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from rllib_scoreflow.algorithms.rl_module import CHAIN
+from rllib_scoreflow.observations import map_observation
 
 ENV_STEPS = "env_steps"
 """Extra column: environment steps that a chunk really took, int64 `[T]`."""
+EPISODE_METRICS = "episode_metrics"
+"""Key of the environment's infos, and of an ended episode's `custom_data`: dict[str, float]."""
 SUCCESS = "success"
 """Extra column: success where an episode ended (NaN: unknown, or not ended), float32 `[T]`."""
+
+
+_FINAL_OBS = "final_obs"
 
 
 class RolloutBuffer:
     """Arrays `[steps, num_envs, ...]` of one `sample()` call.
 
     Attributes:
-        last_observation: Observations after the last step, `[num_envs, O]`.
+        last_observation: Observations after the last step, `[num_envs, O]` or a dictionary.
         seconds_in_env: Time spent stepping environments.
         seconds_in_policy: Time spent in the policy.
     """
@@ -28,7 +34,8 @@ class RolloutBuffer:
         """Prepares for `steps` steps; the columns are allocated at the first one."""
         self.steps = steps
         self.num_envs = num_envs
-        self.columns: dict[str, Any] = {}
+        self.columns: dict[Any, Any] = {}
+        self.episode_metrics: list[dict[str, Any]] = []
         self.last_observation: Any = None
         self.seconds_in_env = 0.0
         self.seconds_in_policy = 0.0
@@ -36,14 +43,15 @@ class RolloutBuffer:
     def add(self, step: int, observation: Any, policy: dict[str, Any], results: Any) -> None:
         """Stores one step: the observation acted on, the policy's output, the vector environment's results."""
         _, rewards, terminated, truncated, infos = results
+        self.episode_metrics.append(infos.get(EPISODE_METRICS, {}))
         items = {
-            Columns.OBS: observation,
+            **_named(Columns.OBS, observation),
             Columns.REWARDS: rewards,
             Columns.TERMINATEDS: terminated,
             Columns.TRUNCATEDS: truncated,
             ENV_STEPS: infos["env_steps"],
             SUCCESS: infos["success"],
-            "final_obs": infos["final_obs"],
+            **_named(_FINAL_OBS, infos["final_obs"]),
             **policy,
         }
         for name, item in items.items():
@@ -77,11 +85,13 @@ class RolloutBuffer:
         part = {name: column[first:stop, env] for name, column in self.columns.items()}
         terminated = bool(part[Columns.TERMINATEDS][-1])
         truncated = bool(part[Columns.TRUNCATEDS][-1])
-        final = part["final_obs"][-1]
+        final = map_observation(lambda column: column[-1], _gathered(part, _FINAL_OBS))
+        acted_on = _gathered(part, Columns.OBS)
+        steps = range(stop - first)
         extra = (CHAIN, Columns.ACTION_LOGP, ENV_STEPS, SUCCESS)
         episode = SingleAgentEpisode(
             id_,
-            observations=[*part[Columns.OBS], final],
+            observations=[*(map_observation(lambda column, t=t: column[t], acted_on) for t in steps), final],
             actions=list(part[Columns.ACTIONS]),
             rewards=list(part[Columns.REWARDS]),
             extra_model_outputs={name: list(part[name]) for name in extra},
@@ -90,4 +100,21 @@ class RolloutBuffer:
             t_started=t_started,
             len_lookback_buffer=0,
         )
+        if terminated or truncated:
+            metrics = self.episode_metrics[stop - 1]
+            episode.custom_data[EPISODE_METRICS] = {name: float(values[env]) for name, values in metrics.items()}
         return episode.to_numpy()
+
+
+def _named(column: str, observation: Any) -> dict[Any, Any]:
+    """An observation's arrays as columns: `column`, or `(column, entry)` for every entry of a dictionary."""
+    if not isinstance(observation, dict):
+        return {column: observation}
+    return {(column, name): array for name, array in observation.items()}
+
+
+def _gathered(part: dict[Any, Any], column: str) -> Any:
+    """What `_named` took apart."""
+    if column in part:
+        return part[column]
+    return {key[1]: array for key, array in part.items() if isinstance(key, tuple) and key[0] == column}

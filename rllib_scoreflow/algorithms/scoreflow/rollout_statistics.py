@@ -6,7 +6,7 @@ import numpy as np
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from rllib_scoreflow.algorithms.rl_module import CHAIN
-from rllib_scoreflow.algorithms.scoreflow.rollout_buffer import ENV_STEPS, SUCCESS
+from rllib_scoreflow.algorithms.scoreflow.rollout_buffer import ENV_STEPS, EPISODE_METRICS, SUCCESS
 from rllib_scoreflow.flow.advantages import RunningRewardScaler
 
 
@@ -27,7 +27,8 @@ class RolloutStatistics:
 
         Returns:
             `env_steps`, `episodes`, `action_clip_rate`, and where an episode ended `return_mean`, `return_stderr`,
-            `episode_steps_mean`, `success_rate` (if the environment reports success).
+            `episode_steps_mean`, `success_rate` (if the environment reports success) and `episode/NAME`, the mean of
+            every metric that the environment reports of an episode.
         """
         returns, lengths, successes = [], [], []
         for episode in episodes:
@@ -50,6 +51,7 @@ class RolloutStatistics:
             metrics["episode_steps_mean"] = float(np.mean(lengths))
             if not np.all(np.isnan(successes)):
                 metrics["success_rate"] = float(np.nanmean(successes))
+            metrics |= _episode_metrics(episodes)
         self._forget_lost({episode.id_ for episode in episodes})
         return metrics
 
@@ -77,6 +79,16 @@ def observe_rewards(episodes: list[SingleAgentEpisode], scaler: RunningRewardSca
     seen = {episode.id_ for episode in episodes}
     scaler.ongoing = {id_: value for id_, value in scaler.ongoing.items() if id_ in seen}
     return scaler.scale
+
+
+def _episode_metrics(episodes: list[SingleAgentEpisode]) -> dict[str, float]:
+    """Mean over the ended episodes of what the environment said of them, under `episode/NAME`."""
+    values: dict[str, list[float]] = {}
+    for episode in episodes:
+        for name, value in episode.custom_data.get(EPISODE_METRICS, {}).items():
+            if not np.isnan(value):
+                values.setdefault(f"episode/{name}", []).append(value)
+    return {name: float(np.mean(each)) for name, each in values.items()}
 
 
 def _action_clip_rate(episodes: list[SingleAgentEpisode]) -> float:

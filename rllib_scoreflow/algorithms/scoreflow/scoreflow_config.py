@@ -98,6 +98,8 @@ class ScoreFlowConfig(AlgorithmConfig):
         "rollout_fragment_length": Positive,
     }
 
+    env_config: dict[str, Any]
+
     def __init__(self, algo_class: type | None = None) -> None:
         """Sets the defaults."""
         from rllib_scoreflow.algorithms.scoreflow.scoreflow import ScoreFlow
@@ -172,6 +174,8 @@ class ScoreFlowConfig(AlgorithmConfig):
             raise InputError("ScoreFlow needs an environment: set 'env'.")
         if policy.config.sde.noise.kind == "none":
             raise InputError(f"Variant '{self.variant}' has no noise, hence nothing to optimise; choose 'noise.kind'.")
+        if policy.metadata.env_id == self.env:
+            self.env_config = {**policy.metadata.env_config, **self.env_config}
         dims = env_dims(self.env, dict(self.env_config))
         found = (policy.config.observation_dim, policy.config.action_dim)
         if found != (dims.observation_dim, dims.action_dim):
@@ -179,6 +183,11 @@ class ScoreFlowConfig(AlgorithmConfig):
                 f"The policy '{self.pretrained_policy}' has {found[0]} observation and {found[1]} action "
                 f"dimensions, the environment '{self.env}' has {dims.observation_dim} and "
                 f"{dims.action_dim}; choose the policy of this task."
+            )
+        if policy.config.image_shape != dims.image_shape:
+            raise InputError(
+                f"The policy '{self.pretrained_policy}' sees images of shape {policy.config.image_shape} (cameras, "
+                f"height, width, 3), the environment '{self.env}' gives {dims.image_shape}; set 'env_config' alike."
             )
         self.learners(learner_connector=self._build_learner_connector)
         self.train_batch_size_per_learner = (

@@ -16,6 +16,7 @@ from rllib_scoreflow.algorithms.ray_adapter import (
     learner_device,
     run_learner_connector,
 )
+from rllib_scoreflow.algorithms.rl_module import CHAIN
 from rllib_scoreflow.algorithms.scoreflow.connectors import REWARD_SCALE
 from rllib_scoreflow.algorithms.scoreflow.diagnostics import (
     MeanOverRows,
@@ -26,9 +27,11 @@ from rllib_scoreflow.algorithms.scoreflow.diagnostics import (
 from rllib_scoreflow.flow.losses import clipped_surrogate_loss
 from rllib_scoreflow.flow.noise import annealed_sigma_max
 from rllib_scoreflow.flow.schedules import cosine_with_restarts
+from rllib_scoreflow.observations import map_observation
 
 ACTOR, CRITIC = "actor", "critic"
-Batch = dict[str, torch.Tensor]
+Batch = dict[str, Any]
+"""Columns by name: tensors, and the observations' dictionary of tensors where there are cameras."""
 
 
 class ScoreFlowLearner(PolicyLearner):
@@ -41,31 +44,36 @@ class ScoreFlowLearner(PolicyLearner):
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """Registers AdamW for the actor's networks and for the critic."""
         if self.config.frozen_velocity:
-            self.module[module_id].policy.sde.velocity.requires_grad_(False)
+            policy = self.module[module_id].policy
+            for network in (policy.sde.velocity, policy.encoder):
+                if network is not None:
+                    network.requires_grad_(False)
         networks = self.trained_networks()
-        critic = networks.pop("critic")
         fused = True if learner_device(self).type == "cuda" else None
-        actor_groups = [{"params": parameters, "name": name} for name, parameters in networks.items()]
-        weight_decays = (self.config.actor_weight_decay, self.config.critic_weight_decay)
-        groups = (actor_groups, [{"params": critic, "name": "critic"}])
-        for name, decay, group in zip((ACTOR, CRITIC), weight_decays, groups, strict=True):
+        for optimizer_name, names, decay in (
+            (ACTOR, ("velocity", "alpha", "sigma", "encoder"), self.config.actor_weight_decay),
+            (CRITIC, ("critic", "critic_encoder"), self.config.critic_weight_decay),
+        ):
+            group = [{"params": networks[name], "name": name} for name in names if name in networks]
             self.register_optimizer(
                 module_id=module_id,
-                optimizer_name=name,
+                optimizer_name=optimizer_name,
                 optimizer=torch.optim.AdamW(group, weight_decay=decay, fused=fused),
                 params=[parameter for part in group for parameter in part["params"]],
             )
 
     def trained_networks(self) -> dict[str, list[torch.nn.Parameter]]:
-        """Parameters of `velocity`, `alpha`, `sigma` (those that the variant has) and `critic`."""
+        """Parameters of `velocity`, `alpha`, `sigma`, `encoder` (those that the policy has) and of the critic."""
         module = self.rl_module
         sde = module.policy.sde
         networks: dict[str, torch.nn.Module | None] = {
             "velocity": sde.velocity,
             "alpha": sde.strength,
             "sigma": sde.noise,
+            "encoder": module.policy.encoder,
+            "critic": module.critic,
+            "critic_encoder": module.critic_encoder,
         }
-        networks["critic"] = module.critic
         trained = {
             name: [p for p in network.parameters() if p.requires_grad]
             for name, network in networks.items()
@@ -92,7 +100,7 @@ class ScoreFlowLearner(PolicyLearner):
         shared = {REWARD_SCALE: reward_scale}
         batch: Batch = run_learner_connector(self, training_data.episodes, shared)[DEFAULT_MODULE_ID]
         rates = self._apply_schedules()
-        rows = len(batch[Columns.OBS])
+        rows = len(batch[Columns.ACTION_LOGP])
         total_rows = int(sum_over_learners(torch.tensor(float(rows))))
         size = self.config.minibatch_size or total_rows
         num_minibatches = max(1, math.ceil(total_rows / size))
@@ -100,9 +108,9 @@ class ScoreFlowLearner(PolicyLearner):
         stopped, steps = False, 0
         for _ in range(self.config.num_epochs):
             # On the CPU whatever the device, so that the order of a seed is the same everywhere.
-            order = torch.randperm(rows, generator=self._order_generator()).to(batch[Columns.OBS].device)
+            order = torch.randperm(rows, generator=self._order_generator()).to(batch[CHAIN].device)
             for part in order.tensor_split(num_minibatches):
-                minibatch = {name: column[part] for name, column in batch.items()}
+                minibatch = _rows(batch, part)
                 kl = self._gradient_step(minibatch, metrics)
                 steps += 1
                 target = self.config.target_kl
@@ -157,7 +165,7 @@ class ScoreFlowLearner(PolicyLearner):
 
     def _gradient_step(self, minibatch: Batch, metrics: MeanOverRows) -> float:
         """One optimiser step on a minibatch, accumulated over microbatches; returns its approximate KL."""
-        rows = len(minibatch[Columns.OBS])
+        rows = len(minibatch[Columns.ACTION_LOGP])
         advantages = minibatch[Postprocessing.ADVANTAGES]
         count = sum_over_learners(torch.tensor(float(rows), device=advantages.device))
         mean = sum_over_learners(advantages.sum()) / count
@@ -169,18 +177,15 @@ class ScoreFlowLearner(PolicyLearner):
             optimizer.zero_grad(set_to_none=True)
         parts = math.ceil(rows / self.config.microbatch_size)
         step_metrics = MeanOverRows()
-        for index in range(parts):
-            columns = {n: c.tensor_split(parts)[index] for n, c in minibatch.items()}
+        for index, chosen in enumerate(torch.arange(rows).tensor_split(parts)):
+            columns = _rows(minibatch, slice(int(chosen[0]), int(chosen[-1]) + 1))
             with self._gradient_exchange(last=index == parts - 1):
                 out = self.module.forward_train({DEFAULT_MODULE_ID: columns})
                 losses = self.compute_losses(fwd_out=out, batch={DEFAULT_MODULE_ID: columns})
                 losses[DEFAULT_MODULE_ID].backward()
             evaluation = out[DEFAULT_MODULE_ID]["evaluation"]
-            step_metrics.add(self._row_metrics, len(columns[Columns.OBS]))
-            step_metrics.add(
-                chain_diagnostics(evaluation, columns[Columns.ACTION_LOGP]),
-                len(columns[Columns.OBS]),
-            )
+            step_metrics.add(self._row_metrics, len(chosen))
+            step_metrics.add(chain_diagnostics(evaluation, columns[Columns.ACTION_LOGP]), len(chosen))
         self.apply_gradients(self.postprocess_gradients({}))
         metrics.merge(step_metrics)
         return float(sum_over_learners(step_metrics.sums["kl"]) / count)
@@ -207,6 +212,7 @@ class ScoreFlowLearner(PolicyLearner):
             "sigma": (config.sigma_lr, config.lr_min),
             "critic": (config.critic_lr, config.critic_lr_min),
         }
+        peaks |= {"encoder": peaks["velocity"], "critic_encoder": peaks["critic"]}
         rates = {}
         for _, optimizer in self.get_optimizers_for_module(DEFAULT_MODULE_ID):
             for group in optimizer.param_groups:
@@ -257,3 +263,8 @@ class ScoreFlowLearner(PolicyLearner):
             now = torch.nn.utils.parameters_to_vector(networks[name]).detach()
             moved[f"moved/{name}"] = float((now - start).norm() / start.norm().clamp_min(1e-8))
         return moved
+
+
+def _rows(batch: Batch, chosen: Any) -> Batch:
+    """The chosen rows of every column."""
+    return {name: map_observation(lambda column: column[chosen], columns) for name, columns in batch.items()}

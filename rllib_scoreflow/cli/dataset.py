@@ -1,0 +1,179 @@
+"""``rllib dataset convert | info | verify | render``. Imports are late, so that help and mistakes come fast."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rllib_scoreflow.errors import InputError
+
+if TYPE_CHECKING:
+    from rllib_scoreflow.data import DatasetInfo
+    from rllib_scoreflow.data.options import ReadOptions
+
+dataset_app = typer.Typer(help="Convert, inspect, check and render datasets.", no_args_is_help=True)
+
+Dataset = Annotated[
+    str,
+    typer.Argument(
+        help="A path (.hdf5, .npz, .parquet), minari:ID, or an id such as hopper-medium-v2 or robomimic/can-ph.",
+        show_default=False,
+    ),
+]
+FilterKey = Annotated[str | None, typer.Option(help="Robomimic's subset under mask/, such as train.", metavar="NAME")]
+ObservationKeys = Annotated[
+    str | None, typer.Option(help="Arrays that make up the observation, in this order.", metavar="A,B,...")
+]
+Cameras = Annotated[str | None, typer.Option(help="Cameras to read, in this order.", metavar="A,B,...")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@dataset_app.command()
+def convert(
+    source: Dataset,
+    output: Annotated[Path, typer.Argument(help="A new .parquet file.", show_default=False)],
+    *,
+    filter_key: FilterKey = None,
+    observation_keys: ObservationKeys = None,
+    cameras: Cameras = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert a dataset of any format into one Parquet file, which every command takes in its place."""
+    from rllib_scoreflow.data.convert import convert_dataset
+
+    options = _options(filter_key, observation_keys, cameras)
+    output = output.expanduser()
+    info = convert_dataset(source, output, options, overwrite=overwrite)
+    size = output.stat().st_size / 1e6
+    print(f"{output}: {info.num_steps} steps, {info.num_episodes} episodes, {size:.1f} MB")
+
+
+@dataset_app.command()
+def info(
+    dataset: Dataset,
+    *,
+    filter_key: FilterKey = None,
+    observation_keys: ObservationKeys = None,
+    cameras: Cameras = None,
+    as_json: Json = False,
+) -> None:
+    """Print what a dataset holds; it is converted into the cache first, if it is not there."""
+    from rllib_scoreflow.data import load_dataset
+
+    options = _options(filter_key, observation_keys, cameras)
+    opened = load_dataset(
+        dataset,
+        constant_observations="allow",
+        filter_key=options.filter_key,
+        observation_keys=options.observation_keys,
+        cameras=options.cameras,
+    )
+    content = {"path": str(opened.path), **json.loads(opened.info.to_json())}
+    if as_json:
+        print(json.dumps(content, indent=2))
+        return
+    _print_table(_rows(opened.info, opened.path))
+
+
+@dataset_app.command()
+def verify(
+    dataset: Dataset,
+    *,
+    filter_key: FilterKey = None,
+    observation_keys: ObservationKeys = None,
+    cameras: Cameras = None,
+) -> None:
+    """Read a dataset again and check hashes, values, episodes, the converted form and chunks; exit 2 on a failure."""
+    from rllib_scoreflow.data.convert import verify_dataset
+
+    checks = verify_dataset(dataset, _options(filter_key, observation_keys, cameras))
+    _print_table([(check.name, check.found) for check in checks])
+    print(f"{dataset}: in order")
+
+
+@dataset_app.command()
+def render(
+    source: Annotated[
+        Path, typer.Argument(help="A Robomimic or robosuite .hdf5 file with states.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Argument(help="A new .hdf5 file.", show_default=False)],
+    *,
+    cameras: Annotated[
+        str, typer.Option(help="Cameras to render; none: low-dim observations only.", metavar="A,B,...")
+    ] = "agentview,robot0_eye_in_hand",
+    size: Annotated[int, typer.Option(help="Height and width of the images.", min=8, max=1024)] = 84,
+    overwrite: Overwrite = False,
+) -> None:
+    """Simulate recorded states again, for observations and images that a file lacks (needs robosuite 1.4.1)."""
+    from rllib_scoreflow.data.progress import Bar
+    from rllib_scoreflow.data.store import atomic_path
+
+    source, output = source.expanduser(), output.expanduser()
+    options = _options(None, None, cameras)
+    if output.suffix not in {".hdf5", ".h5"}:
+        raise InputError(f"{output}: the output is an HDF5 file; give a path that ends in .hdf5")
+    if not source.is_file():
+        raise InputError(f"{source}: no such file; give an .hdf5 file of Robomimic or robosuite")
+    if output.exists() and not overwrite:
+        raise InputError(f"{output}: the file exists already; choose another path or add --overwrite")
+    if not output.absolute().parent.is_dir():
+        raise InputError(f"{output.absolute().parent}: no such folder; make it first")
+    from rllib_scoreflow.envs.robosuite_render import (  # type: ignore[import-not-found, unused-ignore]
+        render_dataset,
+    )
+
+    with atomic_path(output) as temporary, Bar("rendering", 1) as bar:
+        render_dataset(source, temporary, cameras=options.cameras or (), image_size=(size, size), progress=bar.update)
+    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
+
+
+def _options(filter_key: str | None, observation_keys: str | None, cameras: str | None) -> "ReadOptions":
+    from rllib_scoreflow.data.options import ReadOptions
+
+    def words(text: str | None) -> list[str] | None:
+        return None if text is None else [word.strip() for word in text.split(",")] if text else []
+
+    return ReadOptions.of(filter_key, words(observation_keys), words(cameras))
+
+
+def _rows(info: "DatasetInfo", path: Path) -> list[tuple[str, str]]:
+    def spread(values: Any) -> str:
+        return "[" + ", ".join(f"{value:.4g}" for value in values) + "]"
+
+    config = [f"{key}: {'see --json' if isinstance(value, dict) else value}" for key, value in info.env_config.items()]
+    return [
+        ("name", info.name),
+        ("source", info.source),
+        ("file", str(path)),
+        ("environment", info.env_id or "-"),
+        ("episodes", str(info.num_episodes)),
+        ("steps", str(info.num_steps)),
+        ("mean return", f"{info.mean_return:.2f}"),
+        ("observation dimensions", str(info.observation_dim)),
+        ("observation keys", ", ".join(info.observation_keys) or "-"),
+        ("observation min", spread(info.observation_min)),
+        ("observation max", spread(info.observation_max)),
+        ("action dimensions", str(info.action_dim)),
+        ("action min", spread(info.action_min)),
+        ("action max", spread(info.action_max)),
+        ("cameras", ", ".join(info.cameras) or "-"),
+        ("image size", "-" if info.image_size is None else "{} x {}".format(*info.image_size)),
+        ("environment config", "\n".join(config) or "-"),
+        ("source SHA-256", info.source_sha256),
+        ("content SHA-256", info.content_sha256),
+        ("schema version", str(info.schema_version)),
+    ]
+
+
+def _print_table(rows: list[tuple[str, str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False).print(table)

@@ -1,0 +1,175 @@
+"""Reader of Minari's datasets, local ones and those of its hub.
+
+The observation is what gymnasium's `flatten_space` makes of the dataset's observation space: the arrays of a Dict (of
+Dicts) one after another in the order of the space, named by their keys with "/" between. `observation_keys` chooses
+among them; the name of an inner Dict stands for all that it holds.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rllib_scoreflow.data.options import ReadOptions
+from rllib_scoreflow.data.progress import Bar
+from rllib_scoreflow.data.schema import Float32, RawColumns
+from rllib_scoreflow.data.validation import check_lengths, first_sentence
+from rllib_scoreflow.errors import InputError
+
+PREFIX = "minari:"
+_REMEDY = "choose a dataset (or observation_keys) of Box spaces without images"
+
+
+def locate_minari(dataset_id: str) -> Path:
+    """Return the data folder of a dataset, downloading it first unless it is there.
+
+    Args:
+        dataset_id: Minari's id, such as "D4RL/door/human-v2"; looked for in $MINARI_DATASETS_PATH, else in
+            ~/.minari/datasets.
+
+    Raises:
+        InputError: minari is not installed, the id is malformed, or the download fails.
+    """
+    minari = _import_minari()
+    from minari.dataset.minari_dataset import parse_dataset_id
+    from minari.storage.datasets_root_dir import get_dataset_path
+
+    try:
+        parse_dataset_id(dataset_id)
+    except (ValueError, TypeError):
+        raise InputError(f"{PREFIX}{dataset_id}: not an id of Minari's; write it as namespace/name-v0") from None
+    folder = Path(get_dataset_path(dataset_id)) / "data"
+    if not folder.is_dir():
+        try:
+            minari.download_dataset(dataset_id)
+        # Whatever the hub's client raises, the remedy is the same.
+        except Exception as error:
+            raise InputError(
+                f"cannot download the Minari dataset {dataset_id} ({first_sentence(error)}); or place it by hand as "
+                f"{folder}, or set MINARI_DATASETS_PATH to the folder that holds it"
+            ) from error
+    return folder
+
+
+def read_minari(folder: Path, options: ReadOptions) -> RawColumns:
+    """Read a dataset's data folder.
+
+    Args:
+        folder: it holds the dataset's `metadata.json` and data.
+        options: `observation_keys`, see above.
+
+    Returns:
+        columns of N steps with final_observations [E, O]; `env_id` and `env_config` from the recorded environment.
+
+    Raises:
+        InputError: minari is not installed, the folder cannot be read, spaces that cannot be flattened, an unknown
+            key, or episodes whose arrays do not fit together.
+    """
+    minari = _import_minari()
+    try:
+        dataset = minari.MinariDataset(folder)
+        episodes = dataset.iterate_episodes()
+        keys = _chosen_keys(folder, dataset.observation_space, options.observation_keys)
+        _leaves(folder, "actions", dataset.action_space)
+        parts = []
+        with Bar("reading episodes", len(dataset)) as bar:
+            for episode in episodes:
+                parts.append(_read_episode(folder, episode, keys))
+                bar.advance()
+    except InputError:
+        raise
+    except (OSError, KeyError, ValueError, AssertionError) as error:
+        raise InputError(
+            f"{folder}: not a readable Minari dataset ({first_sentence(error)}); fetch it again"
+        ) from error
+    if not parts:
+        raise InputError(f"{folder}: the dataset holds no episodes; choose another one")
+    ends = np.cumsum([len(part["rewards"]) for part in parts]) - 1
+    terminals = np.zeros(ends[-1] + 1, np.bool_)
+    terminals[ends] = [part["terminated"] for part in parts]
+    timeouts = np.zeros(ends[-1] + 1, np.bool_)
+    timeouts[ends] = ~terminals[ends]
+    spec = dataset.spec.env_spec
+    return RawColumns(
+        observations=np.concatenate([part["observations"][:-1] for part in parts]),
+        actions=np.concatenate([part["actions"] for part in parts]),
+        rewards=np.concatenate([part["rewards"] for part in parts]),
+        terminals=terminals,
+        timeouts=timeouts,
+        final_observations=np.stack([part["observations"][-1] for part in parts]),
+        env_id=None if spec is None else str(spec.id),
+        env_config={} if spec is None else {k: v for k, v in spec.kwargs.items() if k != "render_mode"},
+        observation_keys=tuple(key for key in keys if key),
+    )
+
+
+def _import_minari() -> Any:
+    # Importing Minari makes its folder of datasets; its hub is not asked for anything yet.
+    try:
+        import minari
+    except ImportError as error:
+        raise InputError("Minari's datasets need minari: pip install 'rllib-scoreflow[minari]'") from error
+    return minari
+
+
+def _leaves(folder: Path, what: str, space: Any, name: str = "") -> list[str]:
+    """Return the names of a space's arrays in flattening order; the only array of a Box has the name ""."""
+    from gymnasium import spaces
+
+    if isinstance(space, spaces.Dict) and what != "actions":
+        inner = ((f"{name}/{key}" if name else key, each) for key, each in space.spaces.items())
+        return [leaf for each_name, each in inner for leaf in _leaves(folder, what, each, each_name)]
+    is_image = isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) > 1
+    if not isinstance(space, spaces.Box) or is_image:
+        where = f" '{name}'" if name else ""
+        raise InputError(f"{folder}: the {what}{where} are of the space {space}; {_REMEDY}")
+    return [name]
+
+
+def _chosen_keys(folder: Path, space: Any, chosen: tuple[str, ...] | None) -> list[str]:
+    from gymnasium import spaces
+
+    if chosen is None:
+        return _leaves(folder, "observations", space)
+    if not isinstance(space, spaces.Dict):
+        raise InputError(f"{folder}: the observation is one array, so there are no observation_keys to choose from")
+    keys = []
+    for key in chosen:
+        part: Any = space
+        for word in key.split("/"):
+            part = part.spaces.get(word) if isinstance(part, spaces.Dict) else None
+        if part is None:
+            raise InputError(
+                f"{folder}: observation key '{key}' is missing, the dataset holds {list(space.spaces)}; choose "
+                "other observation_keys"
+            )
+        keys += _leaves(folder, "observations", part, key)
+    return keys
+
+
+def _read_episode(folder: Path, episode: Any, keys: list[str]) -> dict[str, Any]:
+    """Return observations [T + 1, O], actions [T, A], rewards [T] of an episode, and whether it terminated."""
+    steps = len(episode.rewards)
+    columns = []
+    for key in keys:
+        values = episode.observations
+        for word in key.split("/") if key else ():
+            values = values[word]
+        columns.append(_flat(values))
+    if steps == 0:
+        raise InputError(f"{folder}: episode {episode.id} holds no steps; remove it from the dataset")
+    actions = _flat(episode.actions)
+    lengths = {f"observations {key}".strip(): len(c) - 1 for key, c in zip(keys, columns, strict=True)}
+    check_lengths(folder, {f"episode {episode.id} rewards": steps, "actions": len(actions), **lengths})
+    return {
+        "observations": np.concatenate(columns, axis=1),
+        "actions": actions,
+        "rewards": np.asarray(episode.rewards, np.float32),
+        "terminated": bool(episode.terminations[-1]),
+    }
+
+
+def _flat(values: NDArray[Any]) -> Float32:
+    values = np.asarray(values)
+    return values.reshape(len(values), -1).astype(np.float32)

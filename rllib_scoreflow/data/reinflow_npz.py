@@ -1,0 +1,152 @@
+"""Reader of the layout of DPPO's and ReinFlow's authors: `train.npz` with `normalization.npz` beside it.
+
+`train.npz` holds `states` [N, O] and `actions` [N, A], scaled to [-1, 1], `traj_lengths` [E], and where the source had
+them `rewards` [N], `terminals` [N] and `images` [N, 3 V, H, W]. The authors scale by
+`2 * (x - min) / (max - min + 1e-6) - 1` with the `obs_min, obs_max, action_min, action_max` of `normalization.npz`;
+here the raw values are recovered, since a policy carries its own normaliser.
+"""
+
+import io
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rllib_scoreflow.data.options import ReadOptions
+from rllib_scoreflow.data.schema import Float32, ImageSource, RawColumns, UInt8
+from rllib_scoreflow.data.validation import check_lengths
+from rllib_scoreflow.errors import InputError
+
+NORMALIZATION = "normalization.npz"
+_LAYOUT = "give a file with states, actions, rewards and traj_lengths"
+_EPSILON = 1e-6  # the authors' own
+_BLOCK_BYTES = 64 << 20
+
+
+def read_reinflow_npz(path: Path, options: ReadOptions) -> RawColumns:
+    """Read a file of this layout in raw units; nothing in it is unpickled.
+
+    Without `rewards` (the authors' sets with images) they are zero. An episode ends by a terminal where `terminals` is
+    set in its last step, else by a timeout.
+
+    Args:
+        path: the file.
+        options: `cameras` names the V cameras of `images`, in the file's order; without it they are left out.
+
+    Returns:
+        columns of N steps in E episodes; the file does not tell final observations.
+
+    Raises:
+        InputError: one of the two files is missing, damaged or holds pickled objects, an array is missing or of a
+            wrong shape, or the names do not match the number of cameras.
+    """
+    arrays = _read(path, ("states", "actions", "traj_lengths"), ("rewards", "terminals"))
+    scale = _read(path.with_name(NORMALIZATION), ("obs_min", "obs_max", "action_min", "action_max"), ())
+    n = len(arrays["states"])
+    arrays.setdefault("rewards", np.zeros(n, np.float32))
+    arrays.setdefault("terminals", np.zeros(n, np.bool_))
+    for key, ndim in (("states", 2), ("actions", 2), ("rewards", 1), ("terminals", 1), ("traj_lengths", 1)):
+        if arrays[key].ndim != ndim or 0 in arrays[key].shape:
+            raise InputError(f"{path}: array '{key}' has shape {list(arrays[key].shape)}; {_LAYOUT}")
+    check_lengths(path, {key: len(values) for key, values in arrays.items() if key != "traj_lengths"})
+    lengths = arrays["traj_lengths"]
+    if lengths.dtype.kind not in "iu" or lengths.min() < 1 or lengths.sum() != n:
+        raise InputError(
+            f"{path}: array 'traj_lengths' does not divide the {n} steps (its {len(lengths)} values add up to "
+            f"{lengths.sum():g}); write the number of steps of every episode"
+        )
+    ends = np.zeros(n, np.bool_)
+    ends[np.cumsum(lengths) - 1] = True
+    terminals = ends & arrays["terminals"].astype(np.bool_)
+    return RawColumns(
+        observations=_raw(path, "states", arrays["states"], scale["obs_min"], scale["obs_max"]),
+        actions=_raw(path, "actions", arrays["actions"], scale["action_min"], scale["action_max"]),
+        rewards=arrays["rewards"].astype(np.float32),
+        terminals=terminals,
+        timeouts=ends & ~terminals,
+        cameras=options.cameras or (),
+        image_source=None if options.cameras is None else _find_images(path, n, options.cameras),
+    )
+
+
+def _read(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give train.npz with its {NORMALIZATION} in the same folder")
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path}: not a readable .npz file; {_LAYOUT}")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [key for key in required if key not in file]
+            if missing:
+                held = sorted(file.files)
+                raise InputError(f"{path}: array '{missing[0]}' is missing, the file holds {held}; {_LAYOUT}")
+            arrays = {key: file[key] for key in (*required, *optional) if key in file}
+    except InputError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+        reason = "it holds pickled objects" if "allow_pickle" in str(error) else "not a readable .npz file"
+        raise InputError(f"{path}: {reason}; {_LAYOUT}, plain arrays of numbers") from error
+    for key, values in arrays.items():
+        if values.dtype.kind not in "biuf":
+            raise InputError(f"{path}: array '{key}' is of type {values.dtype}; write it as numbers")
+    return arrays
+
+
+def _raw(path: Path, key: str, scaled: NDArray[Any], low: NDArray[Any], high: NDArray[Any]) -> Float32:
+    if low.shape != high.shape or low.shape != scaled.shape[1:]:
+        raise InputError(
+            f"{path}: array '{key}' has {scaled.shape[1]} dimensions but the bounds in {NORMALIZATION} have the shapes "
+            f"{list(low.shape)} and {list(high.shape)}; put the {NORMALIZATION} that belongs to it beside it"
+        )
+    low, high = low.astype(np.float64), high.astype(np.float64)
+    raw: Float32 = ((scaled.astype(np.float64) + 1.0) / 2.0 * (high - low + _EPSILON) + low).astype(np.float32)
+    return raw
+
+
+def _find_images(path: Path, steps: int, cameras: tuple[str, ...]) -> ImageSource:
+    with zipfile.ZipFile(path) as archive:
+        if "images.npy" not in archive.namelist():
+            raise InputError(f"{path}: array 'images' is missing, so there are no cameras to read; leave cameras out")
+        with archive.open("images.npy") as member:
+            shape, fortran, dtype = _header(path, member)
+    if len(shape) != 4 or shape[0] != steps or shape[1] % 3 or 0 in shape or dtype != np.uint8 or fortran:
+        raise InputError(
+            f"{path}: array 'images' is {dtype} of shape {list(shape)}; write it as uint8 of shape "
+            f"[{steps}, 3 * cameras, height, width]"
+        )
+    if len(cameras) != shape[1] // 3:
+        raise InputError(
+            f"{path}: array 'images' holds {shape[1] // 3} cameras but {len(cameras)} are named; name all of them in "
+            "the order of the file"
+        )
+    _, channels, height, width = shape
+    return ImageSource((steps, channels // 3, height, width, 3), partial(_image_blocks, path, shape))
+
+
+def _image_blocks(path: Path, shape: tuple[int, ...]) -> Iterator[UInt8]:
+    """Stream the member out of the archive: np.load would bring all of it into memory."""
+    steps, channels, height, width = shape
+    row = channels * height * width
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("images.npy") as member:
+            _header(path, member)
+            for start in range(0, steps, per_read := max(1, _BLOCK_BYTES // row)):
+                count = min(per_read, steps - start)
+                data = member.read(count * row)
+                block = np.frombuffer(data, np.uint8).reshape(count, channels // 3, 3, height, width)
+                yield np.moveaxis(block, 2, 4)
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
+        raise InputError(f"{path}: array 'images' is damaged; fetch or write the file again") from error
+
+
+def _header(path: Path, member: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    try:
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        return read(member)
+    except (ValueError, io.UnsupportedOperation) as error:
+        raise InputError(f"{path}: array 'images' is damaged; fetch or write the file again") from error

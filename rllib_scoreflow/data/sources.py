@@ -1,0 +1,232 @@
+"""From the name of a dataset to its file, and from the file to the reader of its format."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+
+from rllib_scoreflow.data.cache import file_digest
+from rllib_scoreflow.data.catalog import (
+    D4RL_DATASETS,
+    SHIPPED,
+    env_id_of_file,
+    find_dataset,
+    first_constant_dimension,
+)
+from rllib_scoreflow.data.d4rl_hdf5 import read_d4rl_hdf5
+from rllib_scoreflow.data.download import check_recorded_hash, download
+from rllib_scoreflow.data.hdf5 import open_hdf5
+from rllib_scoreflow.data.images import with_images
+from rllib_scoreflow.data.minari_dataset import PREFIX as MINARI
+from rllib_scoreflow.data.minari_dataset import locate_minari, read_minari
+from rllib_scoreflow.data.options import ReadOptions
+from rllib_scoreflow.data.reinflow_npz import NORMALIZATION, read_reinflow_npz
+from rllib_scoreflow.data.robomimic_hdf5 import read_robomimic_hdf5
+from rllib_scoreflow.data.schema import DatasetInfo, RawColumns, describe
+from rllib_scoreflow.data.store import read_parquet, read_parquet_info
+from rllib_scoreflow.data.validation import check_columns, check_constant_observations
+from rllib_scoreflow.errors import InputError
+
+_HDF5 = (".hdf5", ".h5")
+_SUFFIXES = (*_HDF5, ".npz", ".parquet")
+_SHIPPED_FOLDER = Path(__file__).parent / "shipped"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset's file (or folder, for Minari) before it is read.
+
+    Attributes:
+        path: absolute.
+        name: what the dataset is called: the id, or the stem of the file.
+        env_id: the environment that the id stands for, or None.
+        allow_constant: whether constant observation dimensions are known of this id.
+    """
+
+    path: Path
+    name: str
+    env_id: str | None = None
+    allow_constant: bool = False
+
+    @property
+    def is_parquet(self) -> bool:
+        """Whether it was converted before."""
+        return self.path.suffix == ".parquet"
+
+    @property
+    def file_stem(self) -> str:
+        """The name without what may not stand in a file's name."""
+        return re.sub(r"[^\w.=+-]+", "-", self.name)
+
+    def check_constants(self, info: DatasetInfo) -> None:
+        """Refuse constant observation dimensions, unless this dataset is known to have them.
+
+        Raises:
+            InputError: naming the dimensions.
+        """
+        if not self.allow_constant:
+            folder = self.path.parent.name if self.path.suffix == ".npz" else None
+            known = first_constant_dimension((self.path.stem, folder, info.env_id), info.observation_dim)
+            check_constant_observations(self.path, info.observation_min, info.observation_max, known)
+
+
+@dataclass(frozen=True)
+class _Format:
+    read: Callable[[Path, ReadOptions], RawColumns]
+    options: frozenset[str]
+    what: str
+
+
+_D4RL = _Format(lambda path, _: read_d4rl_hdf5(path), frozenset(), "a file of D4RL's layout")
+_ROBOMIMIC = _Format(
+    read_robomimic_hdf5, frozenset({"filter_key", "observation_keys", "cameras"}), "Robomimic's layout"
+)
+_NPZ = _Format(read_reinflow_npz, frozenset({"cameras"}), "an .npz file")
+_MINARI = _Format(read_minari, frozenset({"observation_keys"}), "a Minari dataset")
+
+
+def identify(
+    dataset: str, cache: Path, options: ReadOptions, digest: Callable[[Path], str] = file_digest
+) -> tuple[Source, str, ReadOptions]:
+    """Find a dataset, and hash what it is read from.
+
+    Args:
+        dataset: see `locate`.
+        cache: the cache folder.
+        options: what a user wants of it.
+        digest: hashes one file.
+
+    Returns:
+        the source, its SHA-256, and the options that are left to apply (none to a converted file, which holds what
+        it holds).
+
+    Raises:
+        InputError: see `locate`; a download that was changed since; options that a converted file does not meet.
+    """
+    source = locate(dataset, cache, options)
+    if source.is_parquet:
+        _check_parquet_options(source.path, read_parquet_info(source.path), options)
+        options = ReadOptions()
+    sha256 = source_digest(source, digest)
+    if source.path.is_file():
+        check_recorded_hash(source.path, sha256)
+    return source, sha256, options
+
+
+def locate(dataset: str, cache: Path, options: ReadOptions) -> Source:
+    """Find a dataset, downloading it into `cache` if it is published and not there.
+
+    Args:
+        dataset: a shipped name, a published id, `minari:ID` or a path.
+        cache: the cache folder.
+        options: what will be read, to refuse images of a published set before the download.
+
+    Raises:
+        InputError: unknown id, no such file, an ending that tells no format, or a failing download.
+    """
+    if dataset in SHIPPED:
+        return Source(_SHIPPED_FOLDER / SHIPPED[dataset], dataset)
+    if dataset.startswith(MINARI):
+        return Source(locate_minari(dataset.removeprefix(MINARI)), dataset)
+    path = Path(dataset).expanduser()
+    looks_like_path = path.suffix in _SUFFIXES or (len(path.parts) > 1 and not dataset.startswith("robomimic/"))
+    if dataset in D4RL_DATASETS or not (looks_like_path or path.is_file()):
+        return _published(dataset, cache, options)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give an existing .hdf5, .h5, .npz or .parquet file")
+    if path.suffix not in _SUFFIXES:
+        raise InputError(
+            f"{path}: cannot tell the format from the ending {path.suffix!r}; give an .hdf5, .h5, .npz or .parquet file"
+        )
+    path = path.absolute()
+    # The authors of the .npz layout name the folder, all files in it are called train.npz.
+    name = f"{path.parent.name}-{path.stem}" if path.suffix == ".npz" else path.stem
+    return Source(path, name)
+
+
+def _published(dataset: str, cache: Path, options: ReadOptions) -> Source:
+    entry = find_dataset(dataset)
+    if options.cameras is not None and entry.demonstrations_url is not None:
+        raise InputError(
+            f"{dataset} is published without images; download {entry.demonstrations_url}, make them with: rllib "
+            f"dataset render demo_v141.hdf5 OUT.hdf5 --cameras {','.join(options.cameras)}, and give the path of "
+            "OUT.hdf5 as the dataset"
+        )
+    target = cache / "downloads" / entry.file_name
+    if not target.is_file():
+        download(entry.url, target)
+    return Source(target, dataset, entry.env_id, entry.constant_observations)
+
+
+def source_digest(source: Source, digest: Callable[[Path], str] = file_digest) -> str:
+    """Return the SHA-256 of all files that a dataset is read from; for a single file, its own.
+
+    Args:
+        source: from `locate`.
+        digest: hashes one file.
+    """
+    path = source.path
+    if path.is_dir():
+        files = sorted(each for each in path.rglob("*") if each.is_file())
+    else:
+        files = [path, path.with_name(NORMALIZATION)] if path.suffix == ".npz" else [path]
+    hashes = [f"{os.path.relpath(each, path.parent)} {digest(each)}" for each in files if each.is_file()]
+    return hashes[0].split()[-1] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def read_source(
+    source: Source, sha256: str, options: ReadOptions, scratch: Path | None
+) -> tuple[RawColumns, DatasetInfo]:
+    """Read and check a dataset.
+
+    Args:
+        source: from `locate`.
+        sha256: from `source_digest`, for the info.
+        options: what to read of it.
+        scratch: folder for images that are larger than memory (see `with_images`), or None.
+
+    Raises:
+        InputError: see the readers; an option that the format has not; values that are not finite.
+    """
+    if source.is_parquet:
+        columns, info = read_parquet(source.path, scratch)
+        check_columns(source.path, columns)
+        return columns, info
+    form = _format_of(source.path)
+    options.refuse_all_but(set(form.options), source.path, form.what)
+    columns = form.read(source.path, options)
+    check_columns(source.path, columns)
+    columns = with_images(columns, scratch)
+    info = describe(
+        columns,
+        name=source.name,
+        source=source.path.parent.name if source.path.is_dir() else source.path.name,
+        source_sha256=sha256,
+        env_id=source.env_id or columns.env_id or env_id_of_file(source.path.name),
+    )
+    return columns, info
+
+
+def _check_parquet_options(path: Path, info: DatasetInfo, options: ReadOptions) -> None:
+    if options.filter_key is not None:
+        raise InputError(f"{path}: the option 'filter_key' does not apply to a converted file; convert the original")
+    for name in ("observation_keys", "cameras"):
+        wanted, held = getattr(options, name), getattr(info, name)
+        if wanted is not None and wanted != held:
+            raise InputError(
+                f"{path}: was converted with {name} {list(held)} and not {list(wanted)}; leave the option out or "
+                "convert the original again"
+            )
+
+
+def _format_of(path: Path) -> _Format:
+    if path.is_dir():
+        return _MINARI
+    if path.suffix == ".npz":
+        return _NPZ
+    with open_hdf5(path) as file:
+        return _ROBOMIMIC if isinstance(file.get("data"), h5py.Group) else _D4RL

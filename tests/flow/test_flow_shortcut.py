@@ -1,0 +1,141 @@
+"""The shortcut model: what its losses ask for, and how its steps are taken."""
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from rllib_scoreflow.flow.config import VelocityConfig
+from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
+from rllib_scoreflow.flow.losses import (
+    SHORTCUT_LEVELS,
+    flow_matching_error,
+    self_consistency_error,
+    shortcut_matching_error,
+)
+from rllib_scoreflow.flow.networks import VelocityNetwork
+
+SHORTCUT = {"kind": "shortcut"}
+
+
+class ExactFlow(torch.nn.Module):
+    """Average velocity of `dx/dt = c x` over a step: exact, hence self-consistent; instantaneous at step length 0."""
+
+    def __init__(self, rate: float, error: float = 0.0) -> None:
+        super().__init__()
+        self.rate, self.error = rate, error
+
+    def forward(self, x, t, observation, step_size):
+        size = torch.as_tensor(step_size, dtype=x.dtype)
+        grown = torch.where(size > 0, torch.expm1(self.rate * size) / size.clamp_min(1e-12), self.rate)
+        return x * grown * (1.0 + self.error * size)
+
+
+def batch(rows: int = 64, dim: int = 3, seed: int = 0):
+    generator = torch.Generator().manual_seed(seed)
+    observation = torch.randn(rows, 2, generator=generator)
+    chunk = torch.rand(rows, dim, generator=generator) * 2 - 1
+    noise = torch.randn(rows, dim, generator=generator)
+    return observation, chunk, noise, torch.rand(rows, 1, generator=generator)
+
+
+@pytest.mark.parametrize("level", range(SHORTCUT_LEVELS))
+def test_an_exact_average_velocity_is_self_consistent(level: int) -> None:
+    levels = torch.full((64, 1), float(level))
+    consistent = self_consistency_error(ExactFlow(-1.0), *batch(), level=levels)
+    # At the finest level two explicit Euler steps stand for the exact flow.
+    assert consistent.max() < (1e-3 if level == SHORTCUT_LEVELS - 1 else 1e-10)
+    off = self_consistency_error(ExactFlow(-1.0, error=0.5 * 2**level), *batch(), level=levels)
+    assert off.mean() > 10 * consistent.mean() + 1e-7
+
+
+def test_consistency_looks_at_the_grid_of_its_step_length() -> None:
+    seen = []
+
+    class Spy(ExactFlow):
+        def forward(self, x, t, observation, step_size):
+            seen.append((t.clone(), torch.as_tensor(step_size).clone()))
+            return super().forward(x, t, observation, step_size)
+
+    levels = torch.randint(SHORTCUT_LEVELS, (64, 1), generator=torch.Generator().manual_seed(1)).float()
+    self_consistency_error(Spy(-1.0), *batch(), level=levels)
+    (first_t, first_d), (second_t, second_d), (t, d) = seen
+    torch.testing.assert_close(d, 2.0**-levels)
+    torch.testing.assert_close((t / d) % 1.0, torch.zeros_like(t))
+    assert (t + d <= 1.0 + 1e-6).all()
+    torch.testing.assert_close(second_t - first_t, d / 2)
+    finest = levels == SHORTCUT_LEVELS - 1
+    torch.testing.assert_close(first_d, torch.where(finest, 0.0, d / 2))
+    torch.testing.assert_close(second_d, first_d)
+
+
+def test_no_gradient_flows_through_the_two_half_steps() -> None:
+    network = VelocityNetwork(2, 3, VelocityConfig(hidden_dim=8, **SHORTCUT))
+    observation, chunk, noise, t = batch()
+    levels = torch.zeros(64, 1)
+    loss = self_consistency_error(network, observation, chunk, noise, t, level=levels).mean()
+    gradient = torch.autograd.grad(loss, network.trunk[-1].bias)[0]
+    x_0 = noise
+    with torch.no_grad():
+        first = network(x_0, torch.zeros_like(t), observation, 0.5)
+        second = network(x_0 + 0.5 * first, torch.full_like(t, 0.5), observation, 0.5)
+        residual = network(x_0, torch.zeros_like(t), observation, 1.0) - 0.5 * (first + second)
+    # d/d bias of mean((s + b - target)^2), the target held fixed.
+    torch.testing.assert_close(gradient, 2.0 * residual.mean(dim=0) / 3, rtol=1e-4, atol=1e-6)
+
+
+def test_matching_at_step_length_zero_is_flow_matching_up_to_delta() -> None:
+    network = VelocityNetwork(2, 3, VelocityConfig(hidden_dim=8, **SHORTCUT))
+    torch.testing.assert_close(
+        shortcut_matching_error(network, *batch()), flow_matching_error(network, *batch()), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_the_chain_tells_the_network_its_step_length(make_sde) -> None:
+    sde = make_sde("scoreflow", velocity=SHORTCUT)
+    observation, x, t = torch.randn(5, 3), torch.randn(5, 4), torch.full((5, 1), 0.25)
+    step = sde.transition(x, t, observation, 0.25)
+    velocity = sde.velocity(x, t, observation, 0.25)
+    score = ((t * velocity - x) / (1 - t)).clamp(-10, 10)
+    expected = (x + (velocity + sde.strength(t) * score) * 0.25).clamp(-1, 1)
+    torch.testing.assert_close(step.mean, expected, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(velocity, sde.velocity(x, t, observation, 0.5))
+    finer = ScoreSDEDistribution(sde, observation, 8).sample_flow(initial=x)
+    assert not torch.allclose(finer, ScoreSDEDistribution(sde, observation, 4).sample_flow(initial=x))
+
+
+def test_a_learned_shortcut_takes_one_step_where_a_flow_needs_many() -> None:
+    """Two modes: one Euler step of a flow lands between them, a shortcut's lands on one of them."""
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    network = VelocityNetwork(1, 1, VelocityConfig(hidden_dim=32, num_layers=3, activation="mish", **SHORTCUT))
+    optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
+    for _ in range(500):
+        observation = torch.zeros(256, 1)
+        chunk = torch.randint(2, (256, 1), generator=generator) * 1.6 - 0.8
+        noise = torch.randn(256, 1, generator=generator)
+        t = torch.rand(256, 1, generator=generator)
+        levels = torch.randint(SHORTCUT_LEVELS, (64, 1), generator=generator).float()
+        consistency = self_consistency_error(network, observation[:64], chunk[:64], noise[:64], t[:64], level=levels)
+        matching = shortcut_matching_error(network, observation[64:], chunk[64:], noise[64:], t[64:])
+        loss = torch.cat([consistency, matching]).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        z = torch.randn(512, 1, generator=generator)
+        zero, observation = torch.zeros(512, 1), torch.zeros(512, 1)
+        shortcut = z + network(z, zero, observation, 1.0)
+        instantaneous = z + network(z, zero, observation, 0.0)
+    assert (shortcut.abs() - 0.8).abs().mean() < 0.25
+    assert (instantaneous.abs() - 0.8).abs().mean() > 0.5
+
+
+def test_condition_is_compressed_and_added() -> None:
+    config = VelocityConfig(hidden_dim=8, condition_dims=(12, 16), fusion="add")
+    network = VelocityNetwork(30, 4, config)
+    assert network.trunk[0].in_features == 4 + 16
+    assert network(torch.randn(5, 4), torch.rand(5, 1), torch.randn(5, 30)).shape == (5, 4)
+    beside = VelocityNetwork(30, 4, VelocityConfig(hidden_dim=8, condition_dims=(12, 6)))
+    assert beside.trunk[0].in_features == 4 + 16 + 6
+    with pytest.raises(ValidationError, match="condition_dims that end in time_dim"):
+        VelocityConfig(condition_dims=(12, 8), fusion="add")
