@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
+# What robosuite needs here. It also asks for pynput, a keyboard for teleoperation, which has to be compiled.
+ROBOSUITE_NEEDS := numba opencv-python scipy termcolor
 
 # A demonstration and a test run on one machine need no usage report to Ray's makers.
 export RAY_USAGE_STATS_ENABLED ?= 0
@@ -26,7 +28,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PIP) --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install -q --upgrade -c constraints.txt pip setuptools
 	$(PIP) install -q -c constraints.txt torch
-	PYTHONWARNINGS=ignore $(PIP) install -q -c constraints.txt -e '.[envpool,dev]'
+	PYTHONWARNINGS=ignore $(PIP) install -q -c constraints.txt -e '.[envpool,kitchen,minari,dev]' $(ROBOSUITE_NEEDS)
+	$(PIP) install -q -c constraints.txt --no-deps robosuite
 	@touch $(STAMP)
 
 demo: install ## pretrain, fine-tune and evaluate on Hopper with the shipped dataset
