@@ -1,0 +1,74 @@
+"""Every file under tuned_examples/ is read, checked and trained for two iterations, with toy sizes and toy data."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rllib_scoreflow.cli.algorithms import find_algorithm
+from rllib_scoreflow.cli.config_check import check_config
+from rllib_scoreflow.cli.experiments import read_experiments
+from rllib_scoreflow.cli.outcome import Stage
+from rllib_scoreflow.cli.runner import param_space
+from rllib_scoreflow.cli.train import TrainOptions, prepare
+
+FOLDER = Path(__file__).parents[2] / "tuned_examples"
+EXAMPLES = sorted(FOLDER.rglob("*.yaml"))
+TOY_CLONING = {
+    "train_batch_size_per_learner": 8,
+    "validation_fraction": 0.5,
+    "evaluation_interval": None,
+    "num_torch_threads": 1,
+}
+TOY_TUNING = {
+    "num_env_runners": 0,
+    "num_envs_per_env_runner": 2,
+    "rollout_fragment_length": 3,
+    "minibatch_size": None,
+    "num_epochs": 1,
+    "evaluation_interval": None,
+    "num_torch_threads": 1,
+}
+NO_GPU = {"num_learners": 0, "num_gpus_per_learner": 0, "num_gpus_per_env_runner": 0}
+
+
+def shrunk(config: dict, name: str) -> dict:
+    """The example's own config at toy size; everything else stays as the file has it."""
+    toy = config | (TOY_CLONING if name == "FlowBC" else TOY_TUNING)
+    toy |= {key: value for key, value in NO_GPU.items() if key in config}
+    if name == "FlowBC":
+        toy["velocity"] = {**config.get("velocity", {}), "hidden_dim": 16}
+    if config.get("cameras"):
+        toy["vision"] = {**config.get("vision", {}), "embed_dim": 8, "num_heads": 2, "feature_dim": 8}
+    return toy
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_two_iterations(path: Path, dataset_of, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("RLLIB_SCOREFLOW_CACHE", str(tmp_path / "cache"))
+    policies: dict[str, Path] = {}
+    for experiment in prepare(read_experiments(path), path.name, TrainOptions(results_dir=tmp_path)):
+        algorithm = find_algorithm(experiment.run, experiment.where)
+        config = dict(check_config(experiment, algorithm))
+        if "dataset" in config and config["dataset"] != "hopper-small":
+            config["dataset"] = str(dataset_of(experiment.env, tuple(config.get("cameras") or ())))
+        toy = shrunk(config, experiment.run)
+        stage = Stage(experiment, algorithm, toy, dict(experiment.stop), tmp_path)
+        weights = policies.get(experiment.weights_from) if experiment.weights_from else None
+        assert (weights is None) == (experiment.weights_from is None)
+        algo = algorithm(config=param_space(stage, weights))
+        try:
+            results = [algo.train() for _ in range(2)]
+            policies[experiment.name] = algo.flow_policy().save(tmp_path / experiment.name)
+        finally:
+            algo.stop()
+        loss = "train_loss" if experiment.run == "FlowBC" else "value_loss"
+        assert all(np.isfinite(result[loss]) for result in results)
+        assert set(experiment.stop) <= {*results[-1]}, "the file stops on a result that is never reported"
+
+
+def test_every_example_says_what_was_measured() -> None:
+    for path in EXAMPLES:
+        text = "\n".join(line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
+        assert f"rllib train file tuned_examples/{path.relative_to(FOLDER)}" in text, path.name
+        assert "easured" in text, f"{path.name}: neither a measured result nor 'not yet measured'"
