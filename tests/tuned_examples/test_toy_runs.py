@@ -22,7 +22,7 @@ TOY_CLONING = {
 }
 TOY_TUNING = {
     "num_env_runners": 0,
-    "num_envs_per_env_runner": 2,
+    "num_envs_per_env_runner": 1,
     "rollout_fragment_length": 3,
     "minibatch_size": None,
     "num_epochs": 1,
@@ -36,6 +36,8 @@ def shrunk(config: dict, name: str) -> dict:
     """The example's own config at toy size; everything else stays as the file has it."""
     toy = config | (TOY_CLONING if name == "FlowBC" else TOY_TUNING)
     toy |= {key: value for key, value in NO_GPU.items() if key in config}
+    if config.get("dataset") == "hopper-small":
+        toy["train_batch_size_per_learner"] = 8192
     if name == "FlowBC":
         toy["velocity"] = {**config.get("velocity", {}), "hidden_dim": 16}
     if config.get("cameras"):
@@ -52,6 +54,7 @@ def test_two_iterations(path: Path, dataset_of, tmp_path, monkeypatch) -> None:
         config = dict(check_config(experiment, algorithm))
         if "dataset" in config and config["dataset"] != "hopper-small":
             config["dataset"] = str(dataset_of(experiment.env, tuple(config.get("cameras") or ())))
+            config["constant_observations"] = "allow"
         toy = shrunk(config, experiment.run)
         stage = Stage(experiment, algorithm, toy, dict(experiment.stop), tmp_path)
         weights = policies.get(experiment.weights_from) if experiment.weights_from else None
