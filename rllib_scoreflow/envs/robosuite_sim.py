@@ -163,7 +163,7 @@ class RobosuiteSim:
         return _renamed(self._env._get_observations(force_update=True))
 
     def _load_model(self, model_xml: str) -> None:
-        self._close_camera()
+        self._camera = None
         try:
             xml = self._env.edit_model_xml(model_xml)
             with self._stream.drawn_from():
@@ -199,14 +199,9 @@ class RobosuiteSim:
             self._camera = Camera(sim.model._model, sim.data._data, reflections=self._reflections)
         return self._camera.render(camera, height, width)
 
-    def _close_camera(self) -> None:
-        if self._camera is not None:
-            self._camera.close()
-            self._camera = None
-
     def close(self) -> None:
         """Free the simulation."""
-        self._close_camera()
+        self._camera = None
         self._env.close()
 
 
