@@ -77,6 +77,9 @@ def _check_value(value: Any, name: str, default: Any, annotation: Any) -> Any:
         if type(default) in (bool, int, float) and not name.endswith("_s"):
             raise InputError(f"{name} is empty and must be {wanted_words(default)}; give a value or drop the key.")
         return None
+    if name.rpartition(".")[2].startswith(("num_cpus_", "num_gpus_")) and isinstance(default, int):
+        # RLlib's default is 1, but Ray gives out fractions.
+        default = float(default)
     if not fits(value, default, annotation):
         raise InputError(f"{name} is {value!r} and must be {wanted_words(default)}.")
     return as_int_if_meant(value, default)

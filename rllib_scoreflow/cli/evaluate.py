@@ -171,8 +171,10 @@ def print_evaluation(found: dict[str, Any]) -> None:
     print(f"episode length    {found['length_mean']:.1f} steps")
     if found.get("success_rate") is not None:
         print(f"success           {100 * found['success_rate']:.1f} %")
-    for name, value in (found.get("metrics") or {}).items():
-        print(f"{name:<17} {value:.3f}")
+    metrics = found.get("metrics") or {}
+    width = max([17, *map(len, metrics)])
+    for name, value in metrics.items():
+        print(f"{name:<{width}} {value:.3f}")
     if found.get("normalized_score") is not None:
         print(f"normalised score  {found['normalized_score']:.1f} (D4RL: 0 random, 100 expert)")
     if found.get("video") is not None:

@@ -46,6 +46,12 @@ def test_whole_floats_become_ints_where_an_int_is_needed(ppo):
     assert type(checked["minibatch_size"]) is int
 
 
+def test_an_env_runner_may_take_half_a_cpu(ppo):
+    assert check_config(experiment(num_cpus_per_env_runner=0.5), ppo)["num_cpus_per_env_runner"] == 0.5
+    with pytest.raises(InputError, match=r"config\.num_cpus_per_env_runner is 'half' and must be a number"):
+        check_config(experiment(num_cpus_per_env_runner="half"), ppo)
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [

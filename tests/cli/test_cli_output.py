@@ -2,6 +2,7 @@ import json
 from types import SimpleNamespace
 
 from rllib_scoreflow.cli import metrics
+from rllib_scoreflow.cli.evaluate import print_evaluation
 from rllib_scoreflow.cli.experiments import Experiment
 from rllib_scoreflow.cli.export import best_result
 from rllib_scoreflow.cli.failures import input_error_in, summary
@@ -10,6 +11,7 @@ from rllib_scoreflow.cli.outcome import last_figures
 from rllib_scoreflow.cli.plots import learning_curve, read_results
 from rllib_scoreflow.cli.progress import ProgressLines, clock, iteration_line
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.evaluation import EvaluationResult
 
 OWN = {
     "training_iteration": 3,
@@ -49,6 +51,18 @@ def test_a_pretraining_line_has_losses_and_samples():
 def test_nan_counts_as_not_measured():
     assert metrics.number({"return_mean": float("nan")}, metrics.RETURN) is None
     assert "return" not in iteration_line({"training_iteration": 1, "return_mean": float("nan")}, None, None)
+
+
+def test_an_evaluation_shows_what_the_environment_said_of_its_episodes(capsys):
+    result = EvaluationResult(
+        "kitchen-complete-v0", "gymnasium", 3, (4.0, 3.0), (170, 280), (1.0, 0.0),
+        {"tasks_completed": (4.0, 3.0), "completed/slide_cabinet": (1.0, 0.0), "seldom": (float("nan"), 2.0)},
+    )  # fmt: skip
+    print_evaluation({"policy": "p", **result.to_dict()})
+    lines = capsys.readouterr().out.splitlines()
+    assert "tasks_completed         3.500" in lines
+    assert "completed/slide_cabinet 0.500" in lines
+    assert "seldom                  2.000" in lines
 
 
 def test_the_clock():

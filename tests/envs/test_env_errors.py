@@ -1,5 +1,8 @@
 """Bad input and misbehaving simulators."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -68,3 +71,24 @@ def test_a_non_finite_reward_names_the_sub_environment():
     first = int(np.flatnonzero(observation[:, 1] >= 3)[0])
     with pytest.raises(RuntimeError, match=f"non-finite reward from sub environment {first} of"):
         env.step(np.zeros((8, 4), np.float32))
+
+
+WITHOUT_EXTRA = """
+import sys
+sys.modules["gymnasium_robotics"] = None  # the import system's way to say: not there
+from rllib_scoreflow.envs import resolve_env
+from rllib_scoreflow.errors import InputError
+resolve_env("hopper-medium-v2")
+try:
+    resolve_env("kitchen-mixed-v0")
+except InputError as error:
+    print(error)
+"""
+
+
+def test_without_gymnasium_robotics_one_sentence_names_the_extra():
+    result = subprocess.run([sys.executable, "-c", WITHOUT_EXTRA], capture_output=True, text=True, check=True)
+    assert result.stdout == (
+        "environment 'kitchen-mixed-v0' needs gymnasium-robotics, which is not installed: "
+        "pip install 'rllib-scoreflow[kitchen]'\n"
+    )

@@ -1,7 +1,5 @@
-"""The kitchen's noise, options, metrics and time limit; what it does without gymnasium-robotics."""
+"""The kitchen's noise, options, metrics and time limit."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,28 +9,8 @@ from rllib_scoreflow.envs import env_dims, make_chunk_vector_env, make_single_en
 from rllib_scoreflow.errors import InputError
 
 ID = "kitchen-complete-v0"
-WITHOUT_EXTRA = """
-import sys
-sys.modules["gymnasium_robotics"] = None  # the import system's way to say: not there
-from rllib_scoreflow.envs import resolve_env
-from rllib_scoreflow.errors import InputError
-resolve_env("hopper-medium-v2")
-try:
-    resolve_env("kitchen-mixed-v0")
-except InputError as error:
-    print(error)
-"""
 
-
-def test_without_gymnasium_robotics_one_sentence_names_the_extra():
-    result = subprocess.run([sys.executable, "-c", WITHOUT_EXTRA], capture_output=True, text=True, check=True)
-    assert result.stdout == (
-        "environment 'kitchen-mixed-v0' needs gymnasium-robotics, which is not installed: "
-        "pip install 'rllib-scoreflow[kitchen]'\n"
-    )
-
-
-robotics = pytest.importorskip("gymnasium_robotics", reason="gymnasium-robotics is not installed")
+pytest.importorskip("gymnasium_robotics", reason="gymnasium-robotics is not installed")
 
 
 def make(env_id=ID, **config):
