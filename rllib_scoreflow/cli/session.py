@@ -128,6 +128,13 @@ def ray_session(options: RayOptions) -> Iterator[None]:
         ray.shutdown()
 
 
+def ray_resources() -> dict[str, float]:
+    """All that the running Ray has to give, by the name of the resource."""
+    import ray
+
+    return dict(ray.cluster_resources())
+
+
 class Interrupt:
     """Ctrl-C and SIGTERM during a run: the first ends it with a checkpoint, the second at once.
 

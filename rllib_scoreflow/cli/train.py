@@ -10,7 +10,7 @@ from rllib_scoreflow.cli import algorithms, config_check, env_check, stages, wei
 from rllib_scoreflow.cli.experiments import Experiment, build_experiment
 from rllib_scoreflow.cli.failures import Interrupted
 from rllib_scoreflow.cli.overrides import apply_overrides, parse_override
-from rllib_scoreflow.cli.session import INTERRUPT, RayOptions, ray_session
+from rllib_scoreflow.cli.session import INTERRUPT, RayOptions, ray_resources, ray_session
 from rllib_scoreflow.cli.suggest import hint
 from rllib_scoreflow.errors import InputError
 
@@ -76,7 +76,7 @@ def train(
     check_ray_version()
     from rich.console import Console
 
-    from rllib_scoreflow.cli import outcome, runner
+    from rllib_scoreflow.cli import outcome, resources, runner
     from rllib_scoreflow.cli.summary import print_summary, shown
 
     if options.wandb_key is not None:
@@ -109,6 +109,8 @@ def train(
             if not started:
                 stack.enter_context(ray_session(options.ray))
                 started = True
+            if options.ray.address is None:  # a cluster may still grow
+                resources.check_resources(stage, policy, ray_resources())
             console.print(_headline(stage, shown(stage.folder), state), markup=False)
             resume = state is stages.State.UNFINISHED
             outcomes.append(runner.run_stage(stage, digest, policy, resume=resume, options=run_options))

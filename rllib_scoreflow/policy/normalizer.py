@@ -5,13 +5,14 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-_SMALLEST_RANGE = 1e-6
+# A dimension that only trembles in the data (a joint at rest) would turn noise in the simulator into thousands.
+_SMALLEST_RANGE = 1e-3
 
 
 class MinMaxNormalizer(nn.Module):
     """Maps `[low, high]` of the dataset to `[-1, 1]`, dimension by dimension.
 
-    A dimension whose range is below 1e-6 (a constant goal, a padded zero) is only centred.
+    A dimension whose range is below 1e-3 (a constant goal, a padded zero, a joint at rest) is only centred.
     """
 
     low: torch.Tensor

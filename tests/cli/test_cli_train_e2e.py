@@ -152,6 +152,16 @@ def test_sigterm_writes_a_checkpoint_and_resume_goes_on(rllib_process, tmp_path)
     assert (trial.parent / "done.json").is_file()
 
 
+def test_more_than_ray_has_is_refused_and_not_waited_for(rllib_process, tmp_path):
+    work = tmp_path / "work"
+    (work / "slow.py").write_text(SLOW)
+    answer = rllib_process("train", "file", "slow.py", "--ray-num-cpus", "1", "--set", "config.num_env_runners=2")
+    assert answer.status == 2, answer
+    assert "a trial asks for 3 CPU (1, 1, 1: the main process, then" in answer.err
+    assert "and Ray has 1; lower num_env_runners" in answer.err
+    assert not list(work.glob("results/slow/slow/trial_*"))
+
+
 def test_bad_input_found_within_a_trial(rllib_process, tmp_path):
     work = tmp_path / "work"
     (work / "arm.py").write_text(BROKEN_ENV)
