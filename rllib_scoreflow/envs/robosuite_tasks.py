@@ -44,6 +44,8 @@ class RobomimicTask:
         arms: number of Panda arms.
         max_episode_steps: time limit of the published evaluations, in primitive steps.
         extra_env_kwargs: names and values of the environment's keyword arguments that only this task has.
+        video_camera: a camera that sees all of the task.
+        video_size: height and width of its images in pixels.
     """
 
     name: str
@@ -51,6 +53,8 @@ class RobomimicTask:
     max_episode_steps: int
     arms: int = 1
     extra_env_kwargs: tuple[tuple[str, Any], ...] = ()
+    video_camera: str = "agentview"
+    video_size: tuple[int, int] = (512, 512)
 
     @property
     def env_id(self) -> str:
@@ -95,6 +99,9 @@ TASKS = {
             800,
             arms=2,
             extra_env_kwargs=(("env_configuration", "single-arm-opposed"),),
+            # The arms stand opposite each other, and agentview cuts off both.
+            video_camera="frontview",
+            video_size=(480, 768),
         ),
     )
 }

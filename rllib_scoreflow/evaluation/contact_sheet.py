@@ -18,10 +18,11 @@ from rllib_scoreflow.evaluation.target import check_target
 _COLUMNS = 4
 _DPI = 100
 _CELL_INCHES = 3.2
+_LABEL_INCHES = 0.25
 # Frames kept per frame shown while the episode's length is not known yet.
 _SPARE = 8
-# White between the images of two cameras, in pixels.
-_GAP = 2
+# White between two images, in pixels.
+_GAP = 4
 
 
 @dataclass(frozen=True)
@@ -132,25 +133,17 @@ def _draw(pictures: Sequence[Picture], title: str, target: Path) -> None:
 
     columns = min(_COLUMNS, len(pictures))
     rows = math.ceil(len(pictures) / columns)
-    height, width = pictures[0].frame.shape[:2]
-    heights = [height / width]
-    if pictures[0].views is not None:
-        seen = _side_by_side(pictures[0].views)
-        heights.append(min(seen.shape[0] / seen.shape[1], height / width))
-    labels = 0.12 * rows + 0.15
-    size = (_CELL_INCHES * columns, _CELL_INCHES * (rows * sum(heights) + labels))
+    cells = [_cell(picture) for picture in pictures]
+    height, width = cells[0].shape[:2]
+    size = (_CELL_INCHES * columns, (_CELL_INCHES * height / width + _LABEL_INCHES) * rows + 2 * _LABEL_INCHES)
     figure = Figure(figsize=size, layout="compressed")
     figure.suptitle(title, fontsize="medium", wrap=True)
-    grid = figure.subplots(rows * len(heights), columns, squeeze=False, height_ratios=heights * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
-    for i, picture in enumerate(pictures):
-        row, column = divmod(i, columns)
-        axes = grid[row * len(heights), column]
-        axes.imshow(picture.frame)
+    for axes, picture, cell in zip(grid.flat, pictures, cells, strict=False):
+        axes.imshow(cell)
         axes.set_title(f"step {picture.step}, return {picture.total:.1f}", fontsize="small")
-        if picture.views is not None:
-            grid[row * len(heights) + 1, column].imshow(_side_by_side(picture.views), interpolation="nearest")
     partial = target.with_name(f".{target.stem}.{os.getpid()}.partial.png")
     try:
         figure.savefig(partial, dpi=_DPI, bbox_inches="tight")
@@ -159,10 +152,18 @@ def _draw(pictures: Sequence[Picture], title: str, target: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _side_by_side(views: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return images [V, h, w, 3] as one [h, V * w + gaps, 3]."""
-    gap = np.full((views.shape[1], _GAP, 3), 255, np.uint8)
-    parts: list[NDArray[np.uint8]] = [views[0]]
-    for view in views[1:]:
-        parts += [gap, view]
-    return np.concatenate(parts, axis=1)
+def _cell(picture: Picture) -> Frame:
+    """Return the frame and, side by side under it, what the policy's cameras see."""
+    if picture.views is None:
+        return picture.frame
+    height, width = picture.frame.shape[:2]
+    count, view_height, view_width = picture.views.shape[:3]
+    scale = min((width - (count - 1) * _GAP) / (count * view_width), height / 2 / view_height)
+    # Nearest pixels, so that one sees how little the policy sees.
+    rows = (np.arange(int(scale * view_height)) / scale).astype(int)
+    columns = (np.arange(int(scale * view_width)) / scale).astype(int)
+    strip = np.full((len(rows) + _GAP, width, 3), 255, np.uint8)
+    for i, view in enumerate(picture.views):
+        left = i * (len(columns) + _GAP)
+        strip[_GAP:, left : left + len(columns)] = view[rows][:, columns]
+    return np.concatenate([picture.frame, strip])
