@@ -9,8 +9,24 @@ from rllib_scoreflow.cli.suggest import hint
 from rllib_scoreflow.cli.weights import find_policy
 from rllib_scoreflow.errors import InputError
 
-_VARIANTS = ("flow", "scoreflow")
+VARIANTS = ("flow", "scoreflow")
 _BACKENDS = ("auto", "envpool", "gymnasium")
+
+
+def check_new_file(option: str, target: Path, ending: str) -> None:
+    """Refuse a file that cannot be written or exists.
+
+    Args:
+        option: what the user typed.
+        target: the file.
+        ending: what its name must end in.
+
+    Raises:
+        InputError: see above.
+    """
+    from rllib_scoreflow.evaluation import check_target
+
+    check_target(option, target, ending)
 
 
 @dataclass(frozen=True)
@@ -26,6 +42,7 @@ class EvaluateOptions:
         env: environment, or None for the policy's own.
         backend: simulator.
         video: .mp4 to film one more episode into.
+        contact_sheet: .png to draw frames of the same episode on.
     """
 
     episodes: int
@@ -35,14 +52,19 @@ class EvaluateOptions:
     env: str | None = None
     backend: str = "auto"
     video: Path | None = None
+    contact_sheet: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.variant is not None and self.variant not in _VARIANTS:
-            raise InputError(f"--variant {self.variant}: {hint(self.variant, _VARIANTS, 'it is one of')}")
+        if self.variant is not None and self.variant not in VARIANTS:
+            raise InputError(f"--variant {self.variant}: {hint(self.variant, VARIANTS, 'it is one of')}")
         if self.backend not in _BACKENDS:
             raise InputError(f"--backend {self.backend}: {hint(self.backend, _BACKENDS, 'it is one of')}")
-        if self.video is not None and self.video.exists():
-            raise InputError(f"--video {self.video} exists already; give another name.")
+        for option, target, ending in (
+            ("--video", self.video, ".mp4"),
+            ("--contact-sheet", self.contact_sheet, ".png"),
+        ):
+            if target is not None:
+                check_new_file(option, target, ending)
 
 
 def run_evaluation(path: Path, options: EvaluateOptions, *, as_json: bool) -> None:
@@ -56,9 +78,7 @@ def run_evaluation(path: Path, options: EvaluateOptions, *, as_json: bool) -> No
     Raises:
         InputError: there is nothing to evaluate at `path`, or an option does not fit it.
     """
-    if not path.exists():
-        raise InputError(f"{path} does not exist; give a policy folder, a checkpoint or an experiment's folder.")
-    policy = find_policy(path)
+    policy = existing_policy(path)
     if policy is not None:
         found = evaluate_flow_policy(policy, options)
     else:
@@ -71,6 +91,20 @@ def run_evaluation(path: Path, options: EvaluateOptions, *, as_json: bool) -> No
         print_evaluation(found)
 
 
+def existing_policy(path: Path) -> Path | None:
+    """Return the policy folder at `path`, None where there is something else.
+
+    Args:
+        path: what the user gave.
+
+    Raises:
+        InputError: there is nothing at all.
+    """
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give a policy folder, a checkpoint or an experiment's folder.")
+    return find_policy(path)
+
+
 def evaluate_flow_policy(policy_folder: Path, options: EvaluateOptions) -> dict[str, Any]:
     """Evaluate an exported policy; Ray is not needed.
 
@@ -79,65 +113,140 @@ def evaluate_flow_policy(policy_folder: Path, options: EvaluateOptions) -> dict[
         options: what to play.
 
     Returns:
-        EvaluationResult.to_dict() with `policy`, `variant`, `denoising_steps` and, if filmed,
-        `video`.
+        As Player.evaluate and, where they were asked for, `video` and `contact_sheet`.
 
     Raises:
         InputError: the policy is broken, or does not fit the environment or an option.
     """
-    import torch
+    player = Player.load(policy_folder, options.env)
+    # Pictures first: where nothing can be rendered that is known at once.
+    return {**player.film(options), **player.evaluate(options)}
 
-    from rllib_scoreflow.evaluation import evaluate_policy, record_video
-    from rllib_scoreflow.policy import FlowPolicy
-    from rllib_scoreflow.policy.threads import one_thread
 
-    policy = FlowPolicy.load(policy_folder)
-    trained_as = policy.metadata.variant
-    if options.variant == "scoreflow" and trained_as == "flow":
-        raise InputError(f"{policy_folder} was pretrained only, so it has no variant scoreflow; leave --variant out.")
-    env_id = options.env or policy.metadata.env_id
-    if env_id is None:
-        raise InputError(f"{policy_folder} does not say in which environment it acts; give --env ID.")
-    env_config = policy.metadata.env_config if options.env is None else {}
-    _check_dims(policy_folder, policy.config, env_id, env_config)
-    mode: Literal["policy", "flow"] = "flow" if options.variant == "flow" else "policy"
+@dataclass(frozen=True)
+class Player:
+    """A policy and the environment in which it plays.
 
-    def actor() -> Any:
+    Attributes:
+        folder: folder with policy.json and policy.safetensors.
+        policy: a FlowPolicy.
+        env_id: the environment.
+        env_config: keyword arguments of the environment.
+    """
+
+    folder: Path
+    policy: Any
+    env_id: str
+    env_config: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: Path, env: str | None = None) -> "Player":
+        """Load a policy and check that it fits its environment, or `env`.
+
+        Raises:
+            InputError: the policy is broken or does not fit.
+        """
+        from rllib_scoreflow.policy import FlowPolicy
+
+        policy = FlowPolicy.load(folder)
+        env_id = env or policy.metadata.env_id
+        if env_id is None:
+            raise InputError(f"{folder} does not say in which environment it acts; give --env ID.")
+        env_config = policy.metadata.env_config if env is None else {}
+        _check_dims(folder, policy.config, env_id, env_config)
+        return cls(folder, policy, env_id, env_config)
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """What --variant may be for this policy."""
+        return VARIANTS[:1] if self.policy.metadata.variant == "flow" else VARIANTS
+
+    def check(self, options: EvaluateOptions) -> None:
+        """Refuse a variant that the policy does not have.
+
+        Raises:
+            InputError: see above.
+        """
+        if options.variant is not None and options.variant not in self.variants:
+            raise InputError(
+                f"{self.folder} was pretrained only, so it has no variant {options.variant}; leave --variant out."
+            )
+
+    def evaluate(self, options: EvaluateOptions) -> dict[str, Any]:
+        """Play the episodes.
+
+        Args:
+            options: what to play; `env` has been seen to when the policy was loaded.
+
+        Returns:
+            EvaluationResult.to_dict() with `policy`, `variant`, `denoising_steps` and `seconds_per_action`.
+
+        Raises:
+            InputError: an option does not fit the policy or its environment.
+        """
+        from rllib_scoreflow.evaluation import evaluate_policy, seconds_per_action
+        from rllib_scoreflow.policy.threads import one_thread
+
+        with one_thread():
+            result = evaluate_policy(
+                self._actor(options),
+                self.env_id,
+                episodes=options.episodes,
+                seed=options.seed,
+                env_config=self.env_config,
+                backend=cast(Any, options.backend),
+                **self._chunks,
+            )
+            seconds = seconds_per_action(self._actor(options), self._blank_observation(), self.policy.config.act_steps)
+        return {**self._setting(options), **result.to_dict(), "seconds_per_action": seconds}
+
+    def film(self, options: EvaluateOptions) -> dict[str, str]:
+        """Film one episode and draw its contact sheet, as far as they are wanted; the files written by name."""
+        from rllib_scoreflow.evaluation import draw_contact_sheet, record_video
+        from rllib_scoreflow.policy.threads import one_thread
+
+        written: dict[str, str] = {}
+        common = {"seed": options.seed, "env_config": self.env_config, **self._chunks}
+        with one_thread():
+            if options.video is not None:
+                record_video(self._actor(options), self.env_id, options.video, **common)
+                written["video"] = str(options.video)
+            if options.contact_sheet is not None:
+                setting = self._setting(options)
+                title = f"{self.env_id}, {setting['variant']}, K = {setting['denoising_steps']}, seed {options.seed}"
+                draw_contact_sheet(self._actor(options), self.env_id, options.contact_sheet, title=title, **common)
+                written["contact_sheet"] = str(options.contact_sheet)
+        return written
+
+    @property
+    def _chunks(self) -> dict[str, Any]:
+        return {"act_steps": self.policy.config.act_steps, "horizon": self.policy.config.horizon}
+
+    def _setting(self, options: EvaluateOptions) -> dict[str, Any]:
+        return {
+            "policy": str(self.folder),
+            "variant": "flow" if options.variant == "flow" else self.policy.metadata.variant,
+            "denoising_steps": options.denoising_steps or self.policy.config.sde.chain.denoising_steps,
+        }
+
+    def _actor(self, options: EvaluateOptions) -> Any:
+        import torch
+
+        self.check(options)
         generator = torch.Generator().manual_seed(options.seed)
-        return lambda observations: policy.act(
+        mode: Literal["policy", "flow"] = "flow" if options.variant == "flow" else "policy"
+        return lambda observations: self.policy.act(
             observations, mode=mode, denoising_steps=options.denoising_steps, generator=generator
         )
 
-    act_steps, horizon = policy.config.act_steps, policy.config.horizon
-    with one_thread():
-        result = evaluate_policy(
-            actor(),
-            env_id,
-            episodes=options.episodes,
-            seed=options.seed,
-            env_config=env_config,
-            backend=cast(Any, options.backend),
-            act_steps=act_steps,
-            horizon=horizon,
-        )
-    found = {
-        "policy": str(policy_folder),
-        "variant": options.variant or trained_as,
-        "denoising_steps": options.denoising_steps or policy.config.sde.chain.denoising_steps,
-        **result.to_dict(),
-    }
-    if options.video is not None:
-        record_video(
-            actor(),
-            env_id,
-            options.video,
-            seed=options.seed,
-            env_config=env_config,
-            act_steps=act_steps,
-            horizon=horizon,
-        )
-        found["video"] = str(options.video)
-    return found
+    def _blank_observation(self) -> Any:
+        import numpy as np
+
+        from rllib_scoreflow.observations import IMAGES, STATE
+
+        state = np.zeros((1, self.policy.config.observation_dim), np.float32)
+        shape = self.policy.config.image_shape
+        return state if shape is None else {STATE: state, IMAGES: np.zeros((1, *shape), np.uint8)}
 
 
 def _check_dims(folder: Path, config: Any, env_id: str, env_config: dict[str, Any]) -> None:
@@ -162,20 +271,23 @@ def print_evaluation(found: dict[str, Any]) -> None:
     Args:
         found: from `evaluate_flow_policy` or `evaluate_checkpoint`.
     """
-    error = found.get("return_stderr")
-    spread = f" ± {error:.1f} (standard error)" if error is not None else ""
     chosen = [f"{key.replace('_', ' ')} {found[key]}" for key in ("variant", "denoising_steps") if key in found]
     about = f" ({', '.join(chosen)})" if chosen else ""
     print(f"{found.get('policy') or found.get('checkpoint')} on {found['env_id']}, seed {found['seed']}{about}")
-    print(f"return            {found['return_mean']:.1f}{spread} over {found['episodes']} episodes")
-    print(f"episode length    {found['length_mean']:.1f} steps")
+    error = found.get("return_stderr")
+    spread = f" ± {error:.1f} (standard error)" if error is not None else ""
+    lines = [
+        ("return", f"{found['return_mean']:.1f}{spread} over {found['episodes']} episodes"),
+        ("episode length", f"{found['length_mean']:.1f} steps"),
+    ]
     if found.get("success_rate") is not None:
-        print(f"success           {100 * found['success_rate']:.1f} %")
-    metrics = found.get("metrics") or {}
-    width = max([17, *map(len, metrics)])
-    for name, value in metrics.items():
-        print(f"{name:<{width}} {value:.3f}")
+        lines.append(("success", f"{100 * found['success_rate']:.1f} %"))
+    lines += [(name, f"{value:.3f}") for name, value in (found.get("metrics") or {}).items()]
     if found.get("normalized_score") is not None:
-        print(f"normalised score  {found['normalized_score']:.1f} (D4RL: 0 random, 100 expert)")
-    if found.get("video") is not None:
-        print(f"video             {found['video']}")
+        lines.append(("normalised score", f"{found['normalized_score']:.1f} (D4RL: 0 random, 100 expert)"))
+    if found.get("seconds_per_action") is not None:
+        lines.append(("time per action", f"{1000 * found['seconds_per_action']:.2f} ms (one observation, one thread)"))
+    lines += [(key.replace("_", " "), found[key]) for key in ("video", "contact_sheet") if found.get(key)]
+    width = max(17, *(len(name) for name, _ in lines))
+    for name, text in lines:
+        print(f"{name:<{width}} {text}")

@@ -275,12 +275,21 @@ def evaluate(
     episodes: Annotated[int, typer.Option(help="Episodes to play.", min=1)] = 20,
     seed: Annotated[int, typer.Option(help="Same seed, same initial states.", min=0)] = 0,
     denoising_steps: Annotated[
-        int | None, typer.Option(help="Steps K of the flow (default: as trained).", min=1)
+        str | None, typer.Option(help="Steps K of the flow, or several (default: as trained).", metavar="K[,K...]")
     ] = None,
-    variant: Annotated[str | None, typer.Option(help="flow or scoreflow (default: as trained).")] = None,
+    variant: Annotated[
+        str | None, typer.Option(help="flow, scoreflow (the drift it was trained with; the default), or both.")
+    ] = None,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Compare K = 1 to 16 and both variants, or those given, in a table.")
+    ] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw the sweep into this new .png.")] = None,
     env: Annotated[str | None, typer.Option(help="Environment (default: as trained).")] = None,
     backend: Annotated[str, typer.Option(help="auto, envpool or gymnasium.")] = "auto",
     video: Annotated[Path | None, typer.Option(help="Also film one episode into this new .mp4.")] = None,
+    contact_sheet: Annotated[
+        Path | None, typer.Option(help="Also draw frames of that episode on this new .png.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -291,11 +300,18 @@ def evaluate(
     RLlib algorithms are unpickled, which runs code from them: evaluate only those that you trust.
     """
     from rllib_scoreflow.cli.evaluate import EvaluateOptions, run_evaluation
+    from rllib_scoreflow.cli.evaluate_sweep import read_settings, run_sweep
     from rllib_scoreflow.cli.session import quieten
 
     quieten(verbose)
-    options = EvaluateOptions(episodes, seed, denoising_steps, variant, env, backend, video)
-    run_evaluation(path.expanduser(), options, as_json=as_json)
+    path, settings = path.expanduser(), read_settings(denoising_steps, variant)
+    options = EvaluateOptions(episodes, seed, env=env, backend=backend, video=video, contact_sheet=contact_sheet)
+    if sweep or settings.several:
+        run_sweep(path, options, settings, plot=plot, as_json=as_json)
+    elif plot is not None:
+        raise InputError(f"--plot {plot} draws a sweep; give --sweep, or several --denoising-steps.")
+    else:
+        run_evaluation(path, settings.only(options), as_json=as_json)
 
 
 @app.command()

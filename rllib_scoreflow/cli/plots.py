@@ -1,4 +1,4 @@
-"""The learning curve of an experiment as a PNG."""
+"""The learning curve of an experiment, and a sweep over denoising steps, as PNGs."""
 
 import json
 import os
@@ -50,7 +50,41 @@ def learning_curve(trials: Mapping[str, Sequence[Mapping[str, Any]]], title: str
     drawn = (_draw_losses if pretraining else _draw_returns)(axes, trials)
     if not drawn:
         return None
-    axes.set_title(title)
+    _finish(figure, axes, title, path)
+    return path
+
+
+def plot_against_steps(
+    lines: Mapping[str, Sequence[tuple[int, float, float]]], quantity: str, title: str, path: Path
+) -> None:
+    """Draw a quantity with its standard error against the number of denoising steps.
+
+    Args:
+        lines: label -> (denoising steps, mean, standard error), NaN where there is none.
+        quantity: what is drawn.
+        title: the figure's title.
+        path: the PNG to write (in one move).
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.0, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for label, points in lines.items():
+        steps, means, errors = zip(*points, strict=True)
+        axes.errorbar(steps, means, yerr=errors, fmt="o-", markersize=4, capsize=3, label=label)
+    ticks = sorted({point[0] for points in lines.values() for point in points})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks, labels=[str(tick) for tick in ticks], minor=False)
+    axes.set_xlabel("denoising steps K")
+    axes.set_ylabel(f"{quantity} (mean, standard error)")
+    _finish(figure, axes, title, path)
+
+
+def _finish(figure: Any, axes: Any, title: str, path: Path) -> None:
+    axes.set_title(title, fontsize="medium", wrap=True)
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.png")
@@ -59,7 +93,6 @@ def learning_curve(trials: Mapping[str, Sequence[Mapping[str, Any]]], title: str
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    return path
 
 
 def _series(

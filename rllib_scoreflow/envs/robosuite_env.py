@@ -18,8 +18,6 @@ from rllib_scoreflow.observations import IMAGES, STATE, Observation
 Named = dict[str, NDArray[np.float64]]
 StepResult = tuple[Observation, float, bool, bool, dict[str, Any]]
 
-_VIDEO_SIZE = 512
-
 
 @dataclass(frozen=True)
 class _Description:
@@ -74,8 +72,8 @@ class RobosuiteEnv(gym.Env[Observation, NDArray[Any]]):
             Robomimic's own scripts rendered.
         terminate_on_success: end the episode as soon as the task is done, as in the published evaluations.
         render_mode: "rgb_array" for videos, from `render_camera`.
-        render_camera: name of the camera of the videos; by default one that shows the whole scene.
-        render_size: height and width of the videos.
+        render_camera: name of the camera of the videos; by default one that sees all of the task.
+        render_size: height and width of the videos; by default what that camera needs.
 
     Raises:
         InputError: robosuite is missing, or an argument does not fit.
@@ -95,7 +93,7 @@ class RobosuiteEnv(gym.Env[Observation, NDArray[Any]]):
         terminate_on_success: bool = True,
         render_mode: str | None = None,
         render_camera: str | None = None,
-        render_size: Sequence[int] = (_VIDEO_SIZE, _VIDEO_SIZE),
+        render_size: Sequence[int] | None = None,
     ) -> None:
         known = TASKS[task]
         self._env_args = known.env_args() if env_args is None else _checked_env_args(known, env_args)
@@ -103,7 +101,7 @@ class RobosuiteEnv(gym.Env[Observation, NDArray[Any]]):
         self._cameras = tuple(cameras)
         self._image_size = _checked_size(known, "image_size", image_size)
         self._render_camera = render_camera or known.video_camera
-        self._render_size = _checked_size(known, "render_size", render_size)
+        self._render_size = _checked_size(known, "render_size", render_size or known.video_size)
         self._reflections = reflections
         self._terminate_on_success = terminate_on_success
         self.render_mode = render_mode

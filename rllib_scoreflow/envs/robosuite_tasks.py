@@ -43,16 +43,18 @@ class RobomimicTask:
         env_name: robosuite's name.
         arms: number of Panda arms.
         max_episode_steps: time limit of the published evaluations, in primitive steps.
-        video_camera: name of the camera that shows the whole scene.
         extra_env_kwargs: names and values of the environment's keyword arguments that only this task has.
+        video_camera: a camera that sees all of the task.
+        video_size: height and width of its images in pixels.
     """
 
     name: str
     env_name: str
     max_episode_steps: int
     arms: int = 1
-    video_camera: str = "agentview"
     extra_env_kwargs: tuple[tuple[str, Any], ...] = ()
+    video_camera: str = "agentview"
+    video_size: tuple[int, int] = (512, 512)
 
     @property
     def env_id(self) -> str:
@@ -96,8 +98,10 @@ TASKS = {
             "TwoArmTransport",
             800,
             arms=2,
-            video_camera="frontview",
             extra_env_kwargs=(("env_configuration", "single-arm-opposed"),),
+            # The arms stand opposite each other, and agentview cuts off both.
+            video_camera="frontview",
+            video_size=(480, 768),
         ),
     )
 }

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,9 +50,7 @@ class EvaluationResult:
     @property
     def return_stderr(self) -> float:
         """Standard error of the mean return, NaN for a single episode."""
-        if self.episodes < 2:
-            return math.nan
-        return statistics.stdev(self.returns) / math.sqrt(self.episodes)
+        return _stderr(self.returns)
 
     @property
     def length_mean(self) -> float:
@@ -65,10 +64,24 @@ class EvaluationResult:
         return statistics.fmean(known) if len(known) == self.episodes else None
 
     @property
+    def success_stderr(self) -> float | None:
+        """Standard error of the success rate, NaN for a single episode, None where the rate is None."""
+        known = [success for success in self.successes if success is not None]
+        return _stderr(known) if len(known) == self.episodes else None
+
+    @property
     def metric_means(self) -> dict[str, float]:
         """Mean of every metric over the episodes that have it."""
+        return {name: statistics.fmean(values) for name, values in self._known_metrics().items()}
+
+    @property
+    def metric_stderrs(self) -> dict[str, float]:
+        """Standard error of each of these means, NaN for a single episode."""
+        return {name: _stderr(values) for name, values in self._known_metrics().items()}
+
+    def _known_metrics(self) -> dict[str, list[float]]:
         known = {name: [v for v in values if not math.isnan(v)] for name, values in self.metrics.items()}
-        return {name: statistics.fmean(values) for name, values in known.items() if values}
+        return {name: values for name, values in known.items() if values}
 
     @property
     def normalized_score(self) -> float | None:
@@ -76,8 +89,7 @@ class EvaluationResult:
         return normalized_score(self.env_id, self.return_mean)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON values, of the metrics the means; what is not defined is None."""
-        stderr = self.return_stderr
+        """Return everything as JSON values, of the metrics means and standard errors; what is not defined is None."""
         return {
             "env_id": self.env_id,
             "backend": self.backend,
@@ -85,12 +97,23 @@ class EvaluationResult:
             "episodes": self.episodes,
             "env_steps": self.env_steps,
             "return_mean": self.return_mean,
-            "return_stderr": None if math.isnan(stderr) else stderr,
+            "return_stderr": _defined(self.return_stderr),
             "length_mean": self.length_mean,
             "success_rate": self.success_rate,
+            "success_stderr": _defined(self.success_stderr),
             "normalized_score": self.normalized_score,
             "metrics": self.metric_means,
+            "metric_stderrs": {name: _defined(error) for name, error in self.metric_stderrs.items()},
             "returns": list(self.returns),
             "lengths": list(self.lengths),
             "successes": list(self.successes),
         }
+
+
+def _stderr(values: Sequence[float]) -> float:
+    """Standard error of the mean, NaN for fewer than two values."""
+    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+
+
+def _defined(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value

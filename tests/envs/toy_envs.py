@@ -9,14 +9,14 @@ class Countdown(gym.Env):
 
     metadata = {"render_modes": []}  # noqa: RUF012
 
-    def __init__(self, *, ends_by="terminated", nan_at=None):
+    def __init__(self, *, ends_by="terminated", nan_at=None, limit=None):
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
         self.action_space = gym.spaces.Box(-1.0, 2.0, (1,), np.float32)
-        self._ends_by, self._nan_at = ends_by, nan_at
+        self._ends_by, self._nan_at, self._fixed_limit = ends_by, nan_at, limit
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self._limit, self._count = int(self.np_random.integers(1, 12)), 0
+        self._limit, self._count = self._fixed_limit or int(self.np_random.integers(1, 12)), 0
         return self._observe(), {}
 
     def step(self, action):
@@ -31,6 +31,21 @@ class Countdown(gym.Env):
         return np.array([self._count, self._limit], np.float64)
 
 
+class Shown(Countdown):
+    """Shows its count as a grey square."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+    frames = 0
+
+    def __init__(self, *, render_mode=None, **options):
+        super().__init__(**options)
+        self.render_mode = render_mode
+
+    def render(self):
+        Shown.frames += 1
+        return np.full((32, 32, 3), self._count, np.uint8)
+
+
 class Unflat(Countdown):
     """Has a two-dimensional observation."""
 
@@ -39,25 +54,19 @@ class Unflat(Countdown):
         self.observation_space = gym.spaces.Box(-1.0, 1.0, (2, 2), np.float32)
 
 
-class Pixels(Countdown):
+class Pixels(Shown):
     """Counts before two cameras: the first shows the count in all pixels, the second the limit."""
 
-    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
-
-    def __init__(self, *, ends_by="terminated", without=None, render_mode=None):
-        super().__init__(ends_by=ends_by)
+    def __init__(self, *, without=None, **options):
+        super().__init__(**options)
         spaces = {"state": self.observation_space, "images": gym.spaces.Box(0, 255, (2, 4, 6, 3), np.uint8)}
         spaces.pop(without, None)
         self.observation_space = gym.spaces.Dict(spaces)
-        self.render_mode = render_mode
 
     def _observe(self):
         images = np.empty((2, 4, 6, 3), np.uint8)
         images[0], images[1] = self._count, self._limit
         return {"state": super()._observe(), "images": images}
-
-    def render(self):
-        return np.zeros((32, 32, 3), np.uint8)
 
 
 class LazyPixels(Pixels):
@@ -77,6 +86,7 @@ class LazyPixels(Pixels):
 
 gym.register("ToyCountdown-v0", Countdown, max_episode_steps=30)
 gym.register("ToyEndless-v0", Countdown)
+gym.register("ToyShown-v0", Shown, max_episode_steps=500)
 gym.register("ToyUnflat-v0", Unflat)
 gym.register("ToyPixels-v0", Pixels, max_episode_steps=30)
 gym.register("ToyLazyPixels-v0", LazyPixels, max_episode_steps=30)

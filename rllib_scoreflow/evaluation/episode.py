@@ -1,0 +1,156 @@
+"""One episode, played step by step where it can be looked at."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rllib_scoreflow.envs import make_single_env, resolve_env, sub_env_seeds
+from rllib_scoreflow.envs.single_env import Env, dims_of
+from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.evaluation.evaluate import Act
+from rllib_scoreflow.observations import IMAGES, STATE, Observation
+
+Frame = NDArray[np.uint8]
+
+_REMEDY = (
+    "install the package it names, or on a machine without a display apt-get install -y libegl1 "
+    "libgl1-mesa-dri and set MUJOCO_GL=egl"
+)
+
+
+class Episode:
+    """An episode that can be looked at after every primitive step; a context manager.
+
+    It begins in the state in which the first sub environment of an evaluation with the same seed on the
+    gymnasium backend begins.
+
+    Attributes:
+        env_id: the id that was asked for.
+        fps: primitive steps per second of real time, 30 where the environment does not say.
+        total: undiscounted return so far.
+        length: primitive steps so far.
+        ended: whether it is over.
+        success: at its end 1.0 or 0.0, None where the environment does not say.
+
+    Args:
+        env_id: D4RL dataset id, gymnasium id or "module:EnvId".
+        seed: of the initial state.
+        env_config: keyword arguments of the environment, its camera and image size among them.
+        max_episode_steps: time limit instead of the registered one.
+
+    Raises:
+        InputError: the environment has no time limit, or it cannot be made or rendered here.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        *,
+        seed: int,
+        env_config: Mapping[str, Any] | None = None,
+        max_episode_steps: int | None = None,
+    ) -> None:
+        self.env_id = env_id
+        self.total, self.length, self.ended = 0.0, 0, False
+        self.success: float | None = None
+        source = resolve_env(env_id)
+        limit = max_episode_steps or source.spec.max_episode_steps
+        if limit is None:
+            raise InputError(f"environment {env_id!r} has no time limit: give max_episode_steps")
+        self._limit = limit
+        chosen = _choose_headless_rendering()
+        env: Env | None = None
+        try:
+            env = make_single_env(source, env_config, render_mode="rgb_array")
+            self._dims = dims_of(env, source)
+            self._observation, _ = env.reset(seed=sub_env_seeds(seed, 1)[0])
+            _as_frame(env.render())
+        # OpenGL, EGL, GLFW and pygame each raise exceptions of their own, mujoco when it is imported.
+        except Exception as error:
+            if env is not None:
+                env.close()  # type: ignore[no-untyped-call]  # gymnasium leaves it without types
+            if isinstance(error, InputError):
+                raise
+            if chosen:
+                del os.environ["MUJOCO_GL"]
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise InputError(f"environment {env_id!r} cannot be rendered here ({reason}): {_REMEDY}") from error
+        self._env = env
+        self.fps = float(env.metadata.get("render_fps") or 30)
+
+    def play(self, act: Act, *, act_steps: int, horizon: int) -> Iterator[int]:
+        """Yield the number of primitive steps done: 0, and after each of them until the episode ends.
+
+        Args:
+            act: observations [1, ...] -> [1, horizon * A], raw units.
+            act_steps: primitive steps executed per chunk.
+            horizon: actions per chunk.
+
+        Raises:
+            InputError: act_steps is not between 1 and horizon.
+        """
+        if not 1 <= act_steps <= horizon:
+            raise InputError(f"act_steps is {act_steps}: choose 1 to horizon, which is {horizon}")
+        yield 0
+        while not self.ended:
+            chunk = np.asarray(act(self._batch_of_one()), np.float32).reshape(horizon, self._dims.action_dim)
+            for action in chunk[:act_steps]:
+                self._step(action)
+                yield self.length
+                if self.ended:
+                    break
+
+    def _step(self, action: NDArray[np.float32]) -> None:
+        self._observation, reward, terminated, truncated, info = self._env.step(action)
+        self.total += float(reward)
+        self.length += 1
+        self.ended = bool(terminated or truncated or self.length >= self._limit)
+        success = info.get("success", info.get("is_success"))
+        if self.ended and success is not None:
+            self.success = float(success)
+
+    def frame(self) -> Frame:
+        """Return a picture of the present state, uint8 [H, W, 3]."""
+        return _as_frame(self._env.render())
+
+    def views(self) -> NDArray[np.uint8] | None:
+        """Return the present images of the policy's cameras, uint8 [V, H, W, 3], None without cameras."""
+        return None if self._dims.image_shape is None else np.array(self._observation[IMAGES])
+
+    def _batch_of_one(self) -> Observation:
+        """Return the observation with a first axis of length 1, its state padded."""
+        observation = self._observation
+        state = observation if self._dims.image_shape is None else observation[STATE]
+        padded = np.zeros((1, self._dims.observation_dim), np.float32)
+        padded[0, : len(state)] = state
+        return padded if self._dims.image_shape is None else {STATE: padded, IMAGES: observation[IMAGES][None]}
+
+    def __enter__(self) -> "Episode":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._env.close()  # type: ignore[no-untyped-call]
+
+
+def _choose_headless_rendering() -> bool:
+    """Let MuJoCo render through EGL where there is no display; return whether that was set now."""
+    displays = ("DISPLAY", "WAYLAND_DISPLAY")
+    if sys.platform != "linux" or any(map(os.environ.get, (*displays, "MUJOCO_GL"))):
+        return False
+    # gymnasium reads it when the first image is rendered, mujoco when it is first imported.
+    os.environ["MUJOCO_GL"] = "egl"
+    return True
+
+
+def _as_frame(image: Any) -> Frame:
+    frame = np.asarray(image)
+    if frame.ndim != 3 or frame.shape[2] != 3:
+        raise ValueError(f"rendered an image of shape {frame.shape} instead of [H, W, 3]")
+    return frame.astype(np.uint8, copy=False)

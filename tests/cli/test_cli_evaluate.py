@@ -1,0 +1,147 @@
+"""``rllib evaluate`` of exported policies: sweeps, pictures, and what is refused."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rllib_scoreflow.cli.evaluate_sweep import figure_of_merit
+from rllib_scoreflow.flow.config import NoiseConfig, SDEConfig, VelocityConfig, apply_variant
+from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata
+
+ENV_ID = "toy_envs:ToyShown-v0"
+
+
+@pytest.fixture(autouse=True)
+def toy_envs_importable(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[1] / "envs"), *sys.path])
+
+
+def save_policy(folder, variant):
+    torch.manual_seed(0)
+    score, noise = apply_variant(variant)
+    assert isinstance(noise, NoiseConfig)
+    config = PolicyConfig(
+        observation_dim=2,
+        action_dim=1,
+        horizon=4,
+        act_steps=2,
+        sde=SDEConfig(velocity=VelocityConfig(hidden_dim=16), score=score, noise=noise),
+    )
+    return FlowPolicy(
+        config,
+        observation_low=np.zeros(2, np.float32),
+        observation_high=np.full(2, 12, np.float32),
+        action_low=np.array([-1], np.float32),
+        action_high=np.array([2], np.float32),
+        metadata=PolicyMetadata(variant=variant, env_id=ENV_ID),
+    ).save(folder)
+
+
+@pytest.fixture
+def tuned(tmp_path):
+    return save_policy(tmp_path / "tuned", "scoreflow")
+
+
+@pytest.fixture
+def cloned(tmp_path):
+    return save_policy(tmp_path / "cloned", "flow")
+
+
+def test_a_sweep_is_the_same_as_one_evaluation_after_the_other(rllib, tuned):
+    words = ("evaluate", tuned, "--episodes", 5, "--seed", 3, "--json")
+    answer = rllib(*words, "--denoising-steps", "1, 4,4", "--variant", "flow,scoreflow", "--plot", "k.png")
+    assert answer.status == 0, answer.err
+    found = json.loads(answer.out)
+    assert (found["env_id"], found["episodes"], found["plot"]) == (ENV_ID, 5, "k.png")
+    settings = [("flow", 1), ("flow", 4), ("scoreflow", 1), ("scoreflow", 4)]
+    assert [(one["variant"], one["denoising_steps"]) for one in found["results"]] == settings
+    for one, (variant, steps) in zip(found["results"], settings, strict=True):
+        alone = json.loads(rllib(*words, "--denoising-steps", steps, "--variant", variant).out)
+        for figures in (one, alone):
+            assert 0 < figures.pop("seconds_per_action") < 0.1
+        assert one == alone
+    assert len({tuple(one["returns"]) for one in found["results"]}) == 4
+    assert len({tuple(one["lengths"]) for one in found["results"]}) == 1
+    assert Path("k.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in Path.cwd().iterdir()] == ["k.png"]
+
+
+def test_the_table_has_a_row_for_every_setting(rllib, tuned, cloned):
+    answer = rllib("evaluate", tuned, "--episodes", 2, "--sweep")
+    assert answer.status == 0, answer.err
+    title, headings, *rows = answer.out.splitlines()
+    assert ENV_ID in title
+    assert headings.split() == ["variant", "K", "return", "limit", "success", "%", "length", "ms/action"]
+    assert [tuple(row.split()[:2]) for row in rows] == [
+        (variant, str(k)) for variant in ("flow", "scoreflow") for k in (1, 2, 4, 8, 16)
+    ]
+    assert {len(row) for row in rows} == {len(headings)}
+    # A policy that was only cloned has one variant.
+    rows = rllib("evaluate", cloned, "--episodes", 1, "--sweep", "--denoising-steps", 3).out.splitlines()[2:]
+    assert [tuple(row.split()[:2]) for row in rows] == [("flow", "3")]
+
+
+def test_pictures(rllib, tuned):
+    words = ("evaluate", tuned, "--episodes", 2)
+    answer = rllib(*words, "--contact-sheet", "a.png", "--video", "a.mp4")
+    assert answer.status == 0, answer.err
+    assert "contact sheet     a.png" in answer.out
+    assert "video             a.mp4" in answer.out
+    assert "time per action" in answer.out
+    assert Path("a.png").read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in Path.cwd().iterdir()} == {"a.png", "a.mp4"}
+    again = rllib(*words, "--contact-sheet", "a.png")
+    assert (again.status, again.out) == (2, "")
+    assert "exists" in again.err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--denoising-steps", "1,x"), "--denoising-steps 1,x"),
+        (("--denoising-steps", "0"), "from 1 on"),
+        (("--denoising-steps", "4,"), "from 1 on"),
+        (("--variant", "flow,scorflow"), "did you mean 'scoreflow'"),
+        (("--plot", "k.png"), "--sweep"),
+        (("--sweep", "--plot", "k.pdf"), "ends in .png"),
+        (("--sweep", "--plot", "no/k.png"), "does not exist"),
+        (("--sweep", "--video", "a.mp4"), "--video shows one setting"),
+        (("--sweep", "--contact-sheet", "a.png"), "--contact-sheet shows one setting"),
+        (("--sweep", "--variant", "scoreflow"), "pretrained only"),
+        (("--variant", "scoreflow"), "pretrained only"),
+        (("--video", "a.gif"), "ends in .mp4"),
+        (("--contact-sheet", "a.jpg"), "ends in .png"),
+    ],
+)
+def test_refused_before_anything_is_played(refused, cloned, words, expected):
+    assert expected in refused("evaluate", cloned, "--episodes", 2, *words)
+
+
+def test_a_sweep_needs_an_exported_policy(refused, tmp_path):
+    (tmp_path / "other").mkdir()
+    assert "holds no policy" in refused("evaluate", tmp_path / "other", "--sweep")
+    assert "does not exist" in refused("evaluate", "nowhere", "--sweep")
+
+
+def result(success, metrics):
+    return {
+        "return_mean": 5.0,
+        "return_stderr": 0.5,
+        "success_rate": success,
+        "success_stderr": None,
+        "metrics": metrics,
+        "metric_stderrs": dict.fromkeys(metrics, 0.1),
+    }
+
+
+def test_what_a_plot_shows():
+    kitchen = result(0.5, {"tasks_completed": 3.5})
+    assert figure_of_merit([kitchen, kitchen]) == ("tasks completed", [(3.5, 0.1)] * 2)
+    name, [(mean, error)] = figure_of_merit([result(0.5, {})])
+    assert (name, mean) == ("success rate", 0.5)
+    assert np.isnan(error)
+    assert figure_of_merit([result(None, {}), kitchen]) == ("return", [(5.0, 0.5)] * 2)
