@@ -102,6 +102,10 @@ def param_space(stage: Stage, weights: Path | None) -> dict[str, Any]:
     space.update(stage.config)
     if experiment.env is not None:
         space["env"] = experiment.env
+    # A trial runs in a folder of its own, where a relative path would lead elsewhere.
+    dataset = space.get("dataset")
+    if isinstance(dataset, str) and Path(dataset).expanduser().exists():
+        space["dataset"] = str(Path(dataset).expanduser().resolve())
     if weights is not None:
         space["pretrained_policy"] = str(weights.resolve())
     return space

@@ -1,11 +1,14 @@
 """Whole runs of the command, each a process of its own with its own Ray."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(280)]
@@ -64,6 +67,50 @@ class Arm(gym.Env):
 
 config = PPOConfig().environment(Arm).env_runners(num_env_runners=0)
 stop = {"training_iteration": 1}
+"""
+
+
+# An environment and a dataset that nothing here has heard of.
+DRONE = """
+import gymnasium as gym
+import numpy as np
+
+
+class Drone(gym.Env):
+    observation_space = gym.spaces.Box(-5.0, 5.0, (4,), np.float32)
+    action_space = gym.spaces.Box(-2.0, 2.0, (2,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.state = self.np_random.uniform(-1, 1, 4).astype(np.float32)
+        return self.state, {}
+
+    def step(self, action):
+        self.state[2:] = 0.9 * self.state[2:] + 0.1 * np.clip(action, -2, 2)
+        self.state[:2] += 0.1 * self.state[2:]
+        return self.state.copy(), -float(np.abs(self.state[:2]).sum()), bool(np.abs(self.state).max() > 4), False, {}
+
+
+gym.register("Drone-v0", Drone, max_episode_steps=30)
+"""
+
+DRONE_YAML = """
+clone:
+  run: FlowBC
+  env: drone:Drone-v0
+  stop: {training_iteration: 2}
+  config:
+    dataset: flights.hdf5
+    num_torch_threads: 1
+tune:
+  run: ScoreFlow
+  env: drone:Drone-v0
+  weights_from: clone
+  stop: {env_steps: 900}
+  config:
+    num_envs_per_env_runner: 5
+    rollout_fragment_length: 20
+    num_torch_threads: 1
 """
 
 
@@ -150,6 +197,27 @@ def test_sigterm_writes_a_checkpoint_and_resume_goes_on(rllib_process, tmp_path)
     # Nothing was lost and nothing repeated.
     assert iterations(trial) == list(range(1, 9))
     assert (trial.parent / "done.json").is_file()
+
+
+def test_an_environment_and_a_dataset_of_ones_own(rllib_process, tmp_path, monkeypatch):
+    work = tmp_path / "work"
+    (work / "drone.py").write_text(DRONE)
+    (work / "drone.yaml").write_text(DRONE_YAML)
+    assert len(DRONE_YAML.splitlines()) < 25
+    rng = np.random.default_rng(0)
+    with h5py.File(work / "flights.hdf5", "w") as file:
+        file["observations"], file["actions"] = rng.uniform(-1, 1, (600, 4)), rng.uniform(-2, 2, (600, 2))
+        file["rewards"], file["terminals"] = np.zeros(600), np.zeros(600, bool)
+        file["timeouts"] = np.arange(600) % 30 == 29
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(work), os.environ.get("PYTHONPATH", "")]))
+    answer = rllib_process("train", "file", "drone.yaml")
+    assert answer.status == 0, answer.err
+    results = work / "results" / "drone" / "tune" / "trial_00000" / "result.json"
+    last = json.loads(results.read_text().splitlines()[-1])
+    assert last["env_steps"] >= 900
+    played = rllib_process("evaluate", "results/drone/tune", "--episodes", "3", "--json")
+    assert played.status == 0, played.err
+    assert json.loads(played.out)["env_id"] == "drone:Drone-v0"
 
 
 def test_more_than_ray_has_is_refused_and_not_waited_for(rllib_process, tmp_path):
