@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from rllib_scoreflow.cli.algorithms import (
     attribute_of,
@@ -41,7 +41,9 @@ def check_config(experiment: Experiment, algorithm: type[Any]) -> dict[str, Any]
 
 def _check_keys(config: Mapping[str, Any], algorithm: type[Any], where: str) -> dict[str, Any]:
     attributes = option_defaults(algorithm)
-    annotations = setter_annotations(type(algorithm.get_default_config()))
+    config_class = type(algorithm.get_default_config())
+    annotations = setter_annotations(config_class)
+    own_options: Mapping[str, Any] = getattr(config_class, "OPTIONS", {})
     checked: dict[str, Any] = {}
     for key, value in config.items():
         target = settable_key(algorithm, str(key))
@@ -55,7 +57,9 @@ def _check_keys(config: Mapping[str, Any], algorithm: type[Any], where: str) -> 
             checked[target] = _check_keys(value, algorithm, name)
             continue
         annotation = annotations.get(attribute, annotations.get(key))
-        if is_grid(value):
+        if value is None and type(None) in get_args(own_options.get(attribute)):
+            checked[target] = None  # such as target_kl: null, which switches it off
+        elif is_grid(value):
             checked[target] = {
                 "grid_search": _check_grid(value["grid_search"], name, attributes[attribute], annotation)
             }

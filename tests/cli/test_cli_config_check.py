@@ -46,6 +46,16 @@ def test_whole_floats_become_ints_where_an_int_is_needed(ppo):
     assert type(checked["minibatch_size"]) is int
 
 
+def test_null_switches_off_what_may_be_off():
+    from rllib_scoreflow.cli.algorithms import find_algorithm
+
+    scoreflow = find_algorithm("ScoreFlow", "here")
+    off = {"target_kl": None, "minibatch_size": None, "num_torch_threads": None}
+    assert check_config(experiment(**off), scoreflow) == off
+    with pytest.raises(InputError, match=r"config\.lr is empty and must be a number"):
+        check_config(experiment(lr=None), scoreflow)
+
+
 def test_an_env_runner_may_take_half_a_cpu(ppo):
     assert check_config(experiment(num_cpus_per_env_runner=0.5), ppo)["num_cpus_per_env_runner"] == 0.5
     with pytest.raises(InputError, match=r"config\.num_cpus_per_env_runner is 'half' and must be a number"):
