@@ -120,9 +120,7 @@ def render(
         raise InputError(f"{output}: the file exists already; choose another path or add --overwrite")
     if not output.absolute().parent.is_dir():
         raise InputError(f"{output.absolute().parent}: no such folder; make it first")
-    from rllib_scoreflow.envs.robosuite_render import (  # type: ignore[import-not-found, unused-ignore]
-        render_dataset,
-    )
+    from rllib_scoreflow.envs.robosuite_render import render_dataset
 
     with atomic_path(output) as temporary, Bar("rendering", 1) as bar:
         render_dataset(source, temporary, cameras=options.cameras or (), image_size=(size, size), progress=bar.update)

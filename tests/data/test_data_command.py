@@ -186,3 +186,21 @@ def test_verify_finds_a_download_that_was_changed(refused, cache, columns, write
     write(folder / "hopper_medium-v2.hdf5", columns)
     (folder / "hopper_medium-v2.hdf5.sha256").write_text("0" * 64)
     assert "changed after its download" in refused("verify", "hopper-medium-v2")
+
+
+def test_render_gives_a_recording_images(rllib, refused, tmp_path):
+    pytest.importorskip("robosuite")
+    recording = FIXTURES.parents[1] / "envs" / "fixtures" / "lift.hdf5"
+    target = tmp_path / "rendered.hdf5"
+    status, out, err = rllib("render", recording, target, "--cameras", "agentview", "--size", "32")
+    assert status == 0, err
+    assert "rendered.hdf5" in out
+    recorded, rendered = load_dataset(recording), load_dataset(target, cameras=["agentview"])
+    assert rendered.info.cameras == ("agentview",)
+    assert rendered.images.shape == (len(rendered.observations), 1, 32, 32, 3)
+    assert rendered.images.std() > 10.0  # not one colour
+    np.testing.assert_array_equal(rendered.actions, recorded.actions)
+    assert rendered.observations.shape[1] == 9  # proprioception: the object is to be seen
+    difference = np.abs(rendered.observations - recorded.observations[:, :9])
+    assert (difference < 5e-3).mean() > 0.98
+    assert "exists already" in refused("render", recording, target)

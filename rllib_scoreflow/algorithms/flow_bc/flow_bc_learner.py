@@ -32,6 +32,8 @@ class FlowBCLearner(PolicyLearner):
     def build(self) -> None:
         """Builds module and optimiser, and starts the moving average from the fresh weights."""
         self._networks: dict[str, list[torch.nn.Parameter]] | None = None
+        self._parameters: list[torch.nn.Parameter] | None = None
+        self._biases: list[torch.nn.Parameter] | None = None
         self._memory: ChunkMemory | None = None
         super().build()
         self.ema = ExponentialMovingAverage(
@@ -66,7 +68,9 @@ class FlowBCLearner(PolicyLearner):
         return self._networks
 
     def _trained_parameters(self) -> list[torch.nn.Parameter]:
-        return [parameter for network in self.trained_networks().values() for parameter in network]
+        if self._parameters is None:
+            self._parameters = [parameter for network in self.trained_networks().values() for parameter in network]
+        return self._parameters
 
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Any]
@@ -112,8 +116,9 @@ class FlowBCLearner(PolicyLearner):
         """
         if self.config.grad_clip is not None:
             return super().postprocess_gradients(gradients_dict)
-        biases = [p.grad for p in self._trained_parameters() if p.dim() == 1 and p.grad is not None]
-        self.gradient_norms = {"velocity": torch.cat(biases).norm()}
+        if self._biases is None:
+            self._biases = [p for p in self._trained_parameters() if p.dim() == 1]
+        self.gradient_norms = {"velocity": torch.cat([p.grad for p in self._biases if p.grad is not None]).norm()}
         return gradients_dict
 
     def validation_loss(self, starts: np.ndarray[Any, Any]) -> float:
@@ -170,7 +175,11 @@ class FlowBCLearner(PolicyLearner):
         batch = {DEFAULT_MODULE_ID: minibatch}
         out = self.module.forward_train(batch)
         losses = self.compute_losses(fwd_out=out, batch=batch)
-        self.apply_gradients(self.postprocess_gradients(self.compute_gradients(losses)))
+        # RLlib's compute_gradients() would collect all gradients in a dictionary that nobody reads.
+        for _, optimizer in self.get_optimizers_for_module(DEFAULT_MODULE_ID):
+            optimizer.zero_grad(set_to_none=True)
+        losses[DEFAULT_MODULE_ID].backward()
+        self.apply_gradients(self.postprocess_gradients({}))
         self.ema.update(self._trained_parameters())
         loss: torch.Tensor = losses[DEFAULT_MODULE_ID].detach()
         return loss
