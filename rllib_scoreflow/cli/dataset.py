@@ -108,7 +108,6 @@ def render(
 ) -> None:
     """Simulate recorded states again, for observations and images that a file lacks (needs robosuite 1.4.1)."""
     from rllib_scoreflow.data.progress import Bar
-    from rllib_scoreflow.data.store import atomic_path
 
     source, output = source.expanduser(), output.expanduser()
     options = _options(None, None, cameras)
@@ -122,8 +121,15 @@ def render(
         raise InputError(f"{output.absolute().parent}: no such folder; make it first")
     from rllib_scoreflow.envs.robosuite_render import render_dataset
 
-    with atomic_path(output) as temporary, Bar("rendering", 1) as bar:
-        render_dataset(source, temporary, cameras=options.cameras or (), image_size=(size, size), progress=bar.update)
+    with Bar("rendering", 1) as bar:
+        render_dataset(
+            source,
+            output,
+            cameras=options.cameras or (),
+            image_size=(size, size),
+            progress=bar.update,
+            overwrite=overwrite,
+        )
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 

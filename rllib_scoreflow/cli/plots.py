@@ -1,11 +1,11 @@
 """The learning curve of an experiment, and a sweep over denoising steps, as PNGs."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rllib_scoreflow.atomic_files import atomic_path
 from rllib_scoreflow.cli import metrics
 
 
@@ -87,12 +87,8 @@ def _finish(figure: Any, axes: Any, title: str, path: Path) -> None:
     axes.set_title(title, fontsize="medium", wrap=True)
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.png")
-    try:
+    with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _series(

@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+from rllib_scoreflow.atomic_files import atomic_path
+
 CACHE_VARIABLE = "RLLIB_SCOREFLOW_CACHE"
 _BLOCK_BYTES = 1 << 20
 # From here on hashing takes seconds, which every process that opens the dataset would spend.
@@ -49,7 +51,6 @@ def remembered_digest(path: Path, cache: Path) -> str:
     # Only a convenience: a cache that cannot be written is complained of where it matters.
     with contextlib.suppress(OSError):
         note.parent.mkdir(parents=True, exist_ok=True)
-        temporary = note.with_name(f".{note.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps({"state": state, "sha256": sha256}))
-        temporary.replace(note)
+        with atomic_path(note) as temporary:
+            temporary.write_text(json.dumps({"state": state, "sha256": sha256}))
     return sha256

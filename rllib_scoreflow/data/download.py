@@ -19,8 +19,8 @@ from rich.progress import (
 )
 from urllib3.util.retry import Retry
 
+from rllib_scoreflow.atomic_files import atomic_path
 from rllib_scoreflow.data.cache import file_digest
-from rllib_scoreflow.data.store import atomic_path
 from rllib_scoreflow.errors import InputError
 
 # A machine without a network must say so at once: no retry of the connection itself.

@@ -7,9 +7,7 @@ they lie in memory: opening it costs no more than reading its footer, its float 
 views without a copy, and processes on one machine share its pages.
 """
 
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rllib_scoreflow.atomic_files import atomic_path
 from rllib_scoreflow.data.images import with_images
 from rllib_scoreflow.data.progress import Bar
 from rllib_scoreflow.data.schema import (
@@ -81,20 +80,6 @@ class TrajectoryDataset:
     episode_offsets: Int64
     final_observations: Float32 | None
     images: UInt8 | None = None
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary sibling of `path` to write to, and move it to `path` if the block succeeds.
-
-    After a failure neither file exists (or `path` is what it was before).
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def to_table(columns: RawColumns, info: DatasetInfo) -> pa.Table:

@@ -1,7 +1,6 @@
 """Observations and images for demonstrations that were recorded as simulator states."""
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib_scoreflow.atomic_files import atomic_path
 from rllib_scoreflow.envs.robosuite_sim import RobosuiteSim
 from rllib_scoreflow.errors import InputError
 
@@ -25,6 +25,7 @@ def render_dataset(
     image_size: tuple[int, int],
     progress: Progress,
     reflections: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Write a Robomimic file with images from the states of recorded demonstrations.
 
@@ -40,12 +41,13 @@ def render_dataset(
         image_size: height and width of the images in pixels.
         progress: called with the number of demonstrations done and their total, first with none done.
         reflections: see Camera.
+        overwrite: replace an existing file.
 
     Raises:
         InputError: the target exists, the source is not such a file, a camera is unknown, robosuite is missing, or
             images cannot be rendered here.
     """
-    if target.exists():
+    if target.exists() and not overwrite:
         raise InputError(f"{str(target)!r} exists: choose another name, it is not overwritten")
     if not target.parent.is_dir():
         raise InputError(f"folder {str(target.parent)!r} does not exist: create it first")
@@ -55,20 +57,17 @@ def render_dataset(
         _demonstrations(source, file)
         env_args = _env_args(source, file)
         sim = RobosuiteSim(env_args, seed=0, reflections=reflections)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         try:
             unknown = [camera for camera in cameras if camera not in sim.cameras]
             if unknown:
                 raise InputError(
                     f"{env_args['env_name']} has no camera {', '.join(unknown)}: choose from {', '.join(sim.cameras)}"
                 )
-            with h5py.File(partial, "w") as output:
+            with atomic_path(target) as temporary, h5py.File(temporary, "w") as output:
                 _Renderer(source, sim, tuple(cameras), image_size).render_all(file, output, progress)
                 output["data"].attrs["env_args"] = json.dumps(_with_cameras(env_args, cameras, image_size))
-            os.replace(partial, target)
         finally:
             sim.close()
-            partial.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """A contact sheet: pictures of one episode at even intervals on one page."""
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib_scoreflow.atomic_files import atomic_path
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.evaluation.episode import Episode, Frame
 from rllib_scoreflow.evaluation.evaluate import Act
@@ -144,12 +144,8 @@ def _draw(pictures: Sequence[Picture], title: str, target: Path) -> None:
     for axes, picture, cell in zip(grid.flat, pictures, cells, strict=False):
         axes.imshow(cell)
         axes.set_title(f"step {picture.step}, return {picture.total:.1f}", fontsize="small")
-    partial = target.with_name(f".{target.stem}.{os.getpid()}.partial.png")
-    try:
-        figure.savefig(partial, dpi=_DPI, bbox_inches="tight")
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_path(target) as temporary:
+        figure.savefig(temporary, dpi=_DPI, bbox_inches="tight")
 
 
 def _cell(picture: Picture) -> Frame:

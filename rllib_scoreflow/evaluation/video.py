@@ -1,13 +1,13 @@
 """A video of one episode."""
 
 import importlib
-import os
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rllib_scoreflow.atomic_files import atomic_path
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.evaluation.episode import Episode
 from rllib_scoreflow.evaluation.evaluate import Act
@@ -71,18 +71,15 @@ def record_video(
     """
     target = check_target("video", Path(path), ".mp4", overwrite=overwrite)
     imageio = _load_imageio()
-    # ffmpeg chooses the container by the ending; the hidden sibling makes the file appear whole.
-    partial = target.with_name(f".{target.stem}.{os.getpid()}.partial.mp4")
     with Episode(env_id, seed=seed, env_config=env_config, max_episode_steps=max_episode_steps) as episode:
         rate = float(fps or episode.fps)
-        try:
-            # As its own context manager the writer would keep ffmpeg running after an exception.
-            with closing(imageio.get_writer(partial, fps=rate, macro_block_size=2)) as writer:
-                for _ in episode.play(act, act_steps=act_steps, horizon=horizon):
-                    writer.append_data(episode.frame())
-            os.replace(partial, target)
-        finally:
-            partial.unlink(missing_ok=True)
+        # As its own context manager the writer would keep ffmpeg running after an exception.
+        with (
+            atomic_path(target) as temporary,
+            closing(imageio.get_writer(temporary, fps=rate, macro_block_size=2)) as writer,
+        ):
+            for _ in episode.play(act, act_steps=act_steps, horizon=horizon):
+                writer.append_data(episode.frame())
         return Recording(target, episode.total, episode.length, episode.length + 1, rate, episode.success)
 
 
