@@ -130,10 +130,9 @@ def check_compatible(
                 f"dataset {info.name}{recorded}: key '{key}' has {found} dimensions but {env_id} "
                 f"has {expected}; choose the environment of this dataset or a dataset of {env_id}"
             )
-    recorded_shape = None if info.image_size is None else (len(info.cameras), *info.image_size, 3)
-    if recorded_shape != image_shape:
+    if info.image_shape != image_shape:
         raise InputError(
-            f"dataset {info.name}: images of shape {recorded_shape} (cameras, height, width, 3) but {env_id} gives "
+            f"dataset {info.name}: images of shape {info.image_shape} (cameras, height, width, 3) but {env_id} gives "
             f"{image_shape}; set the same cameras and image size in 'cameras' and in 'env_config'"
         )
     margin = _BOUND_TOLERANCE * np.maximum(1.0, np.abs(action_high - action_low))

@@ -163,9 +163,8 @@ class FlowBCConfig(AlgorithmConfig):
             raise InputError("Option 'evaluation_interval' needs an environment: set 'env'.")
         observation, chunk = dataset.info.observation_dim, dataset.info.action_dim * self.horizon
         self.observation_space: gym.Space[Any] = gym.spaces.Box(-np.inf, np.inf, (observation,), np.float32)
-        if dataset.info.image_size is not None:
-            shape = (len(dataset.info.cameras), *dataset.info.image_size, 3)
-            images = gym.spaces.Box(0, 255, shape, np.uint8)
+        if dataset.info.image_shape is not None:
+            images = gym.spaces.Box(0, 255, dataset.info.image_shape, np.uint8)
             self.observation_space = gym.spaces.Dict({STATE: self.observation_space, IMAGES: images})
         self.action_space = gym.spaces.Box(-np.inf, np.inf, (chunk,), np.float32)
         super().validate()

@@ -1,6 +1,7 @@
 """Columns of one rollout, and their cut into episode fragments."""
 
 import uuid
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class RolloutBuffer:
         """Prepares for `steps` steps; the columns are allocated at the first one."""
         self.steps = steps
         self.num_envs = num_envs
-        self.columns: dict[Any, Any] = {}
+        self.columns: dict[str, Any] = {}
         self.episode_metrics: list[dict[str, Any]] = []
         self.last_observation: Any = None
         self.seconds_in_env = 0.0
@@ -45,20 +46,22 @@ class RolloutBuffer:
         _, rewards, terminated, truncated, infos = results
         self.episode_metrics.append(infos.get(EPISODE_METRICS, {}))
         items = {
-            **_named(Columns.OBS, observation),
+            Columns.OBS: observation,
             Columns.REWARDS: rewards,
             Columns.TERMINATEDS: terminated,
             Columns.TRUNCATEDS: truncated,
             ENV_STEPS: infos["env_steps"],
             SUCCESS: infos["success"],
-            **_named(_FINAL_OBS, infos["final_obs"]),
+            _FINAL_OBS: infos["final_obs"],
             **policy,
         }
         for name, item in items.items():
             if name not in self.columns:
-                shape = (self.steps, *np.shape(item))
-                self.columns[name] = np.empty(shape, dtype=np.asarray(item).dtype)
-            self.columns[name][step] = item
+                self.columns[name] = map_observation(self._allocate, item)
+            map_observation(partial(_store, step), self.columns[name], item)
+
+    def _allocate(self, item: Any) -> Any:
+        return np.empty((self.steps, *np.shape(item)), dtype=np.asarray(item).dtype)
 
     def episodes(self, ids: list[str], started: Any) -> list[SingleAgentEpisode]:
         """Cuts the columns into episode fragments, environment by environment, in the order of time.
@@ -82,11 +85,11 @@ class RolloutBuffer:
         return fragments
 
     def _fragment(self, env: int, first: int, stop: int, id_: str, t_started: int) -> SingleAgentEpisode:
-        part = {name: column[first:stop, env] for name, column in self.columns.items()}
+        part = {name: map_observation(lambda c: c[first:stop, env], column) for name, column in self.columns.items()}
         terminated = bool(part[Columns.TERMINATEDS][-1])
         truncated = bool(part[Columns.TRUNCATEDS][-1])
-        final = map_observation(lambda column: column[-1], _gathered(part, _FINAL_OBS))
-        acted_on = _gathered(part, Columns.OBS)
+        final = map_observation(lambda column: column[-1], part[_FINAL_OBS])
+        acted_on = part[Columns.OBS]
         steps = range(stop - first)
         extra = (CHAIN, Columns.ACTION_LOGP, ENV_STEPS, SUCCESS)
         episode = SingleAgentEpisode(
@@ -106,15 +109,5 @@ class RolloutBuffer:
         return episode.to_numpy()
 
 
-def _named(column: str, observation: Any) -> dict[Any, Any]:
-    """An observation's arrays as columns: `column`, or `(column, entry)` for every entry of a dictionary."""
-    if not isinstance(observation, dict):
-        return {column: observation}
-    return {(column, name): array for name, array in observation.items()}
-
-
-def _gathered(part: dict[Any, Any], column: str) -> Any:
-    """What `_named` took apart."""
-    if column in part:
-        return part[column]
-    return {key[1]: array for key, array in part.items() if isinstance(key, tuple) and key[0] == column}
+def _store(step: int, column: Any, item: Any) -> None:
+    column[step] = item
