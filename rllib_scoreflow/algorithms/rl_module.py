@@ -10,7 +10,7 @@ from ray.rllib.core.rl_module.apis import InferenceOnlyAPI, ValueFunctionAPI
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.torch import TorchRLModule
 
-from rllib_scoreflow.flow.losses import flow_matching_error, self_consistency_error, shortcut_matching_error
+from rllib_scoreflow.flow.losses import SHORTCUT_DELTA, flow_matching_error, self_consistency_error
 from rllib_scoreflow.flow.networks import residual_mlp
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig
 from rllib_scoreflow.policy.vision import ImageEncoder, encode, make_encoder
@@ -138,10 +138,11 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
         if policy.config.sde.velocity.kind == "flow":
             return flow_matching_error(policy.sde.velocity, *columns)
         if levels is None:
-            return shortcut_matching_error(policy.sde.velocity, *columns)
+            return flow_matching_error(policy.sde.velocity, *columns, delta=SHORTCUT_DELTA)
         count = len(levels)
         consistency = self_consistency_error(policy.sde.velocity, *(column[:count] for column in columns), level=levels)
-        matching = shortcut_matching_error(policy.sde.velocity, *(column[count:] for column in columns))
+        rest = (column[count:] for column in columns)
+        matching = flow_matching_error(policy.sde.velocity, *rest, delta=SHORTCUT_DELTA)
         return torch.cat([consistency, matching])
 
 

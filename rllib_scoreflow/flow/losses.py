@@ -16,6 +16,8 @@ def flow_matching_error(
     chunk: torch.Tensor,
     noise: torch.Tensor,
     t: torch.Tensor,
+    *,
+    delta: float = 0.0,
 ) -> torch.Tensor:
     """Conditional flow matching on the linear path: `mean_D (v(x_t, t, o) - (a - z))^2` per sample, `[B]`.
 
@@ -27,28 +29,16 @@ def flow_matching_error(
         chunk: Expert action chunks `a [B, D]` in `[-1, 1]`.
         noise: `z ~ N(0, I)`, `[B, D]`.
         t: Times in `[0, 1)`, `[B, 1]`.
+        delta: What is left of the noise at `t = 1`: the target is `a - (1 - delta) z`. A shortcut model, which is
+            matched at step length 0, takes `SHORTCUT_DELTA` (arXiv 2410.12557).
     """
-    x_t = (1.0 - t) * noise + t * chunk
-    predicted: torch.Tensor = velocity(x_t, t, observation)
-    return (predicted - (chunk - noise)).square().mean(dim=-1)
+    predicted: torch.Tensor = velocity(linear_path(noise, chunk, t, delta), t, observation)
+    return (predicted - (chunk - (1.0 - delta) * noise)).square().mean(dim=-1)
 
 
-def shortcut_matching_error(
-    velocity: VelocityNetwork,
-    observation: torch.Tensor,
-    chunk: torch.Tensor,
-    noise: torch.Tensor,
-    t: torch.Tensor,
-) -> torch.Tensor:
-    """Flow matching of a shortcut model at step length 0 (arXiv 2410.12557): per sample, `[B]`.
-
-    `x_t = (1 - (1 - delta) t) z + t a`, target `a - (1 - delta) z`, `delta = 1e-5`; arguments as in
-    `flow_matching_error`.
-    """
-    rest = 1.0 - SHORTCUT_DELTA
-    x_t = (1.0 - rest * t) * noise + t * chunk
-    predicted: torch.Tensor = velocity(x_t, t, observation, 0.0)
-    return (predicted - (chunk - rest * noise)).square().mean(dim=-1)
+def linear_path(noise: torch.Tensor, chunk: torch.Tensor, t: torch.Tensor, delta: float = 0.0) -> torch.Tensor:
+    """`x_t = (1 - (1 - delta) t) z + t a`, `[B, D]`: from noise `z [B, D]` to chunks `a [B, D]`, `t [B, 1]`."""
+    return (1.0 - (1.0 - delta) * t) * noise + t * chunk
 
 
 def self_consistency_error(
@@ -75,7 +65,7 @@ def self_consistency_error(
     size = torch.exp2(-level)
     half = 0.5 * size
     t = torch.floor(t / size) * size
-    x_t = (1.0 - (1.0 - SHORTCUT_DELTA) * t) * noise + t * chunk
+    x_t = linear_path(noise, chunk, t, SHORTCUT_DELTA)
     # The finest halves are taken as instantaneous: that is what flow matching teaches, at step length 0.
     half_input = torch.where(level < SHORTCUT_LEVELS - 1, half, torch.zeros_like(half))
     with torch.no_grad():

@@ -7,10 +7,10 @@ from pydantic import ValidationError
 from rllib_scoreflow.flow.config import VelocityConfig
 from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
 from rllib_scoreflow.flow.losses import (
+    SHORTCUT_DELTA,
     SHORTCUT_LEVELS,
     flow_matching_error,
     self_consistency_error,
-    shortcut_matching_error,
 )
 from rllib_scoreflow.flow.networks import VelocityNetwork
 
@@ -86,7 +86,10 @@ def test_no_gradient_flows_through_the_two_half_steps() -> None:
 def test_matching_at_step_length_zero_is_flow_matching_up_to_delta() -> None:
     network = VelocityNetwork(2, 3, VelocityConfig(hidden_dim=8, **SHORTCUT))
     torch.testing.assert_close(
-        shortcut_matching_error(network, *batch()), flow_matching_error(network, *batch()), rtol=1e-3, atol=1e-3
+        flow_matching_error(network, *batch(), delta=SHORTCUT_DELTA),
+        flow_matching_error(network, *batch()),
+        rtol=1e-3,
+        atol=1e-3,
     )
 
 
@@ -116,7 +119,7 @@ def test_a_learned_shortcut_takes_one_step_where_a_flow_needs_many() -> None:
         t = torch.rand(256, 1, generator=generator)
         levels = torch.randint(SHORTCUT_LEVELS, (64, 1), generator=generator).float()
         consistency = self_consistency_error(network, observation[:64], chunk[:64], noise[:64], t[:64], level=levels)
-        matching = shortcut_matching_error(network, observation[64:], chunk[64:], noise[64:], t[64:])
+        matching = flow_matching_error(network, observation[64:], chunk[64:], noise[64:], t[64:], delta=SHORTCUT_DELTA)
         loss = torch.cat([consistency, matching]).mean()
         optimizer.zero_grad()
         loss.backward()
