@@ -6,25 +6,40 @@ import torch
 
 
 class ExponentialMovingAverage:
-    """Average `e <- decay * e + (1 - decay) * w`, a plain copy during the warm-up.
+    """Average `e <- decay * e + (1 - decay) * w` per step, a plain copy during the warm-up.
+
+    It is moved every `interval` steps, by as much as `interval` steps towards the weights of that moment: an average
+    over hundreds of steps does not see the difference, and a small network's step takes not much longer than a pass
+    over its weights.
 
     Attributes:
         values: Averaged tensors, in the order of the parameters.
-        num_updates: Number of `update` calls so far.
+        num_steps: Number of `step` calls so far.
     """
 
-    def __init__(self, parameters: Iterable[torch.Tensor], decay: float = 0.995, warmup_steps: int = 0) -> None:
+    def __init__(
+        self, parameters: Iterable[torch.Tensor], decay: float = 0.995, warmup_steps: int = 0, interval: int = 1
+    ) -> None:
         """Starts from a copy of `parameters`."""
         self.decay = decay
         self.warmup_steps = warmup_steps
+        self.interval = interval
         self.values = [p.detach().clone() for p in parameters]
-        self.num_updates = 0
+        self.num_steps = 0
+        self._pending_steps = 0
+
+    def step(self, parameters: Iterable[torch.Tensor]) -> None:
+        """Counts a step; every `interval` of them moves the average towards `parameters`."""
+        self.num_steps += 1
+        self._pending_steps += 1
+        if self._pending_steps == self.interval:
+            self.catch_up(parameters)
 
     @torch.no_grad()
-    def update(self, parameters: Iterable[torch.Tensor]) -> None:
-        """Moves the average one step towards `parameters`."""
-        self.num_updates += 1
-        weight = 1.0 if self.num_updates <= self.warmup_steps else 1.0 - self.decay
+    def catch_up(self, parameters: Iterable[torch.Tensor]) -> None:
+        """Moves the average by the steps since it was last moved."""
+        weight = 1.0 if self.num_steps <= self.warmup_steps else 1.0 - self.decay**self._pending_steps
+        self._pending_steps = 0
         torch._foreach_lerp_(self.values, [p.detach() for p in parameters], weight)
 
     @torch.no_grad()

@@ -25,10 +25,24 @@ def test_average_follows_its_recursion(decay: float, warmup: int, weights: list[
     expected = 2.0
     for count, weight in enumerate(weights, start=1):
         parameter.data.fill_(weight)
-        average.update([parameter])
+        average.step([parameter])
         expected = weight if count <= warmup else decay * expected + (1 - decay) * weight
-    assert average.num_updates == len(weights)
+    assert average.num_steps == len(weights)
     assert average.values[0].item() == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("interval", [2, 10])
+def test_average_moved_now_and_then_is_that_of_weights_which_stood_still(interval: int) -> None:
+    parameter = torch.nn.Parameter(torch.tensor([1.0]))
+    every = ExponentialMovingAverage([torch.zeros(1)], decay=0.9)
+    some = ExponentialMovingAverage([torch.zeros(1)], decay=0.9, interval=interval)
+    for count in range(1, 26):
+        every.step([parameter])
+        before = some.values[0].item()
+        some.step([parameter])
+        assert (some.values[0].item() != before) == (count % interval == 0)
+    some.catch_up([parameter])
+    torch.testing.assert_close(some.values, every.values)
 
 
 def test_average_is_a_copy_of_all_tensors_and_can_be_written_back() -> None:
@@ -40,7 +54,7 @@ def test_average_is_a_copy_of_all_tensors_and_can_be_written_back() -> None:
             parameter.add_(1.0)
     for value, initial in zip(average.values, start, strict=True):
         assert torch.equal(value, initial)
-    average.update(model.parameters())
+    average.step(model.parameters())
     average.copy_to(model.parameters())
     for parameter, initial in zip(model.parameters(), start, strict=True):
         torch.testing.assert_close(parameter.detach(), initial + 0.1)

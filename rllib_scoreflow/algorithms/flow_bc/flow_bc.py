@@ -50,7 +50,7 @@ class FlowBCConfig(AlgorithmConfig):
         vision: Overrides of `VisionConfig`, for policies with cameras.
         weight_decay: Of AdamW.
         lr: Peak learning rate (with `lr_min`, `lr_cycle_iterations`, `lr_warmup_iterations`).
-        ema_decay: Decay of the moving average, which is what is exported.
+        ema_decay: Decay per gradient step of the moving average, which is what is exported.
         ema_warmup_steps: Gradient steps in which the average just follows.
         early_stopping_patience: Epochs without a better validation loss after which training ends; None: never.
         streaming: Read the chunks through Ray Data instead of from memory.

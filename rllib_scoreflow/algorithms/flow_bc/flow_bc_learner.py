@@ -23,6 +23,8 @@ from rllib_scoreflow.policy.vision import random_shift
 _EMA = "scoreflow_ema"
 # Gathering and drawing for several minibatches at once: at this size a step is short beside each call.
 _MINIBATCHES_PER_GATHER = 16
+# As published; a pass over a small network's weights is some per cent of a step.
+_EMA_INTERVAL = 10
 Batch = dict[str, Any]
 
 
@@ -31,46 +33,41 @@ class FlowBCLearner(PolicyLearner):
 
     def build(self) -> None:
         """Builds module and optimiser, and starts the moving average from the fresh weights."""
-        self._networks: dict[str, list[torch.nn.Parameter]] | None = None
-        self._parameters: list[torch.nn.Parameter] | None = None
-        self._biases: list[torch.nn.Parameter] | None = None
         self._memory: ChunkMemory | None = None
         super().build()
         self.ema = ExponentialMovingAverage(
-            self._trained_parameters(),
+            self._parameters,
             decay=self.config.ema_decay,
             warmup_steps=self.config.ema_warmup_steps,
+            interval=_EMA_INTERVAL,
         )
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """Registers AdamW on velocity and encoder; drift and noise wait for fine-tuning."""
         policy = self.module[module_id].policy
+        # Found once: they are asked for several times in every gradient step.
+        self._networks = {"velocity": list(policy.sde.velocity.parameters())}
+        if policy.encoder is not None:
+            self._networks["encoder"] = list(policy.encoder.parameters())
+        self._parameters = [parameter for network in self._networks.values() for parameter in network]
+        self._biases = [parameter for parameter in self._parameters if parameter.dim() == 1]
         policy.requires_grad_(False)
-        parameters = self._trained_parameters()
-        for parameter in parameters:
+        for parameter in self._parameters:
             parameter.requires_grad_(True)
         optimizer = torch.optim.AdamW(
-            parameters,
+            self._parameters,
             lr=self.config.lr,
             weight_decay=self.config.weight_decay,
             # A third of a step at this size, on the CPU too, is the unfused optimiser.
             fused=True,
         )
-        self.register_optimizer(module_id=module_id, optimizer_name="velocity", optimizer=optimizer, params=parameters)
+        self.register_optimizer(
+            module_id=module_id, optimizer_name="velocity", optimizer=optimizer, params=self._parameters
+        )
 
     def trained_networks(self) -> dict[str, list[torch.nn.Parameter]]:
-        """The velocity field and the encoder (found once: they are asked for several times in every gradient step)."""
-        if self._networks is None:
-            policy = self.rl_module.policy
-            self._networks = {"velocity": list(policy.sde.velocity.parameters())}
-            if policy.encoder is not None:
-                self._networks["encoder"] = list(policy.encoder.parameters())
+        """The velocity field and the encoder."""
         return self._networks
-
-    def _trained_parameters(self) -> list[torch.nn.Parameter]:
-        if self._parameters is None:
-            self._parameters = [parameter for network in self.trained_networks().values() for parameter in network]
-        return self._parameters
 
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Any]
@@ -91,6 +88,7 @@ class FlowBCLearner(PolicyLearner):
         for minibatch in self._minibatches(training_data):
             losses.append(self._gradient_step(minibatch))
             samples += len(minibatch[Columns.ACTIONS])
+        self.ema.catch_up(self._parameters)
         self.iteration += 1
         if losses and self.config.grad_clip is None:
             # The gradients of the last step are still there.
@@ -116,8 +114,6 @@ class FlowBCLearner(PolicyLearner):
         """
         if self.config.grad_clip is not None:
             return super().postprocess_gradients(gradients_dict)
-        if self._biases is None:
-            self._biases = [p for p in self._trained_parameters() if p.dim() == 1]
         self.gradient_norms = {"velocity": torch.cat([p.grad for p in self._biases if p.grad is not None]).norm()}
         return gradients_dict
 
@@ -129,9 +125,8 @@ class FlowBCLearner(PolicyLearner):
         """
         device = learner_device(self)
         generator = torch.Generator(device=device).manual_seed(0)
-        trained = self._trained_parameters()
-        present = [p.detach().clone() for p in trained]
-        self.ema.copy_to(trained)
+        present = [p.detach().clone() for p in self._parameters]
+        self.ema.copy_to(self._parameters)
         errors = []
         size = 4096 if self.rl_module.policy.encoder is None else 256
         with torch.no_grad():
@@ -140,14 +135,14 @@ class FlowBCLearner(PolicyLearner):
                 batch = self._flow_matching_batch(observations, chunks, generator)
                 out = self.rl_module.forward_train(batch)
                 errors.append(out["flow_matching_error"])
-            for parameter, value in zip(trained, present, strict=True):
+            for parameter, value in zip(self._parameters, present, strict=True):
                 parameter.copy_(value)
         return float(torch.cat(errors).mean())
 
     def policy_state(self) -> dict[str, np.ndarray[Any, Any]]:
         """Weights with the moving average in place of the trained networks' own."""
         state = super().policy_state()
-        averages = dict(zip(map(id, self._trained_parameters()), self.ema.values, strict=True))
+        averages = dict(zip(map(id, self._parameters), self.ema.values, strict=True))
         for name, parameter in self.rl_module.policy.named_parameters():
             if id(parameter) in averages:
                 state[name] = averages[id(parameter)].cpu().numpy().copy()
@@ -159,7 +154,7 @@ class FlowBCLearner(PolicyLearner):
         if "optimizer" in state:
             state[_EMA] = {
                 "values": [value.cpu().numpy() for value in self.ema.values],
-                "num_updates": self.ema.num_updates,
+                "num_steps": self.ema.num_steps,
             }
         return state
 
@@ -169,7 +164,7 @@ class FlowBCLearner(PolicyLearner):
         if _EMA in state:
             device = learner_device(self)
             self.ema.values = [torch.tensor(v, device=device) for v in state[_EMA]["values"]]
-            self.ema.num_updates = int(state[_EMA]["num_updates"])
+            self.ema.num_steps = int(state[_EMA]["num_steps"])
 
     def _gradient_step(self, minibatch: Batch) -> torch.Tensor:
         batch = {DEFAULT_MODULE_ID: minibatch}
@@ -180,7 +175,7 @@ class FlowBCLearner(PolicyLearner):
             optimizer.zero_grad(set_to_none=True)
         losses[DEFAULT_MODULE_ID].backward()
         self.apply_gradients(self.postprocess_gradients({}))
-        self.ema.update(self._trained_parameters())
+        self.ema.step(self._parameters)
         loss: torch.Tensor = losses[DEFAULT_MODULE_ID].detach()
         return loss
 
