@@ -1,5 +1,6 @@
 """What both algorithms share: exporting the policy with every checkpoint, and evaluating it in one way."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -7,15 +8,25 @@ import torch
 from ray.rllib.utils.metrics import EVALUATION_RESULTS
 
 from rllib_scoreflow.algorithms.ray_adapter import OwnEvaluation
+from rllib_scoreflow.checkpoint_files import newest_whole, write_manifest
 from rllib_scoreflow.evaluation import EvaluationResult, evaluate_policy
 from rllib_scoreflow.policy import FlowPolicy, PolicyMetadata
-from rllib_scoreflow.policy.threads import one_thread
+from rllib_scoreflow.policy.threads import one_thread, use_threads
 
 POLICY_FOLDER = "policy"
+NOTE = "note"
+"""Key of a result's text on what went wrong in an iteration, and was overcome."""
+logger = logging.getLogger(__name__)
 
 
 class PolicyAlgorithm(OwnEvaluation):
     """Base of FlowBC and ScoreFlow."""
+
+    def setup(self, config: Any) -> None:
+        """Builds the Learners and, where there are any, the EnvRunners."""
+        use_threads(getattr(config, "num_torch_threads", None))
+        self._notes: list[str] = []
+        super().setup(config)
 
     def policy_template(self) -> FlowPolicy:
         """A policy of the trained shape whose weights are about to be replaced."""
@@ -35,9 +46,23 @@ class PolicyAlgorithm(OwnEvaluation):
         return policy.eval()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Writes RLlib's checkpoint and, in its folder `policy`, the artefact."""
+        """Writes RLlib's checkpoint, in its folder `policy` the artefact, and last the hashes of all files."""
         super().save_checkpoint(checkpoint_dir)
         self.flow_policy().save(Path(checkpoint_dir) / POLICY_FOLDER, overwrite=True)
+        write_manifest(Path(checkpoint_dir), self.iteration)
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        """Goes on from a checkpoint, or from the one before it if it is damaged.
+
+        Raises:
+            InputError: If no whole checkpoint is there.
+        """
+        folder, iteration, reason = newest_whole(Path(checkpoint_dir))
+        if reason is not None:
+            self.note(f"{Path(checkpoint_dir).name} is damaged ({reason}); went on from {folder.name}")
+        super().load_checkpoint(str(folder))
+        # Tune tells the iteration of the checkpoint that it meant.
+        self._iteration = iteration
 
     def evaluate(self, parallel_train_future: Any = None) -> dict[str, Any]:
         """Plays `evaluation_duration` episodes without exploration noise, as `rllib evaluate` does.
@@ -67,6 +92,9 @@ class PolicyAlgorithm(OwnEvaluation):
     def step(self) -> dict[str, Any]:
         """One iteration; evaluation results appear under plain names (`eval_return_mean`, ...) too."""
         results: dict[str, Any] = super().step()
+        if self._notes:
+            results[NOTE] = "; ".join(self._notes)
+            self._notes.clear()
         evaluation = results.get(EVALUATION_RESULTS) or {}
         for name in ("return_mean", "return_stderr", "episodes", "success_rate", "normalized_score"):
             value = evaluation.get(name)
@@ -74,6 +102,11 @@ class PolicyAlgorithm(OwnEvaluation):
                 results[f"eval_{name}"] = value
         results.update({f"eval_episode/{name}": value for name, value in (evaluation.get("metrics") or {}).items()})
         return results
+
+    def note(self, text: str) -> None:
+        """Says something in the log, and in the next result under `note`, which `rllib train` prints."""
+        logger.warning("%s", text)
+        self._notes.append(text)
 
     def log_plain(self, values: dict[str, float]) -> None:
         """Logs values at the top level of the result dictionary and of TensorBoard."""

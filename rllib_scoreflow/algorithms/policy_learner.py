@@ -8,6 +8,7 @@ import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 
+from rllib_scoreflow.algorithms.learner_exchange import rank
 from rllib_scoreflow.algorithms.ray_adapter import learner_device
 from rllib_scoreflow.algorithms.rl_module import FlowPolicyRLModule
 
@@ -18,19 +19,18 @@ class PolicyLearner(TorchLearner):
     """A `TorchLearner` for one `FlowPolicyRLModule` with named networks.
 
     Attributes:
-        generator: Source of this Learner's randomness; its state is part of every checkpoint.
+        generator: Source of randomness, in the same state on all Learners (`learner_exchange.draw_share`); a part of
+            every checkpoint.
         iteration: Training iterations done, the clock of all schedules.
     """
 
     def build(self) -> None:
-        """Seeds the generator (seed + rank) and builds the module, the optimisers and the connectors."""
+        """Seeds the generator, on all Learners alike, and builds the module, the optimisers and the connectors."""
         self.iteration = 0
-        rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-        seed = 0 if self.config.seed is None else int(self.config.seed)
-        self._seed_sequence = np.random.SeedSequence([seed, rank])
         super().build()
+        seed = 0 if self.config.seed is None else int(self.config.seed)
         self.generator = torch.Generator(device=learner_device(self))
-        self.generator.manual_seed(int(self._seed_sequence.generate_state(1)[0]))
+        self.generator.manual_seed(int(np.random.SeedSequence([seed, 0]).generate_state(1)[0]))
 
     @property
     def rl_module(self) -> FlowPolicyRLModule:
@@ -98,4 +98,5 @@ class PolicyLearner(TorchLearner):
         self._log_skipped(0)
 
     def _log_skipped(self, count: int) -> None:
-        self.metrics.log_value((DEFAULT_MODULE_ID, "skipped_updates"), count, reduce="sum")
+        # All Learners skip the same steps.
+        self.metrics.log_value((DEFAULT_MODULE_ID, "skipped_updates"), count if rank() == 0 else 0, reduce="sum")

@@ -1,6 +1,7 @@
 """The learning curve of an experiment, and a sweep over denoising steps, as PNGs."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ def read_results(trial_folder: Path) -> list[dict[str, Any]]:
     """Return the flattened results of a trial in order, from Tune's result.json.
 
     Args:
-        trial_folder: the trial's folder. A last line cut off by a crash is left out.
+        trial_folder: the trial's folder. A last line cut off by a crash is left out, and so is what a
+            resumed run did over again.
     """
     path = trial_folder / "result.json"
     if not path.is_file():
@@ -21,9 +23,12 @@ def read_results(trial_folder: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            rows.append(metrics.flatten(json.loads(line)))
+            row = metrics.flatten(json.loads(line))
         except ValueError:
             continue
+        while rows and rows[-1].get("training_iteration", 0) >= row.get("training_iteration", math.inf):
+            rows.pop()
+        rows.append(row)
     return rows
 
 

@@ -10,9 +10,11 @@ from rich.console import Console
 from rich.status import Status
 
 from rllib_scoreflow.cli import metrics
+from rllib_scoreflow.cli.failures import input_error_in, summary
 from rllib_scoreflow.cli.session import INTERRUPT, stop_tune
 from rllib_scoreflow.cli.stopping import share_done
 
+NOTE = "note"  # a result's text on what went wrong in an iteration, and was overcome
 _SHOULD_CHECKPOINT = "should_checkpoint"  # Tune's key for "save now", honoured when a callback sets it
 
 
@@ -76,6 +78,8 @@ class ProgressLines(Callback):  # type: ignore[misc, unused-ignore]
         line = iteration_line(flat, rate, None if result.get("done") else left)
         name = _name(trial, trials)
         self._console.print(f"{name}  {line}" if name else line, markup=False)
+        if result.get(NOTE):
+            self._console.print(f"Note: {result[NOTE]}.", markup=False)
         self._warn_missing(flat)
         if self._status is not None:
             following = f"iteration {int(result['training_iteration']) + 1} is running ..."
@@ -87,6 +91,24 @@ class ProgressLines(Callback):  # type: ignore[misc, unused-ignore]
         """End the run once the checkpoint asked for is written; a trial at its end may end by itself."""
         if INTERRUPT.asked.is_set() and not (trial.last_result or {}).get("done"):
             stop_tune()
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Say that a trial failed and is about to be tried again; not after bad input, which stays bad.
+
+        Raises:
+            InputError: the one with which the trial failed.
+        """
+        error = trial.get_error()
+        found = None if error is None else input_error_in(error)
+        if found is not None:
+            raise found
+        reason = "it was lost" if error is None else summary(error)
+        name = _name(trial, trials) or "the trial"
+        self._console.print(
+            f"Note: {name} failed ({reason}) and goes on from its last checkpoint "
+            f"(restart {trial.num_failures} of {trial.max_failures}).",
+            markup=False,
+        )
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         """Take the running clock away."""

@@ -16,6 +16,8 @@ from rllib_scoreflow.errors import InputError
 
 # Names under which papers know them.
 _SCHEDULER_ALIASES = {"asha": "async_hyperband"}
+# A trial that lost a Learner or its node goes on from the last checkpoint, without anybody's help.
+MAX_FAILURES = 3
 CHECKPOINT_DEFAULTS: Mapping[str, Any] = {
     "checkpoint_frequency": 10,
     "checkpoint_at_end": True,
@@ -84,9 +86,13 @@ def run_stage(stage: Stage, digest: str, weights: Path | None, *, resume: bool, 
             run_config=_run_config(stage, options),
         )
         stages.write_json(stage.folder / stages.BEGUN_JSON, description(stage, digest, weights))
-    with INTERRUPT.watching():
-        results = list(tuner.fit())
-    _raise_failures(stage, results, options, fresh=not resuming)
+    try:
+        with INTERRUPT.watching():
+            results = list(tuner.fit())
+    except tune.TuneError as error:
+        _raise_input_error(stage, error)
+        raise
+    _raise_failures(stage, results, options)
     return finish(stage, digest, results)
 
 
@@ -170,7 +176,7 @@ def _run_config(stage: Stage, options: RunOptions) -> Any:
         storage_path=str(stage.folder.parent.resolve()),
         stop=FirstReached(stage.stop),
         checkpoint_config=tune.CheckpointConfig(**checkpoint_settings(stage.experiment)),
-        failure_config=tune.FailureConfig(max_failures=stage.experiment.settings.get("max_failures", 0)),
+        failure_config=tune.FailureConfig(max_failures=stage.experiment.settings.get("max_failures", MAX_FAILURES)),
         callbacks=callbacks,
         log_to_file=("stdout.log", "stderr.log"),
         verbose=0,
@@ -195,18 +201,24 @@ def _wandb(key: str, stage: Stage) -> Any:
     return WandbLoggerCallback(project=stage.folder.parent.name, group=stage.experiment.name, api_key=key)
 
 
-def _raise_failures(stage: Stage, results: Sequence[Any], options: RunOptions, *, fresh: bool) -> None:
+def _raise_input_error(stage: Stage, error: BaseException) -> None:
+    """Raise the InputError within an error, if there is one; a folder in which nothing was done is removed."""
+    found = failures.input_error_in(error)
+    if found is None:
+        return
+    if not any(results.stat().st_size for results in stage.folder.glob("*/result.json")):
+        remove_unused(stage.folder)
+    raise InputError(f"{stage.experiment.where}: {found}")
+
+
+def _raise_failures(stage: Stage, results: Sequence[Any], options: RunOptions) -> None:
     complete = all((result.metrics or {}).get("done") for result in results)
     if INTERRUPT.asked.is_set() and not complete:
         raise failures.Interrupted(f"{stage.experiment.name} was interrupted; go on with: {options.resume_command}")
     failed = [result for result in results if result.error is not None]
     if not failed:
         return
-    found = failures.input_error_in(failed[0].error)
-    if found is not None:
-        if fresh and not any("training_iteration" in (result.metrics or {}) for result in results):
-            remove_unused(stage.folder)
-        raise InputError(f"{stage.experiment.where}: {found}")
+    _raise_input_error(stage, failed[0].error)
     raise failures.RunFailed(
         f"{stage.experiment.name}: {len(failed)} of {len(results)} trials failed: "
         f"{failures.summary(failed[0].error)} "

@@ -112,21 +112,16 @@ def encode(normalizer: MinMaxNormalizer, encoder: ImageEncoder | None, observati
     return torch.cat([encoder(observation[IMAGES], state), state], dim=-1)
 
 
-def random_shift(images: torch.Tensor, pad: int, generator: torch.Generator | None = None) -> torch.Tensor:
-    """Shifts every image by up to `pad` pixels in both directions, repeating its border; same shape and dtype.
+def shift_images(images: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
+    """Shifts every image by whole pixels, repeating its border; same shape and dtype.
 
     Args:
-        images: `[B, V, H, W, 3]`, any dtype; each camera of each sample is shifted on its own.
-        pad: Largest shift in pixels; 0 returns the images.
-        generator: Source of randomness on the images' device; torch's global one when `None`.
+        images: `[B, V, H, W, 3]`, any dtype.
+        shifts: Rows and columns by which each camera of each sample is shifted, int64 `[B, V, 2]`.
     """
-    if pad == 0:
-        return images
-    batch, cameras, height, width = images.shape[:4]
-    shape, device = (2, batch * cameras, 1), images.device
-    shifts = torch.randint(-pad, pad + 1, shape, generator=generator, device=device)
-    rows = (torch.arange(height, device=device) + shifts[0]).clamp(0, height - 1)
-    columns = (torch.arange(width, device=device) + shifts[1]).clamp(0, width - 1)
-    flat = images.flatten(0, 1)
-    index = torch.arange(len(flat), device=device)[:, None, None]
+    height, width = images.shape[2:4]
+    flat, by = images.flatten(0, 1), shifts.flatten(0, 1)
+    rows = (torch.arange(height, device=images.device) + by[:, :1]).clamp(0, height - 1)
+    columns = (torch.arange(width, device=images.device) + by[:, 1:]).clamp(0, width - 1)
+    index = torch.arange(len(flat), device=images.device)[:, None, None]
     return flat[index, rows[:, :, None], columns[:, None, :]].view_as(images)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from rllib_scoreflow.flow.config import SDEConfig, VelocityConfig, VisionConfig
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig
-from rllib_scoreflow.policy.vision import ImageEncoder, random_shift
+from rllib_scoreflow.policy.vision import ImageEncoder, shift_images
 
 SIZE = (32, 40)
 VISION = VisionConfig(embed_dim=16, num_heads=2, feature_dim=8)
@@ -75,14 +75,15 @@ def test_images_smaller_than_a_patch_are_refused() -> None:
 
 def test_shift_moves_whole_images_and_repeats_borders() -> None:
     images = torch.arange(6 * 5, dtype=torch.uint8).view(1, 1, 6, 5, 1).expand(64, 2, 6, 5, 3).contiguous()
-    shifted = random_shift(images, 2, torch.Generator().manual_seed(0))
+    shifts = torch.randint(-2, 3, (64, 2, 2), generator=torch.Generator().manual_seed(0))
+    shifted = shift_images(images, shifts)
     assert shifted.shape == images.shape
     assert shifted.dtype == torch.uint8
     padded = torch.nn.functional.pad(images[0, 0].permute(2, 0, 1).float()[None], (2, 2, 2, 2), mode="replicate")
     windows = {tuple(padded[0, 0, r : r + 6, c : c + 5].flatten().tolist()): (r, c) for r in range(5) for c in range(5)}
     found = {windows[tuple(image[..., 0].flatten().tolist())] for image in shifted.flatten(0, 1)}
     assert len(found) == 25  # every shift occurs among 128 draws, and nothing else
-    torch.testing.assert_close(random_shift(images, 0), images)
+    torch.testing.assert_close(shift_images(images, torch.zeros_like(shifts)), images)
 
 
 @pytest.mark.parametrize("kind", ["flow", "shortcut"])

@@ -23,7 +23,6 @@ from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.flow.config import ChainConfig, SDEConfig, VelocityConfig, VisionConfig, apply_variant
 from rllib_scoreflow.observations import IMAGES, STATE
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata
-from rllib_scoreflow.policy.threads import use_threads
 from rllib_scoreflow.versions import installed_versions
 
 _STATE = "flow_bc_early_stopping"
@@ -223,7 +222,6 @@ class FlowBC(PolicyAlgorithm, OfflineRestore):
 
     def setup(self, config: FlowBCConfig) -> None:
         """Opens the dataset and builds the Learners."""
-        use_threads(getattr(config, "num_torch_threads", None))
         super().setup(config)
         self._template: FlowPolicy = self.config.cloned_policy()
         self._best_validation_loss = float("inf")
@@ -243,7 +241,7 @@ class FlowBC(PolicyAlgorithm, OfflineRestore):
         if self.config.streaming:
             data = {"data_iterators": self.offline_data.epoch_stream(epoch, self.config.num_learners)}
         else:
-            data = {"batch": self.offline_data.epoch_batch(epoch)}
+            data = {"batch": self.offline_data.epoch_batch(epoch, self.config.num_learners)}
         started = time.perf_counter()
         results = self.learner_group.update(**data)
         update_seconds = time.perf_counter() - started

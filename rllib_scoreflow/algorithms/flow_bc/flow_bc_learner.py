@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.training_data import TrainingData
 
 from rllib_scoreflow.algorithms.flow_bc.offline_data import CHUNK_START, ChunkMemory, open_dataset
+from rllib_scoreflow.algorithms.learner_exchange import draw_share, sum_over_learners, world_size
 from rllib_scoreflow.algorithms.policy_learner import PolicyLearner
 from rllib_scoreflow.algorithms.ray_adapter import announce_new_weights, learner_device
 from rllib_scoreflow.algorithms.rl_module import CONSISTENCY_LEVEL, FLOW_NOISE, FLOW_TIME
@@ -18,7 +20,7 @@ from rllib_scoreflow.flow.ema import ExponentialMovingAverage
 from rllib_scoreflow.flow.losses import SHORTCUT_LEVELS
 from rllib_scoreflow.flow.schedules import cosine_with_restarts
 from rllib_scoreflow.observations import IMAGES, STATE
-from rllib_scoreflow.policy.vision import random_shift
+from rllib_scoreflow.policy.vision import shift_images
 
 _EMA = "scoreflow_ema"
 # Gathering and drawing for several minibatches at once: at this size a step is short beside each call.
@@ -97,8 +99,8 @@ class FlowBCLearner(PolicyLearner):
         if losses:
             self.log_metrics(
                 {
-                    "train_loss": torch.stack(losses).mean(),
-                    "samples_per_second": samples / seconds,
+                    "train_loss": sum_over_learners(torch.stack(losses).mean()) / world_size(),
+                    "samples_per_second": samples * world_size() / seconds,
                     "gradient_steps": len(losses),
                     "lr/velocity": rate,
                     "grad_norm/velocity": self.gradient_norms["velocity"],
@@ -132,7 +134,12 @@ class FlowBCLearner(PolicyLearner):
         with torch.no_grad():
             for part in np.array_split(starts, max(1, len(starts) // size)):
                 observations, chunks = self._chunk_memory().gather(torch.as_tensor(part))
-                batch = self._flow_matching_batch(observations, chunks, generator)
+                batch = {
+                    Columns.OBS: observations,
+                    Columns.ACTIONS: chunks,
+                    FLOW_NOISE: _draw_noise(chunks, generator, len(chunks)),
+                    FLOW_TIME: _draw_time(chunks, generator, len(chunks)),
+                }
                 out = self.rl_module.forward_train(batch)
                 errors.append(out["flow_matching_error"])
             for parameter, value in zip(self._parameters, present, strict=True):
@@ -179,26 +186,26 @@ class FlowBCLearner(PolicyLearner):
         loss: torch.Tensor = losses[DEFAULT_MODULE_ID].detach()
         return loss
 
-    def _flow_matching_batch(self, observations: Any, chunks: torch.Tensor, generator: torch.Generator) -> Batch:
-        shape, device = chunks.shape, chunks.device
+    def _drawn_batch(self, observations: Any, chunks: torch.Tensor) -> Batch:
+        """A batch with this Learner's share of the noise and times of this step."""
         return {
             Columns.OBS: observations,
             Columns.ACTIONS: chunks,
-            FLOW_NOISE: torch.randn(shape, generator=generator, device=device),
-            FLOW_TIME: torch.rand((shape[0], 1), generator=generator, device=device),
+            FLOW_NOISE: draw_share(partial(_draw_noise, chunks, self.generator), len(chunks)),
+            FLOW_TIME: draw_share(partial(_draw_time, chunks, self.generator), len(chunks)),
         }
 
     def _training_batch(self, observations: Any, chunks: torch.Tensor) -> Batch:
         """A batch with this step's draws: flow matching, shifted images, levels of self-consistency."""
         policy, generator = self.rl_module.policy.config, self.generator
         if isinstance(observations, dict):
-            shifted = random_shift(observations[IMAGES], policy.vision.augment_pad, generator)
-            observations = {**observations, IMAGES: shifted}
-        batch = self._flow_matching_batch(observations, chunks, generator)
+            images, pad = observations[IMAGES], policy.vision.augment_pad
+            shifts = draw_share(partial(_draw_shifts, images, pad, generator), len(images))
+            observations = {**observations, IMAGES: shift_images(images, shifts)}
+        batch = self._drawn_batch(observations, chunks)
         if policy.sde.velocity.kind == "shortcut":
             count = round(self.config.consistency_fraction * len(chunks))
-            levels = torch.randint(SHORTCUT_LEVELS, (count, 1), generator=generator, device=chunks.device)
-            batch[CONSISTENCY_LEVEL] = levels.float()
+            batch[CONSISTENCY_LEVEL] = draw_share(partial(_draw_levels, chunks, generator), count)
         return batch
 
     def _minibatches(self, training_data: TrainingData) -> Iterator[Batch]:
@@ -227,7 +234,7 @@ class FlowBCLearner(PolicyLearner):
         """Minibatches of a flow on state vectors, gathered and drawn for several steps at once."""
         memory = self._chunk_memory()
         for block_starts in torch.split(starts, size * _MINIBATCHES_PER_GATHER):
-            block = self._flow_matching_batch(*memory.gather(block_starts), self.generator)
+            block = self._drawn_batch(*memory.gather(block_starts))
             for columns in zip(*(torch.split(column, size) for column in block.values()), strict=True):
                 yield dict(zip(block, columns, strict=True))
 
@@ -244,3 +251,19 @@ class FlowBCLearner(PolicyLearner):
             cycle=self.config.lr_cycle_iterations,
             warmup=self.config.lr_warmup_iterations,
         )
+
+
+def _draw_noise(chunks: torch.Tensor, generator: torch.Generator, rows: int) -> torch.Tensor:
+    return torch.randn((rows, chunks.shape[1]), generator=generator, device=chunks.device)
+
+
+def _draw_time(chunks: torch.Tensor, generator: torch.Generator, rows: int) -> torch.Tensor:
+    return torch.rand((rows, 1), generator=generator, device=chunks.device)
+
+
+def _draw_levels(chunks: torch.Tensor, generator: torch.Generator, rows: int) -> torch.Tensor:
+    return torch.randint(SHORTCUT_LEVELS, (rows, 1), generator=generator, device=chunks.device).float()
+
+
+def _draw_shifts(images: torch.Tensor, pad: int, generator: torch.Generator, rows: int) -> torch.Tensor:
+    return torch.randint(-pad, pad + 1, (rows, images.shape[1], 2), generator=generator, device=images.device)

@@ -84,9 +84,15 @@ class ChunkOfflineData(OfflineData):
         generator = np.random.default_rng([int(self.config.seed or 0), epoch])
         return generator.permutation(self.training)
 
-    def epoch_batch(self, epoch: int) -> MultiAgentBatch:
-        """The epoch as a batch of start rows; every Learner gathers its share from its own memory."""
-        return _start_batch(self.epoch_starts(epoch))
+    def epoch_batch(self, epoch: int, num_learners: int) -> MultiAgentBatch:
+        """The epoch as a batch of start rows; every Learner gathers its share from its own memory.
+
+        RLlib cuts it into as many equal parts as there are Learners. Part `r` holds rows `r, r + L, r + 2 L, ...` of
+        the epoch's order, so that the Learners' minibatches of a step are together the one of a single Learner.
+        """
+        starts, shares = self.epoch_starts(epoch), max(1, num_learners)
+        starts = starts[: len(starts) // shares * shares]
+        return _start_batch(starts.reshape(-1, shares).T.reshape(-1))
 
     def validation_starts(self, limit: int) -> IntArray:
         """At most `limit` held-out chunks, evenly spread: int64 `[M]`."""

@@ -2,6 +2,7 @@
 
 import torch
 
+from rllib_scoreflow.algorithms.learner_exchange import sum_over_learners
 from rllib_scoreflow.flow.distribution import ChainEvaluation
 from rllib_scoreflow.flow.sde import marginal_preserving_alpha
 
@@ -10,14 +11,13 @@ class MeanOverRows:
     """Means over all rows of an update, kept as sums on the device (no synchronisation per step).
 
     Attributes:
-        sums: Sum over rows by metric.
-        first: Mean of the first addition by metric, that is, before the first optimiser step.
+        sums: By metric, the sum over rows and the number of rows, `[2]`.
+        first: The same of the first addition, that is, before the first optimiser step.
     """
 
     def __init__(self) -> None:
         """Starts empty."""
         self.sums: dict[str, torch.Tensor] = {}
-        self.rows: dict[str, int] = {}
         self.first: dict[str, torch.Tensor] = {}
 
     def add(self, values: dict[str, torch.Tensor], rows: int) -> None:
@@ -25,21 +25,31 @@ class MeanOverRows:
         for name, value in values.items():
             detached = value.detach()
             total = detached.sum() if detached.dim() else detached * rows
-            self.first.setdefault(name, total / rows)
-            self.sums[name] = self.sums[name] + total if name in self.sums else total
-            self.rows[name] = self.rows.get(name, 0) + rows
+            self._add(name, torch.stack([total, torch.full_like(total, rows)]))
 
     def merge(self, other: "MeanOverRows") -> None:
         """Adds the sums of another collection."""
-        for name, total in other.sums.items():
-            self.sums[name] = self.sums[name] + total if name in self.sums else total
-            self.rows[name] = self.rows.get(name, 0) + other.rows[name]
-        for name, value in other.first.items():
-            self.first.setdefault(name, value)
+        for name, pair in other.sums.items():
+            self._add(name, pair)
 
     def means(self) -> dict[str, float]:
-        """Mean per metric."""
-        return {name: float(total) / self.rows[name] for name, total in self.sums.items()}
+        """Mean per metric over the rows of all Learners."""
+        return _means(self.sums)
+
+    def first_means(self) -> dict[str, float]:
+        """Mean per metric of what every Learner added first."""
+        return _means(self.first)
+
+    def _add(self, name: str, pair: torch.Tensor) -> None:
+        self.first.setdefault(name, pair)
+        self.sums[name] = self.sums[name] + pair if name in self.sums else pair
+
+
+def _means(sums: dict[str, torch.Tensor]) -> dict[str, float]:
+    if not sums:
+        return {}
+    totals = sum_over_learners(torch.stack(list(sums.values())).double())
+    return dict(zip(sums, (totals[:, 0] / totals[:, 1]).tolist(), strict=True))
 
 
 def chain_diagnostics(evaluation: ChainEvaluation, old_logp: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -73,17 +83,21 @@ def chain_diagnostics(evaluation: ChainEvaluation, old_logp: torch.Tensor) -> di
 
 
 def explained_variance(predictions: torch.Tensor, targets: torch.Tensor) -> float:
-    """`1 - var(target - prediction) / var(target)` of values `[B]`; at most 1, 0 for a constant prediction."""
-    variance = float(targets.var(unbiased=False))
-    if variance == 0.0:
-        return 0.0
-    return 1.0 - float((targets - predictions).var(unbiased=False)) / variance
+    """`1 - var(target - prediction) / var(target)` of all Learners' values.
+
+    Args:
+        predictions: This Learner's, `[B]`.
+        targets: `[B]`.
+
+    Returns:
+        At most 1; 0 where the targets are all the same.
+    """
+    variance = _variance(targets)
+    return 0.0 if variance == 0.0 else 1.0 - _variance(targets - predictions) / variance
 
 
-def sum_over_learners(value: torch.Tensor) -> torch.Tensor:
-    """Sum of a tensor over all Learners; the tensor itself with one Learner."""
-    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
-        return value
-    reduced = value.detach().clone()
-    torch.distributed.all_reduce(reduced)
-    return reduced
+def _variance(values: torch.Tensor) -> float:
+    values = values.double()
+    count = sum_over_learners(torch.full_like(values[0], len(values)))
+    mean = sum_over_learners(values.sum()) / count
+    return float(sum_over_learners((values - mean).square().sum()) / count)

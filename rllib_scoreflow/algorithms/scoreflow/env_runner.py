@@ -1,5 +1,6 @@
 """EnvRunner that steps a vector of chunked environments and keeps whole columns instead of single items."""
 
+import contextlib
 import uuid
 from time import perf_counter
 from typing import Any
@@ -41,6 +42,7 @@ class ChunkEnvRunner(SingleAgentEnvRunner):
         """Builds environments and policy, and seeds this process's exploration noise."""
         super().__init__(config=config, **kwargs)
         self._observation: Any = None
+        self._broken = False
         self._episode_ids: list[str] = []
         self._episode_steps = np.zeros(self.num_envs, dtype=np.int64)
         if config.seed is not None:
@@ -78,6 +80,10 @@ class ChunkEnvRunner(SingleAgentEnvRunner):
 
         Returns:
             Numpy'ised episode fragments with the columns of `RolloutBuffer`.
+
+        Raises:
+            Exception: What a simulator raised, or that it returned NaN. The rollout is lost, and the next one starts
+                with new environments.
         """
         if num_episodes is not None or random_actions or explore is False:
             raise NotImplementedError("ChunkEnvRunner samples exploring chunks; use evaluate()")
@@ -86,10 +92,15 @@ class ChunkEnvRunner(SingleAgentEnvRunner):
         else:
             steps = -(-num_timesteps // self.num_envs)
         with self.metrics.log_time(SAMPLE_TIMER):
-            if force_reset or self._observation is None:
+            if force_reset or self._broken or self._observation is None:
                 self._reset()
-            with one_thread():
-                buffer = self._roll_out(steps)
+            try:
+                with one_thread():
+                    buffer = self._roll_out(steps)
+            except Exception:
+                # Whatever state the simulators are in, the next rollout starts with new ones.
+                self._broken = True
+                raise
             episodes = buffer.episodes(self._episode_ids, self._episode_steps)
         make_callback(
             "on_sample_end",
@@ -125,6 +136,11 @@ class ChunkEnvRunner(SingleAgentEnvRunner):
         return torch.from_numpy(array).to(self._device)
 
     def _reset(self) -> None:
+        if self._broken:
+            with contextlib.suppress(Exception):
+                self.env.close()
+            self.make_env()
+            self._broken = False
         self._observation, _ = self.env.reset(seed=self._reset_seed())
         self._episode_ids = [uuid.uuid4().hex for _ in range(self.num_envs)]
         self._episode_steps = np.zeros(self.num_envs, dtype=np.int64)

@@ -10,16 +10,17 @@ from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS, WEIGHTS
 from rllib_scoreflow.algorithms.policy_algorithm import PolicyAlgorithm
 from rllib_scoreflow.algorithms.ray_adapter import sample_in_parallel
 from rllib_scoreflow.algorithms.scoreflow.env_runner import SECONDS_IN_ENV, SECONDS_IN_POLICY
+from rllib_scoreflow.algorithms.scoreflow.learner_shards import deal_episodes
 from rllib_scoreflow.algorithms.scoreflow.rollout_statistics import (
     RolloutStatistics,
     observe_rewards,
 )
 from rllib_scoreflow.flow.advantages import RunningRewardScaler
 from rllib_scoreflow.policy import FlowPolicy, PolicyMetadata
-from rllib_scoreflow.policy.threads import use_threads
 from rllib_scoreflow.versions import installed_versions
 
 _STATE = "scoreflow"
+_SECONDS_BETWEEN_TRIES = 1.0
 
 
 class ScoreFlow(PolicyAlgorithm):
@@ -34,7 +35,6 @@ class ScoreFlow(PolicyAlgorithm):
 
     def setup(self, config: Any) -> None:
         """Builds EnvRunners and Learners and hands them the pretrained weights."""
-        use_threads(getattr(config, "num_torch_threads", None))
         super().setup(config)
         self.statistics = RolloutStatistics()
         self.reward_scaler = RunningRewardScaler(self.config.gamma)
@@ -66,10 +66,8 @@ class ScoreFlow(PolicyAlgorithm):
         """Samples chains, scales rewards, updates the Learners, hands the new weights to the EnvRunners."""
         before = self.statistics.env_steps
         started = time.perf_counter()
-        episodes, runner_results = sample_in_parallel(self)
+        episodes, runner_results = self._sample()
         rollout_seconds = time.perf_counter() - started
-        if not episodes:
-            return
         self.metrics.aggregate(runner_results, key=ENV_RUNNER_RESULTS)
         rollout = self.statistics.observe(episodes)
         new_steps = self.statistics.env_steps - before
@@ -77,7 +75,9 @@ class ScoreFlow(PolicyAlgorithm):
         if self.config.reward_scaling:
             reward_scale = observe_rewards(episodes, self.reward_scaler)
         started = time.perf_counter()
-        results = self.learner_group.update(episodes=episodes, reward_scale=reward_scale)
+        results = self.learner_group.update(
+            training_data=deal_episodes(episodes, self.config.num_learners), reward_scale=reward_scale
+        )
         rollout |= {
             "rollout_seconds": rollout_seconds,
             "update_seconds": time.perf_counter() - started,
@@ -88,6 +88,39 @@ class ScoreFlow(PolicyAlgorithm):
         self.metrics.aggregate(results, key=LEARNER_RESULTS)
         self._sync_weights()
         self._log_iteration(rollout)
+
+    def restore_env_runners(self, env_runner_group: Any) -> list[int]:
+        """Brings lost EnvRunners back, as RLlib does, and says so."""
+        restored: list[int] = super().restore_env_runners(env_runner_group)
+        if restored:
+            self.note(f"EnvRunner {', '.join(map(str, restored))} is back")
+        return restored
+
+    def _sample(self) -> tuple[list[Any], list[Any]]:
+        """One rollout of the EnvRunners that deliver one; waits for lost ones if it is none of them.
+
+        Raises:
+            RuntimeError: If no EnvRunner has delivered a rollout for `sample_timeout_s` after the first try.
+        """
+        timeout, expected = float(self.config.sample_timeout_s), max(1, self.config.num_env_runners)
+        deadline = None
+        while True:
+            episodes, results = sample_in_parallel(self)
+            if len(results) < expected:
+                self.note(
+                    f"{expected - len(results)} of {expected} EnvRunners gave no rollout (lost, failed, or slower than "
+                    f"sample_timeout_s = {timeout:g})"
+                )
+            if episodes:
+                return episodes, results
+            deadline = deadline or time.monotonic() + timeout
+            if time.monotonic() > deadline:
+                raise RuntimeError(
+                    f"No EnvRunner has delivered a rollout for {timeout:g} s; see the EnvRunners' errors above, or "
+                    "raise sample_timeout_s if a rollout takes longer."
+                )
+            time.sleep(_SECONDS_BETWEEN_TRIES)
+            self.restore_env_runners(self.env_runner_group)
 
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """RLlib's state plus counters and reward scaling."""

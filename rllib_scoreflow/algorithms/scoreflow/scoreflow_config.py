@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+import torch
 from pydantic import Field
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
@@ -57,6 +58,9 @@ class ScoreFlowConfig(AlgorithmConfig):
         schedule_iterations: Iterations over which `learn_decay` anneals the noise bound.
         env_backend: Vector environment: `auto`, `envpool` or `gymnasium`.
         num_torch_threads: Threads of a local Learner; None: all cores.
+
+    RLlib's `sample_timeout_s` (600 here) is how long an iteration waits for an EnvRunner's rollout before it goes on
+    with the others'.
     """
 
     OPTIONS: ClassVar[dict[str, Any]] = {
@@ -146,6 +150,8 @@ class ScoreFlowConfig(AlgorithmConfig):
         self.num_envs_per_env_runner = 40
         self.rollout_fragment_length = 500
         self.evaluation_duration = 20
+        # RLlib's minute is less than some simulators take for a rollout.
+        self.sample_timeout_s = 600.0
         self._resolved_module_spec: RLModuleSpec | None = None
 
     def training(self, **kwargs: Any) -> "ScoreFlowConfig":
@@ -216,7 +222,10 @@ class ScoreFlowConfig(AlgorithmConfig):
                 f"'{Path(self.pretrained_policy)}' (option 'pretrained_policy') is neither a policy folder "
                 "nor a checkpoint that holds one; run FlowBC first."
             )
-        return load_policy(folder).with_dynamics(score, noise, chain, self.variant)
+        with torch.random.fork_rng(devices=[]):
+            # New drift and noise networks depend on the seed, and on nothing that was drawn before.
+            torch.manual_seed(int(self.seed or 0))
+            return load_policy(folder).with_dynamics(score, noise, chain, self.variant)
 
     def get_default_learner_class(self) -> type[ScoreFlowLearner]:
         """The Learner unless `training(learner_class=...)` names another."""

@@ -2,6 +2,7 @@
 
 import math
 from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
+from rllib_scoreflow.algorithms.learner_exchange import own_range, sum_over_learners, world_size
 from rllib_scoreflow.algorithms.policy_learner import PolicyLearner
 from rllib_scoreflow.algorithms.ray_adapter import (
     announce_new_weights,
@@ -22,7 +24,6 @@ from rllib_scoreflow.algorithms.scoreflow.diagnostics import (
     MeanOverRows,
     chain_diagnostics,
     explained_variance,
-    sum_over_learners,
 )
 from rllib_scoreflow.flow.losses import clipped_surrogate_loss
 from rllib_scoreflow.flow.noise import annealed_sigma_max
@@ -101,17 +102,22 @@ class ScoreFlowLearner(PolicyLearner):
         batch: Batch = run_learner_connector(self, training_data.episodes, shared)[DEFAULT_MODULE_ID]
         rates = self._apply_schedules()
         rows = len(batch[Columns.ACTION_LOGP])
-        total_rows = int(sum_over_learners(torch.tensor(float(rows))))
+        device = batch[CHAIN].device
+        first_row, total_rows = own_range(rows, device)
         size = self.config.minibatch_size or total_rows
         num_minibatches = max(1, math.ceil(total_rows / size))
         metrics = MeanOverRows()
         stopped, steps = False, 0
         for _ in range(self.config.num_epochs):
-            # On the CPU whatever the device, so that the order of a seed is the same everywhere.
-            order = torch.randperm(rows, generator=self._order_generator()).to(batch[CHAIN].device)
+            # On the CPU whatever the device, so that the order of a seed is the same everywhere. It runs over the rows
+            # of all Learners: together they take the minibatches of a single one.
+            order = torch.randperm(total_rows, generator=self._order_generator()) - first_row
             for part in order.tensor_split(num_minibatches):
-                minibatch = _rows(batch, part)
-                kl = self._gradient_step(minibatch, metrics)
+                own = part[(part >= 0) & (part < rows)].to(device)
+                # Of a small minibatch a Learner may hold no row. It takes part in the exchange with one that counts
+                # for nothing.
+                self._share = 1.0 if len(own) else 0.0
+                kl = self._gradient_step(_rows(batch, own if len(own) else [0]), metrics)
                 steps += 1
                 target = self.config.target_kl
                 stopped = target is not None and kl > target
@@ -150,7 +156,7 @@ class ScoreFlowLearner(PolicyLearner):
         }
         if "behavior_distance" in fwd_out:
             self._row_metrics["behavior_distance"] = fwd_out["behavior_distance"]
-        loss: torch.Tensor = per_row.sum() / self._minibatch_rows
+        loss: torch.Tensor = self._share * per_row.sum() / self._minibatch_rows
         return loss
 
     def apply_gradients(self, gradients_dict: dict[Any, Any]) -> None:
@@ -167,28 +173,30 @@ class ScoreFlowLearner(PolicyLearner):
         """One optimiser step on a minibatch, accumulated over microbatches; returns its approximate KL."""
         rows = len(minibatch[Columns.ACTION_LOGP])
         advantages = minibatch[Postprocessing.ADVANTAGES]
-        count = sum_over_learners(torch.tensor(float(rows), device=advantages.device))
-        mean = sum_over_learners(advantages.sum()) / count
-        variance = sum_over_learners((advantages - mean).square().sum()) / count
+        count = sum_over_learners(torch.tensor(self._share * rows, device=advantages.device))
+        mean = sum_over_learners(self._share * advantages.sum()) / count
+        variance = sum_over_learners(self._share * (advantages - mean).square().sum()) / count
         minibatch[Postprocessing.ADVANTAGES] = (advantages - mean) / (variance.sqrt() + 1e-8)
         # DistributedDataParallel averages gradients over Learners; this makes the average a mean over all rows.
-        self._minibatch_rows = float(count) / max(1, self.config.num_learners)
+        self._minibatch_rows = float(count) / world_size()
         for _, optimizer in self.get_optimizers_for_module(DEFAULT_MODULE_ID):
             optimizer.zero_grad(set_to_none=True)
         parts = math.ceil(rows / self.config.microbatch_size)
+        bounds = [rows * part // parts for part in range(parts + 1)]
         step_metrics = MeanOverRows()
-        for index, chosen in enumerate(torch.arange(rows).tensor_split(parts)):
-            columns = _rows(minibatch, slice(int(chosen[0]), int(chosen[-1]) + 1))
-            with self._gradient_exchange(last=index == parts - 1):
+        for first, last in pairwise(bounds):
+            columns = _rows(minibatch, slice(first, last))
+            with self._gradient_exchange(last=last == rows):
                 out = self.module.forward_train({DEFAULT_MODULE_ID: columns})
                 losses = self.compute_losses(fwd_out=out, batch={DEFAULT_MODULE_ID: columns})
                 losses[DEFAULT_MODULE_ID].backward()
             evaluation = out[DEFAULT_MODULE_ID]["evaluation"]
-            step_metrics.add(self._row_metrics, len(chosen))
-            step_metrics.add(chain_diagnostics(evaluation, columns[Columns.ACTION_LOGP]), len(chosen))
+            step_metrics.add(self._row_metrics, last - first)
+            step_metrics.add(chain_diagnostics(evaluation, columns[Columns.ACTION_LOGP]), last - first)
         self.apply_gradients(self.postprocess_gradients({}))
-        metrics.merge(step_metrics)
-        return float(sum_over_learners(step_metrics.sums["kl"]) / count)
+        if self._share:
+            metrics.merge(step_metrics)
+        return float(sum_over_learners(self._share * step_metrics.sums["kl"][0]) / count)
 
     def _gradient_exchange(self, *, last: bool) -> AbstractContextManager[Any]:
         module = self.module[DEFAULT_MODULE_ID]
@@ -246,7 +254,7 @@ class ScoreFlowLearner(PolicyLearner):
             {
                 **metrics.means(),
                 "explained_variance": explained_variance(batch[Columns.VF_PREDS], batch[Postprocessing.VALUE_TARGETS]),
-                "ratio_error_first": metrics.first["ratio_error"],
+                "ratio_error_first": metrics.first_means()["ratio_error"],
                 "stopped_by_kl": float(stopped),
                 "gradient_steps": steps,
                 **{f"lr/{name}": rate for name, rate in rates.items()},

@@ -1,0 +1,83 @@
+"""Which checkpoint is whole: a list of a checkpoint's files with their sizes and hashes, written last."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from rllib_scoreflow.atomic_files import atomic_path
+from rllib_scoreflow.errors import InputError
+
+MANIFEST = "files.sha256.json"
+_ITERATION, _FILES = "training_iteration", "files"
+
+
+def write_manifest(folder: Path, iteration: int) -> None:
+    """Lists all files of a finished checkpoint.
+
+    Args:
+        folder: The checkpoint.
+        iteration: Training iterations done.
+    """
+    files = {path.relative_to(folder).as_posix(): _digest(path) for path in _files(folder)}
+    with atomic_path(folder / MANIFEST) as temporary:
+        temporary.write_text(json.dumps({_ITERATION: iteration, _FILES: files}, indent=1), encoding="utf-8")
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a checkpoint, or None if every file is as it was written.
+
+    Args:
+        folder: The checkpoint.
+    """
+    manifest = _read_manifest(folder)
+    if manifest is None:
+        return f"its list of files, {MANIFEST}, is missing or cut off"
+    for name, digest in manifest[1].items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if _digest(path) != digest:
+            return f"{name} is not what was written"
+    return None
+
+
+def newest_whole(folder: Path) -> tuple[Path, int, str | None]:
+    """The checkpoint to go on from: `folder`, or the newest whole one beside it that is older.
+
+    Args:
+        folder: `<trial>/checkpoint_<number>`.
+
+    Returns:
+        The checkpoint, its training iteration, and what was wrong with `folder` (None if it is taken).
+
+    Raises:
+        InputError: If neither it nor an older one beside it is whole.
+    """
+    reason = damage(folder)
+    older = sorted((path for path in folder.parent.glob("checkpoint_*") if path.name < folder.name), reverse=True)
+    for candidate in [folder] if reason is None else older:
+        if damage(candidate) is None:
+            manifest = _read_manifest(candidate)
+            assert manifest is not None
+            return candidate, manifest[0], reason
+    raise InputError(
+        f"The checkpoint {folder} is damaged ({reason}) and there is no whole one before it; "
+        "train anew with --overwrite, or start from an exported policy by weights_from."
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_manifest(folder: Path) -> tuple[int, dict[str, str]] | None:
+    try:
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return int(content[_ITERATION]), dict(content[_FILES])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
