@@ -8,7 +8,7 @@
 #SBATCH --cpus-per-task=16
 #SBATCH --time=24:00:00
 #SBATCH --output=slurm-%j.log
-# Other people's processes would share Ray's ports and could reach its loopback dashboard.
+# Other people's processes would share the machines' ports with Ray.
 #SBATCH --exclusive
 # Ten minutes before the time is up this script alone is told, while Ray still runs and a checkpoint can be written.
 #SBATCH --signal=B:TERM@600
@@ -56,9 +56,11 @@ head_ip=$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | a
 port=$((20000 + SLURM_JOB_ID % 10000))
 # In a folder per job, because /tmp/ray may belong to somebody else.
 ray_options=(--block --num-cpus="$SRUN_CPUS_PER_TASK" --temp-dir="/tmp/ray-$USER-$SLURM_JOB_ID")
+# Without a dashboard Ray still holds a port for it.
+head_options=(--include-dashboard=false --dashboard-host=127.0.0.1 --dashboard-port=$((port + 10000)))
 
 srun --nodes=1 --ntasks=1 --nodelist="$head" \
-  ray start --head --node-ip-address="$head_ip" --port="$port" --include-dashboard=false "${ray_options[@]}" &
+  ray start --head --node-ip-address="$head_ip" --port="$port" "${head_options[@]}" "${ray_options[@]}" &
 steps+=($!)
 export RAY_ADDRESS=$head_ip:$port
 until ray status >/dev/null 2>&1; do
