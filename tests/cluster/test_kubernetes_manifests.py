@@ -111,7 +111,7 @@ def test_a_cpu_group_rolls_out_and_a_gpu_group_learns(file: str, load: Load) -> 
     (cpu,), (gpu,) = (group["template"]["spec"]["containers"] for group in (rollout, learner))
     assert "nvidia.com/gpu" not in cpu["resources"]["limits"]
     assert gpu["resources"]["limits"]["nvidia.com/gpu"] == "1"
-    assert rollout["resources"] == {key: cpu["resources"]["limits"]["cpu"] for key in ("CPU", "rollout")}
+    assert rollout["resources"] == dict.fromkeys(("CPU", "rollout"), cpu["resources"]["limits"]["cpu"])
     assert "resources" not in learner
     for group in (rollout, learner):
         assert 0 <= group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
@@ -138,4 +138,6 @@ def test_no_pod_publishes_a_port(file: str, load: Load) -> None:
     for group in groups(document):
         assert "dashboard-host" not in group["rayStartParams"]
         assert not group["template"]["spec"].get("hostNetwork", False)
-        assert not any("hostPort" in port for c in group["template"]["spec"]["containers"] for port in c.get("ports", ()))
+        assert not any(
+            "hostPort" in port for c in group["template"]["spec"]["containers"] for port in c.get("ports", ())
+        )
