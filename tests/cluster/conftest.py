@@ -14,7 +14,6 @@ import yaml
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
 FIXTURES = Path(__file__).parent / "fixtures"
-KUBERNETES_FILES = ("raycluster.yaml", "rayjob.yaml", "shared-volume.yaml", "network-policy.yaml")
 # The parts of an object's metadata that a person writes; the definitions leave metadata to the API server.
 METADATA = {"name", "namespace", "labels", "annotations"}
 

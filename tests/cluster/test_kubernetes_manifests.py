@@ -18,6 +18,8 @@ WORKER = ("workerGroupSpecs", 0)
 
 Load = Callable[[str], dict[str, Any]]
 Check = Callable[[dict[str, Any]], None]
+# A file, the way to an object in it, a key of that object, and what is written for it.
+Misspelling = tuple[str, tuple[str | int, ...], str, str]
 
 
 def cluster_spec(document: dict[str, Any]) -> dict[str, Any]:
@@ -39,7 +41,7 @@ def test_manifest_fits_its_definition(file: str, load: Load, check_kubernetes: C
     check_kubernetes(load(file))
 
 
-BREAKS: list[tuple[str, tuple[str | int, ...], str, str]] = [
+BREAKS: list[Misspelling] = [
     (file, (*start, *path), key, broken)
     for file, start in (("raycluster.yaml", ("spec",)), ("rayjob.yaml", ("spec", "rayClusterSpec")))
     for path, key, broken in (
@@ -60,10 +62,9 @@ BREAKS: list[tuple[str, tuple[str | int, ...], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("file", "path", "key", "broken"), BREAKS)
-def test_misspelt_key_is_refused(
-    file: str, path: tuple[str | int, ...], key: str, broken: str, load: Load, check_kubernetes: Check
-) -> None:
+@pytest.mark.parametrize("misspelling", BREAKS, ids=lambda m: f"{m[0]}-{m[2]}")
+def test_misspelt_key_is_refused(misspelling: Misspelling, load: Load, check_kubernetes: Check) -> None:
+    file, path, key, broken = misspelling
     document = load(file)
     place: Any = reduce(operator.getitem, path, document)  # type: ignore[arg-type]
     place[broken] = place.pop(key)
