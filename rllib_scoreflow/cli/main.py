@@ -28,7 +28,7 @@ train_app = typer.Typer(
     help="Train: `rllib train file FILE` for experiment files, or --algo and --env.",
     invoke_without_command=True,
 )
-policy_app = typer.Typer(help="Inspect exported policies.", no_args_is_help=True)
+policy_app = typer.Typer(help="Inspect exported policies, and export them to ONNX.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
 app.add_typer(policy_app, name="policy")
 app.add_typer(dataset_app, name="dataset")
@@ -352,6 +352,32 @@ def policy_info(
     from rllib_scoreflow.cli.policy_info import print_policy_info
 
     print_policy_info(path.expanduser(), as_json=as_json)
+
+
+@policy_app.command("export")
+def policy_export(
+    path: Annotated[
+        Path,
+        typer.Argument(help="A policy folder, or a checkpoint or experiment's folder with one."),
+    ],
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write.", show_default=False)],
+    denoising_steps: Annotated[
+        int | None, typer.Option(help="Steps K of the flow, fixed in the file (default: as trained).", min=1)
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write a policy as an ONNX file, from observation and noise to action chunk; checked against torch."""
+    from rllib_scoreflow.cli.policy_export import run_policy_export
+
+    run_policy_export(
+        path.expanduser(),
+        output.expanduser(),
+        denoising_steps=denoising_steps,
+        overwrite=overwrite,
+        as_json=as_json,
+    )
 
 
 @app.command()

@@ -11,7 +11,7 @@ from torch import nn
 from rllib_scoreflow.flow.config import ChainConfig, NoiseConfig, ScoreConfig
 from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
 from rllib_scoreflow.flow.sde import ScoreSDE
-from rllib_scoreflow.observations import IMAGES, STATE, Observation, map_observation
+from rllib_scoreflow.observations import IMAGES, STATE, Observation, map_observation, num_rows
 from rllib_scoreflow.policy.metadata import PolicyConfig, PolicyMetadata
 from rllib_scoreflow.policy.normalizer import MinMaxNormalizer
 from rllib_scoreflow.policy.vision import encode, make_encoder
@@ -93,6 +93,7 @@ class FlowPolicy(nn.Module):
         mode: Literal["policy", "flow"] = "policy",
         explore: bool = False,
         denoising_steps: int | None = None,
+        initial: FloatArray | None = None,
         generator: torch.Generator | None = None,
     ) -> FloatArray:
         """Predicts raw action chunks.
@@ -103,23 +104,24 @@ class FlowPolicy(nn.Module):
             mode: `"policy"` follows the drift the policy was trained with, `"flow"` the plain flow (`alpha = 0`).
             explore: Draw with the policy's noise; without it the chain follows its means from a random start.
             denoising_steps: Number of steps `K`; the policy's own when `None`.
+            initial: Start of the chain, float32 `[N, H * A]` or `[H * A]`; drawn from a standard normal when `None`.
             generator: Source of the randomness; torch's global one when `None`.
 
         Returns:
             Float32 `[N, H * A]`, or `[H * A]` for a single observation.
 
         Raises:
-            ValueError: If the observations have other dimensions than the policy's.
+            ValueError: If the observations or `initial` have other dimensions than the policy's.
         """
         batch, single = self._as_batch(observation)
         device = self.action_normalizer.low.device
         rows = map_observation(lambda array: torch.from_numpy(array).to(device), batch)
         distribution = self.distribution(rows, denoising_steps)
-        initial = distribution.initial_draw(generator)
+        start = distribution.initial_draw(generator) if initial is None else self._as_start(initial, num_rows(batch))
         if mode == "flow":
-            chunk = distribution.sample_flow(initial=initial)
+            chunk = distribution.sample_flow(initial=start)
         else:
-            chain = distribution.sample(initial=initial, explore=explore, generator=generator)
+            chain = distribution.sample(initial=start, explore=explore, generator=generator)
             chunk = chain[:, -1]
         actions: FloatArray = self.to_actions(chunk).cpu().numpy()
         return actions[0] if single else actions
@@ -144,6 +146,15 @@ class FlowPolicy(nn.Module):
                     "give one observation or a batch of them"
                 )
         return (arrays if self.encoder is not None else arrays[STATE]), single
+
+    def _as_start(self, initial: FloatArray, rows: int) -> torch.Tensor:
+        given = np.asarray(initial, dtype=np.float32)
+        shape = (rows, self.config.chunk_dim)
+        if given.shape not in (shape, shape[1:] if rows == 1 else shape):
+            raise ValueError(
+                f"initial of shape {given.shape} does not fit these observations; give it the shape {shape}"
+            )
+        return torch.from_numpy(given.reshape(shape)).to(self.action_normalizer.low.device)
 
     def with_dynamics(self, score: ScoreConfig, noise: NoiseConfig, chain: ChainConfig, variant: str) -> "FlowPolicy":
         """A policy with this one's encoder, velocity field and normaliser, and other drift, noise and chain.

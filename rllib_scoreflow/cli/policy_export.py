@@ -1,0 +1,39 @@
+"""``rllib policy export``."""
+
+import json
+from pathlib import Path
+
+from rllib_scoreflow.cli.weights import require_policy
+
+
+def run_policy_export(path: Path, output: Path, *, denoising_steps: int | None, overwrite: bool, as_json: bool) -> None:
+    """Write the policy at `path` as an ONNX file, and print what the file says about itself.
+
+    Args:
+        path: a policy folder, or a folder with one in ``policy/``.
+        output: the .onnx file.
+        denoising_steps: K, or None for the policy's own.
+        overwrite: replace `output` if it exists.
+        as_json: print JSON.
+
+    Raises:
+        InputError: there is no policy or it is broken, `output` cannot be written, a package is missing, or the
+            file's actions differ from torch's.
+    """
+    folder = require_policy(path, "rllib policy export")
+    from rllib_scoreflow.policy import FlowPolicy
+    from rllib_scoreflow.policy.onnx_export import ACTIONS, NOISE, check_export, export_onnx
+
+    check_export(output, overwrite=overwrite)
+    policy = FlowPolicy.load(folder)
+    about = export_onnx(policy, output, denoising_steps=denoising_steps, overwrite=overwrite)
+    if as_json:
+        print(json.dumps({"policy": str(folder), "output": str(output), **about}, indent=2))
+        return
+    from rllib_scoreflow.observations import IMAGES, STATE
+
+    seen = STATE if policy.encoder is None else f"{STATE}, {IMAGES}"
+    print(f"{output}: {seen}, {NOISE} -> {ACTIONS}, checked against torch")
+    width = max(len(name) for name in about)
+    for name, value in about.items():
+        print(f"{name:<{width}}  {value}")

@@ -1,0 +1,202 @@
+"""A policy as an ONNX file: ONNX Runtime gives the actions that torch gives."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from rllib_scoreflow.cli.main import run
+from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.flow.config import ChainConfig, SDEConfig, VelocityConfig, VisionConfig, apply_variant
+from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata
+from rllib_scoreflow.policy.onnx_export import export_onnx
+
+O, A, H, K = 3, 2, 4, 2
+CAMERAS, SIZE = ("front", "wrist"), (32, 40)
+
+
+def make_policy(kind: str, seen: str, variant: str, action_high: float = 10.0) -> FlowPolicy:
+    torch.manual_seed(0)
+    score, noise = apply_variant(variant)
+    # Starts near 0.13 of the score; a larger drift makes a graph without it fail clearly.
+    score = score.model_copy(update={"scale": 4.0})
+    velocity = VelocityConfig(kind=kind, hidden_dim=16, num_layers=2, activation="mish", time_dim=8)
+    sde = SDEConfig(velocity=velocity, score=score, noise=noise, chain=ChainConfig(denoising_steps=K))
+    config = PolicyConfig(
+        observation_dim=O,
+        action_dim=A,
+        horizon=H,
+        act_steps=3,
+        cameras=CAMERAS if seen == "pixels" else (),
+        image_size=SIZE if seen == "pixels" else None,
+        vision=VisionConfig(embed_dim=16, num_heads=2, feature_dim=8),
+        sde=sde,
+    )
+    return FlowPolicy(
+        config,
+        observation_low=np.array([-2.0, 0.0, 5.0], np.float32),
+        observation_high=np.array([2.0, 100.0, 5.0], np.float32),
+        action_low=np.array([-1.0, 0.0], np.float32),
+        action_high=np.array([1.0, action_high], np.float32),
+        metadata=PolicyMetadata(variant=variant, env_id="Toy-v0", dataset="toy", dataset_sha256="ab12"),
+    )
+
+
+def make_inputs(policy: FlowPolicy, rows: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(rows)
+    inputs = {"state": rng.normal([0.0, 50.0, 5.0], [1.0, 30.0, 0.1], (rows, O)).astype(np.float32)}
+    if policy.encoder is not None:
+        inputs["images"] = rng.integers(0, 256, (rows, len(CAMERAS), *SIZE, 3), dtype=np.uint8)
+    return inputs | {"noise": rng.standard_normal((rows, H * A), dtype=np.float32)}
+
+
+def torch_actions(policy: FlowPolicy, inputs: dict[str, np.ndarray], **options) -> np.ndarray:
+    seen = {name: value for name, value in inputs.items() if name != "noise"}
+    observation = seen if policy.encoder is not None else seen["state"]
+    return policy.act(observation, initial=inputs["noise"], **options).reshape(-1, H, A)
+
+
+def scaled(actions: np.ndarray) -> np.ndarray:
+    return actions / np.array([1.0, 10.0], np.float32)
+
+
+# An export takes seconds, so by default each kind, observation and drift is met once, and with -m slow all together.
+@pytest.mark.parametrize(
+    ("kind", "seen", "variant"),
+    [
+        ("flow", "state", "scoreflow"),
+        ("shortcut", "pixels", "flow"),
+        *(
+            pytest.param(kind, seen, variant, marks=pytest.mark.slow)
+            for kind in ("flow", "shortcut")
+            for seen in ("state", "pixels")
+            for variant in ("flow", "scoreflow", "score_sde_fixed")
+            if (kind, seen, variant) not in {("flow", "state", "scoreflow"), ("shortcut", "pixels", "flow")}
+        ),
+    ],
+)
+def test_onnx_runtime_agrees_with_torch(tmp_path, kind: str, seen: str, variant: str) -> None:
+    policy = make_policy(kind, seen, variant).eval()
+    before = {name: value.clone() for name, value in policy.state_dict().items()}
+    state = torch.random.get_rng_state()
+    file = tmp_path / "policy.onnx"
+    about = export_onnx(policy, file)
+    assert torch.equal(state, torch.random.get_rng_state())  # an export in a run must not change what is drawn next
+    assert all(torch.equal(value, before[name]) for name, value in policy.state_dict().items())
+    assert [path.name for path in tmp_path.iterdir()] == ["policy.onnx"]
+    onnx.checker.check_model(onnx.load(file), full_check=True)
+    assert b".py" not in file.read_bytes()  # nothing of the machine that wrote it
+
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    assert session.get_modelmeta().custom_metadata_map == about
+    assert {name: about[name] for name in ("kind", "variant", "horizon", "act_steps", "denoising_steps")} == {
+        "kind": kind,
+        "variant": variant,
+        "horizon": "4",
+        "act_steps": "3",
+        "denoising_steps": "2",
+    }
+    assert (about["env_id"], about["dataset_sha256"]) == ("Toy-v0", "ab12")
+    assert about.get("cameras") == ('["front", "wrist"]' if seen == "pixels" else None)
+    for rows in (1, 2, 5, 33):
+        inputs = make_inputs(policy, rows)
+        (found,) = session.run(["actions"], inputs)
+        assert found.shape == (rows, H, A)
+        assert found.dtype == np.float32
+        expected = torch_actions(policy, inputs)
+        np.testing.assert_allclose(scaled(found), scaled(expected), atol=1e-5, rtol=0)
+        if variant != "flow" and rows > 1:
+            # The plain flow is told apart, so the agreement is about the variant's own drift.
+            assert np.abs(scaled(torch_actions(policy, inputs, mode="flow") - found)).max() > 1e-2
+
+
+def test_command_writes_a_checked_file_once(tmp_path, capsys) -> None:
+    folder = make_policy("flow", "state", "scoreflow").save(tmp_path / "run" / "policy")
+    file = tmp_path / "policy.onnx"
+    command = ["policy", "export", str(folder.parent), "--output", str(file)]
+    assert run([*command, "--denoising-steps", "1", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["output"], said["denoising_steps"], said["action_dim"]) == (str(file), "1", "2")
+
+    policy = FlowPolicy.load(folder)
+    inputs = make_inputs(policy, 4)
+    (found,) = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]).run(None, inputs)
+    expected = torch_actions(policy, inputs, denoising_steps=1)
+    np.testing.assert_allclose(scaled(found), scaled(expected), atol=1e-5, rtol=0)
+
+    content = file.read_bytes()
+    assert run(command) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert file.read_bytes() == content
+    assert run([*command, "--overwrite"]) == 0
+    assert f"{file}: state, noise -> actions" in capsys.readouterr().out
+    assert file.read_bytes() != content
+
+
+@pytest.mark.parametrize(
+    ("output", "words", "message"),
+    [
+        ("policy.pt", [], "choose one that ends in .onnx"),
+        ("nowhere/policy.onnx", [], "does not exist; create it first"),
+        ("policy.onnx", ["--denoising-steps", "0"], "--denoising-steps"),
+    ],
+)
+def test_command_refuses_in_one_sentence(tmp_path, capsys, output: str, words: list[str], message: str) -> None:
+    folder = make_policy("flow", "state", "flow").save(tmp_path / "policy")
+    assert run(["policy", "export", str(folder), "--output", str(tmp_path / output), *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["policy"]
+
+
+def test_what_holds_no_policy_is_refused(tmp_path, capsys) -> None:
+    assert run(["policy", "export", str(tmp_path), "--output", str(tmp_path / "policy.onnx")]) == 2
+    assert "holds no policy" in capsys.readouterr().err
+
+
+def test_a_file_that_deviates_is_not_written(tmp_path) -> None:
+    policy = make_policy("flow", "state", "flow")
+    with torch.no_grad():
+        policy.sde.velocity.trunk[0].weight[0, 0] = float("nan")
+    with pytest.raises(InputError, match=r"differ from torch's by nan .* no file was written"):
+        export_onnx(policy, tmp_path / "policy.onnx", denoising_steps=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_package_is_named_and_ray_is_not_needed(tmp_path) -> None:
+    folder = make_policy("flow", "state", "flow").save(tmp_path / "policy")
+    code = f"""
+import sys
+from importlib.abc import MetaPathFinder
+
+class Without(MetaPathFinder):  # an environment without the extra, in which Ray cannot be imported either
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("onnxruntime", "ray"):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Without())
+from rllib_scoreflow.policy import FlowPolicy
+from rllib_scoreflow.policy.onnx_export import export_onnx
+export_onnx(FlowPolicy.load({str(folder)!r}), {str(tmp_path / "policy.onnx")!r})
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    last = ended.stderr.strip().splitlines()[-1]
+    assert last.endswith("onnxruntime, not installed here; run `pip install 'rllib-scoreflow[onnx]'`."), ended.stderr
+    assert not (tmp_path / "policy.onnx").exists()
+
+
+def test_act_starts_where_it_is_told(tmp_path) -> None:
+    policy = make_policy("flow", "state", "scoreflow")
+    state = np.zeros((3, O), np.float32)
+    noise = torch.randn(3, H * A, generator=torch.Generator().manual_seed(5))
+    drawn = policy.act(state, generator=torch.Generator().manual_seed(5))
+    np.testing.assert_array_equal(policy.act(state, initial=noise.numpy()), drawn)
+    np.testing.assert_allclose(policy.act(state[1], initial=noise[1].numpy()), drawn[1], rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match=r"initial of shape \(8,\) .* give it the shape \(3, 8\)"):
+        policy.act(state, initial=noise[0].numpy())
