@@ -122,7 +122,8 @@ def main(
     """Serve a policy until Ctrl-C."""
     folder = find_policy(policy)
     if folder is None:
-        raise typer.BadParameter(f"{policy} holds no policy; give the `policy` folder that training exports.")
+        typer.echo(f"{policy} holds no policy; give the `policy` folder that training exports.", err=True)
+        raise typer.Exit(2)
     serve.start(http_options={"host": host, "port": port})
     # Serve hands a replica no more requests than this at once, and a batch is made of what is there.
     options = {"num_replicas": replicas, "max_ongoing_requests": 2 * max_batch_size}

@@ -16,7 +16,7 @@ from rllib_scoreflow.flow.config import ChainConfig, SDEConfig, VelocityConfig, 
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata
 from rllib_scoreflow.policy.onnx_export import export_onnx
 
-O, A, H, K = 3, 2, 4, 2
+STATE_DIM, A, H, K = 3, 2, 4, 2
 CAMERAS, SIZE = ("front", "wrist"), (32, 40)
 
 
@@ -28,7 +28,7 @@ def make_policy(kind: str, seen: str, variant: str, action_high: float = 10.0) -
     velocity = VelocityConfig(kind=kind, hidden_dim=16, num_layers=2, activation="mish", time_dim=8)
     sde = SDEConfig(velocity=velocity, score=score, noise=noise, chain=ChainConfig(denoising_steps=K))
     config = PolicyConfig(
-        observation_dim=O,
+        observation_dim=STATE_DIM,
         action_dim=A,
         horizon=H,
         act_steps=3,
@@ -49,7 +49,7 @@ def make_policy(kind: str, seen: str, variant: str, action_high: float = 10.0) -
 
 def make_inputs(policy: FlowPolicy, rows: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(rows)
-    inputs = {"state": rng.normal([0.0, 50.0, 5.0], [1.0, 30.0, 0.1], (rows, O)).astype(np.float32)}
+    inputs = {"state": rng.normal([0.0, 50.0, 5.0], [1.0, 30.0, 0.1], (rows, STATE_DIM)).astype(np.float32)}
     if policy.encoder is not None:
         inputs["images"] = rng.integers(0, 256, (rows, len(CAMERAS), *SIZE, 3), dtype=np.uint8)
     return inputs | {"noise": rng.standard_normal((rows, H * A), dtype=np.float32)}
@@ -173,14 +173,16 @@ def test_a_missing_package_is_named_and_ray_is_not_needed(tmp_path) -> None:
     folder = make_policy("flow", "state", "flow").save(tmp_path / "policy")
     code = f"""
 import sys
-from importlib.abc import MetaPathFinder
 
-class Without(MetaPathFinder):  # an environment without the extra, in which Ray cannot be imported either
+class Without:  # an environment without the extra, and without Ray
+    def __init__(self, finder):
+        self.finder = finder
+
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("onnxruntime", "ray"):
-            raise ModuleNotFoundError(name)
+        hidden = name.split(".")[0] in ("onnxruntime", "ray")
+        return None if hidden else self.finder.find_spec(name, path, target)
 
-sys.meta_path.insert(0, Without())
+sys.meta_path[:] = map(Without, sys.meta_path)
 from rllib_scoreflow.policy import FlowPolicy
 from rllib_scoreflow.policy.onnx_export import export_onnx
 export_onnx(FlowPolicy.load({str(folder)!r}), {str(tmp_path / "policy.onnx")!r})
@@ -193,7 +195,7 @@ export_onnx(FlowPolicy.load({str(folder)!r}), {str(tmp_path / "policy.onnx")!r})
 
 def test_act_starts_where_it_is_told(tmp_path) -> None:
     policy = make_policy("flow", "state", "scoreflow")
-    state = np.zeros((3, O), np.float32)
+    state = np.zeros((3, STATE_DIM), np.float32)
     noise = torch.randn(3, H * A, generator=torch.Generator().manual_seed(5))
     drawn = policy.act(state, generator=torch.Generator().manual_seed(5))
     np.testing.assert_array_equal(policy.act(state, initial=noise.numpy()), drawn)
