@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import runpy
 import socket
 import subprocess
 import sys
@@ -129,6 +130,18 @@ def test_without_a_seed_answers_differ(server: str) -> None:
 def test_a_wrong_request_gets_status_400_and_one_sentence(server: str, body: bytes, message: str) -> None:
     response = requests.post(server, data=body, timeout=30)
     assert (response.status_code, response.json()) == (400, {"error": message})
+
+
+def test_images_are_read_as_bytes_and_refused_otherwise() -> None:
+    read_question = runpy.run_path(str(EXAMPLE))["read_question"]
+    config = PolicyConfig(observation_dim=1, action_dim=1, cameras=("front",), image_size=(1, 2))
+    observation, noise = read_question(b'{"state": [2], "images": [[[[0, 1, 2], [3, 4, 255]]]], "seed": 3}', config)
+    assert observation["images"].dtype == np.uint8
+    assert observation["images"].tolist() == [[[[0, 1, 2], [3, 4, 255]]]]
+    assert torch.equal(noise, torch.randn(1, 4, generator=torch.Generator().manual_seed(3))[0])
+    for wrong in ("[[[[0, 1, 2], [3, 4, 256]]]]", "[[[[0, 1, 2], [3, 4, 5.5]]]]", "[[[[0, 1, 2], [3, 4, -1]]]]"):
+        with pytest.raises(ValueError, match=r"'images' must be whole numbers from 0 to 255 in lists of shape \["):
+            read_question(f'{{"state": [2], "images": {wrong}}}'.encode(), config)
 
 
 def test_a_folder_without_a_policy_is_refused_before_ray_starts(tmp_path: Path) -> None:
