@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from two_nodes import TwoNodes, lines_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 # `hopper.yaml` in small.
 YAML = """
