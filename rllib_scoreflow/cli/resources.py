@@ -1,12 +1,16 @@
 """Whether Ray can ever give a trial what it asks for: otherwise Tune waits for it without end and without a word."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rllib_scoreflow.cli.config_check import build_config, combinations
 from rllib_scoreflow.cli.outcome import Stage
 from rllib_scoreflow.errors import InputError
+
+_OPTIONS = {"CPU": "num_cpus_per_env_runner", "GPU": "num_gpus_per_learner"}
+_SECONDS_BETWEEN_LOOKS = 2.0
 
 
 def check_resources(stage: Stage, weights: Path | None, available: Mapping[str, float]) -> None:
@@ -20,22 +24,70 @@ def check_resources(stage: Stage, weights: Path | None, available: Mapping[str, 
     Raises:
         InputError: naming what is asked for, what there is, and what to change.
     """
+    _refuse_shortage(stage, _request(stage, weights), available, "")
+
+
+def await_resources(stage: Stage, weights: Path | None, timeout_s: float, say: Callable[[str], None]) -> None:
+    """Have a cluster grow until it can hold one trial of a stage, if it can grow at all.
+
+    Args:
+        stage: what is about to run.
+        weights: policy folder that it starts from.
+        timeout_s: how long to wait.
+        say: prints a line.
+
+    Raises:
+        InputError: as `check_resources`, if the cluster is still too small after `timeout_s`.
+    """
+    import ray
+    from ray.autoscaler.sdk import request_resources
+
+    request = _request(stage, weights)
+    shortage = _shortage(request, ray.cluster_resources())
+    if shortage is None:
+        return
+    say(f"Waiting up to {timeout_s:g} s for the cluster to grow: a trial asks for {shortage}.")
+    request_resources(bundles=[dict(bundle) for bundle in request.bundles])
+    try:
+        deadline = time.monotonic() + timeout_s
+        while _shortage(request, ray.cluster_resources()) is not None and time.monotonic() < deadline:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        _refuse_shortage(stage, request, ray.cluster_resources(), f" after {timeout_s:g} s of waiting")
+    finally:
+        request_resources(bundles=[])
+
+
+def _request(stage: Stage, weights: Path | None) -> Any:
+    """What one trial asks for; those of a sweep are taken to ask for as much as the first."""
     config = dict(stage.config) if weights is None else {**stage.config, "pretrained_policy": str(weights)}
     chosen = next(iter(combinations(config)))
-    request = stage.algorithm.default_resource_request(
-        build_config(stage.experiment, stage.algorithm, chosen).to_dict()
-    )
+    return stage.algorithm.default_resource_request(build_config(stage.experiment, stage.algorithm, chosen).to_dict())
+
+
+def _short_of(request: Any, available: Mapping[str, float]) -> tuple[str, float] | None:
     for name, amount in request.required_resources.items():
-        have = available.get(name, 0.0)
-        if amount > have + 1e-6:
-            parts = ", ".join(f"{bundle[name]:g}" for bundle in request.bundles if bundle.get(name))
-            raise InputError(
-                f"{stage.experiment.where}: a trial asks for {amount:g} {name} ({parts}: the main process, then "
-                f"EnvRunners and Learners) and Ray has {have:g}; lower num_env_runners, num_learners or "
-                f"{_option(name)} (fractions are allowed)."
-            )
+        if amount > available.get(name, 0.0) + 1e-6:
+            return name, amount
+    return None
 
 
-def _option(resource: str) -> str:
-    kinds: dict[str, Any] = {"CPU": "num_cpus_per_env_runner", "GPU": "num_gpus_per_learner"}
-    return str(kinds.get(resource, "the custom resources"))
+def _shortage(request: Any, available: Mapping[str, float]) -> str | None:
+    short = _short_of(request, available)
+    if short is None:
+        return None
+    name, amount = short
+    parts = ", ".join(f"{bundle[name]:g}" for bundle in request.bundles if bundle.get(name))
+    return (
+        f"{amount:g} {name} ({parts}: the main process, then EnvRunners and Learners) and Ray has "
+        f"{available.get(name, 0.0):g}"
+    )
+
+
+def _refuse_shortage(stage: Stage, request: Any, available: Mapping[str, float], when: str) -> None:
+    short, shortage = _short_of(request, available), _shortage(request, available)
+    if short is not None:
+        option = _OPTIONS.get(short[0], "the custom resources")
+        raise InputError(
+            f"{stage.experiment.where}: a trial asks for {shortage}{when}; lower num_env_runners, num_learners or "
+            f"{option} (fractions are allowed)."
+        )
