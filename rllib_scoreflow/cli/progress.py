@@ -185,7 +185,7 @@ def trial_label(trial: Trial) -> str:
     """
     number = trial.trial_id.rsplit("_", 1)[-1].lstrip("0") or "0"
     chosen = trial.evaluated_params or {}
-    text = ",".join(f"{key.rsplit('/', 1)[-1]}={value}" for key, value in chosen.items())
+    text = ",".join(f"{key.rsplit('/', 1)[-1]}={_short(value)}" for key, value in chosen.items())
     return f"trial {number}" + (f" {text}" if text else "")
 
 
@@ -197,6 +197,10 @@ def trial_folder(trial: Trial) -> str:
     """
     label = "trial_" + trial.trial_id.rsplit("_", 1)[-1]
     chosen = trial.evaluated_params or {}
-    text = "_".join(f"{key.rsplit('/', 1)[-1]}={value}" for key, value in chosen.items())
+    text = "_".join(f"{key.rsplit('/', 1)[-1]}={_short(value)}" for key, value in chosen.items())
     safe = "".join(c if c.isalnum() or c in "=.-_+" else "_" for c in text)[:80]
     return f"{label}_{safe}" if safe else label
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -105,7 +105,7 @@ def train(
                 outcomes.append(outcome.outcome_of(name, stage.folder))
                 continue
             if policy is not None:  # only now is the policy there to be checked
-                config_check.validate(stage.experiment, stage.algorithm, {**stage.config, PRETRAINED_KEY: str(policy)})
+                _validate(stage.experiment, stage.algorithm, {**stage.config, PRETRAINED_KEY: str(policy)})
             if not started:
                 stack.enter_context(ray_session(options.ray))
                 started = True
@@ -168,22 +168,30 @@ def _check_order(experiments: Sequence[Experiment]) -> None:
 
 def _check(experiment: Experiment, parent: Path) -> Any:
     from rllib_scoreflow.cli.outcome import Stage
-    from rllib_scoreflow.cli.runner import make_scheduler
-    from rllib_scoreflow.cli.stopping import check_stop
+    from rllib_scoreflow.cli.schedulers import add_mutations, make_scheduler
+    from rllib_scoreflow.cli.stopping import check_metric, check_stop
 
     where = experiment.where
     algorithm = algorithms.find_algorithm(experiment.run, where)
-    config = config_check.check_config(experiment, algorithm)
+    config = add_mutations(experiment, algorithm, config_check.check_config(experiment, algorithm))
     env = experiment.env if experiment.env is not None else config.get("env")
     if algorithm.__name__ not in algorithms.OWN_ALGORITHMS:  # those check their environment in validate()
         env_check.check_env(env, where)
     make_scheduler(experiment)
+    check_metric(experiment.settings.get("metric"), where)
     stop = check_stop(experiment.stop, where)
     if experiment.weights_from is not None and PRETRAINED_KEY not in algorithms.config_keys(algorithm):
         raise InputError(f"{where}: {algorithm.__name__} cannot start from a policy; take `weights_from` away.")
     if experiment.weights_from is None:
-        config_check.validate(experiment, algorithm, config)
+        _validate(experiment, algorithm, config)
     return Stage(experiment, algorithm, config, stop, parent / experiment.name)
+
+
+def _validate(experiment: Experiment, algorithm: type[Any], config: Mapping[str, Any]) -> None:
+    from rllib_scoreflow.cli.schedulers import reachable
+
+    config_check.validate(experiment, algorithm, config)
+    config_check.validate(experiment, algorithm, reachable(experiment, config))
 
 
 def _weights_sources(planned: Sequence[Any], base_dir: Path) -> dict[str, Path]:
@@ -240,7 +248,7 @@ def _check_states(planned: Sequence[Any], sources: Mapping[str, Path], options: 
             continue
         policy = _policy(source, stage.experiment.where)
         if policy is not None:
-            config_check.validate(stage.experiment, stage.algorithm, {**stage.config, PRETRAINED_KEY: str(policy)})
+            _validate(stage.experiment, stage.algorithm, {**stage.config, PRETRAINED_KEY: str(policy)})
         if _state(stage, _fingerprint(stage, policy), options) is not stages.State.FINISHED:
             to_run.add(stage.folder)
 
