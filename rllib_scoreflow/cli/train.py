@@ -78,6 +78,7 @@ def train(
 
     from rllib_scoreflow.cli import outcome, resources, runner
     from rllib_scoreflow.cli.summary import print_summary, shown
+    from rllib_scoreflow.cli.sweep_report import print_sweep, read_sweep
 
     if options.wandb_key is not None:
         runner.check_wandb()
@@ -86,6 +87,8 @@ def train(
     _check_states(planned, sources, options)
 
     console = Console(highlight=False, soft_wrap=True)
+    # In a file or pipe there is no edge to wrap at, and a path in one piece can be copied.
+    wide = Console(highlight=False) if console.is_terminal else Console(highlight=False, width=200)
     run_options = runner.RunOptions(options.wandb_key, options.resume_command or "the same command with --resume")
     outcomes: list[outcome.Outcome] = []
     with contextlib.ExitStack() as stack:
@@ -114,8 +117,8 @@ def train(
             console.print(_headline(stage, shown(stage.folder), state), markup=False)
             resume = state is stages.State.UNFINISHED
             outcomes.append(runner.run_stage(stage, digest, policy, resume=resume, options=run_options))
-    # In a file or pipe there is no edge to wrap at, and a path in one piece can be copied.
-    wide = Console(highlight=False) if console.is_terminal else Console(highlight=False, width=200)
+            if outcomes[-1].sweep is not None:
+                print_sweep(wide, read_sweep(stage.folder))
     print_summary(wide, outcomes)
 
 
