@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from rllib_scoreflow.cli.dataset import dataset_app
-from rllib_scoreflow.cli.report_commands import sweep_app
+from rllib_scoreflow.cli.report_commands import report, sweep_app
 from rllib_scoreflow.cli.yaml_loader import parse_mapping
 from rllib_scoreflow.errors import InputError
 
@@ -34,6 +34,7 @@ app.add_typer(train_app, name="train")
 app.add_typer(policy_app, name="policy")
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(sweep_app, name="sweep")
+app.command()(report)
 
 ResultsDir = Annotated[Path, typer.Option(help="Where results go: DIR/<file>/<experiment>/.", metavar="DIR")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run from its last checkpoint.")]

@@ -24,3 +24,15 @@ def sweep_report(
     from rllib_scoreflow.cli.sweep_report import report_sweep
 
     report_sweep(folder.expanduser(), metric, as_json=as_json)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="An experiment's folder, or DIR/<file> for all of a file.")],
+    *,
+    form: Annotated[str, typer.Option("--format", help="html or md.")] = "html",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing report.")] = False,
+) -> None:
+    """Write one page about a run into its folder: configuration, versions, curves, evaluations, places."""
+    from rllib_scoreflow.cli.report import write_report
+
+    print(write_report(run.expanduser(), form, overwrite=overwrite))

@@ -88,6 +88,28 @@ def _label(trial: Trial) -> str:
     return ", ".join([number, *(f"{key.rpartition('.')[2]}={_text(value)}" for key, value in trial.parameters.items())])
 
 
+def table_of(sweep: Sweep) -> tuple[list[str], list[list[str]]]:
+    """Return the headings and the rows of the table of trials as texts; * marks the one whose policy is exported.
+
+    Args:
+        sweep: the trials.
+    """
+    keys = list(dict.fromkeys(key for trial in sweep.trials for key in trial.parameters))
+    rows = [
+        [
+            "_".join(trial.name.split("_")[:2]) + (" *" if sweep.is_chosen(trial) else ""),
+            *(_text(trial.parameters.get(key, "")) for key in keys),
+            trial.status,
+            _count(trial.last(("training_iteration",))),
+            _count(trial.last(metrics.STEPS)),
+            _figure(trial.last(sweep.keys)),
+            _figure(sweep.best(trial)),
+        ]
+        for trial in sweep.trials
+    ]
+    return ["trial", *keys, "status", "iterations", "env steps", f"last {sweep.metric}", "best"], rows
+
+
 def print_sweep(console: Console, sweep: Sweep) -> None:
     """Print the table of trials.
 
@@ -95,25 +117,12 @@ def print_sweep(console: Console, sweep: Sweep) -> None:
         console: where.
         sweep: the trials.
     """
+    headings, rows = table_of(sweep)
     table = Table(header_style="bold", box=box.SIMPLE_HEAD)
-    keys = list(dict.fromkeys(key for trial in sweep.trials for key in trial.parameters))
-    table.add_column("trial", overflow="fold")
-    for key in keys:
-        table.add_column(key, justify="right", overflow="fold")
-    table.add_column("status")
-    for heading in ("iterations", "env steps", f"last {sweep.metric}", "best"):
-        table.add_column(heading, justify="right", overflow="fold")
-    for trial in sweep.trials:
-        number = "_".join(trial.name.split("_")[:2])
-        table.add_row(
-            number + (" *" if sweep.is_chosen(trial) else ""),
-            *(_text(trial.parameters.get(key, "")) for key in keys),
-            trial.status,
-            _count(trial.last(("training_iteration",))),
-            _count(trial.last(metrics.STEPS)),
-            _figure(trial.last(sweep.keys)),
-            _figure(sweep.best(trial)),
-        )
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in ("trial", "status") else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
     console.print(table)
     if any(sweep.is_chosen(trial) for trial in sweep.trials):
         console.print("* the experiment's checkpoint and policy are this trial's", markup=False)

@@ -125,3 +125,56 @@ def test_a_killed_sweep_goes_on_and_repeats_nothing(tmp_path):
         assert set(report["trials"][0]["parameters"]) == {"lr", "noise.sigma_max"}
     statuses = {trial["status"] for trial in report["trials"]}
     assert statuses == {"finished", "stopped early"}
+
+
+POPULATION = (
+    SWEEPS.split("grid:", maxsplit=1)[0]
+    + """
+population:
+  run: ScoreFlow
+  env: Hopper-v4
+  weights_from: pre
+  metric: return_mean
+  stop: {training_iteration: 4}
+  num_samples: 2
+  scheduler: pbt
+  scheduler_config:
+    perturbation_interval: 2
+    synch: true
+    quantile_fraction: 0.5
+    resample_probability: 0.0
+    hyperparam_mutations:
+      lr: {loguniform: [1.0e-5, 1.0e-3]}
+      clip_param: [0.01, 0.02, 0.05]
+      noise: {sigma_max: {uniform: [0.15, 0.3]}}
+  config:
+    num_envs_per_env_runner: 4
+    rollout_fragment_length: 40
+    num_epochs: 1
+    num_torch_threads: 1
+    lr_warmup_iterations: 0
+    lr_cycle_iterations: 0
+"""
+)
+
+
+@pytest.mark.slow
+def test_a_population_trains_with_what_it_has_perturbed(tmp_path):
+    (tmp_path / "sweeps.yaml").write_text(POPULATION)
+    out = command(tmp_path, *TRAIN)
+    folder = tmp_path / "results" / "sweeps" / "population"
+    exploits = [json.loads(line) for line in (folder / "pbt_global.txt").read_text().splitlines()]
+    assert exploits, "no trial took over the other's checkpoint"
+    for *_, after in exploits:
+        assert 1e-5 <= after["lr"] <= 1e-3
+        assert after["clip_param"] in (0.01, 0.02, 0.05)
+        assert 0.15 <= after["noise"]["sigma_max"] <= 0.3
+    assert exploits[0][-1]["lr"] != exploits[0][-2]["lr"]
+    trained = [row for trial in folder.glob("trial_*") for row in rows(trial)]
+    for row in trained:  # whatever the config says at the time is what the Learner does
+        assert row["lr/velocity"] == pytest.approx(row["config"]["lr"])
+        assert row["sigma_max"] <= row["config"]["noise"]["sigma_max"] + 1e-6
+        assert row["learners"]["default_policy"]["ratio_error_first"] < 1e-4
+    changed = exploits[0][-1]["lr"]
+    assert [row["training_iteration"] for row in trained if row["config"]["lr"] == changed][:1] == [3]
+    assert f"lr={changed:.4g}" in out  # the lines name what is trained with, not what was drawn at first
