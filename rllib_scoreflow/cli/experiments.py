@@ -50,6 +50,7 @@ _EXPERIMENT_KEYS: dict[str, tuple[type, ...]] = {
     "scheduler_config": (dict, type(None)),
     "metric": (str, type(None)),
     "mode": (str,),
+    "loggers": (dict, type(None)),
 }
 _KEPT_OUT = {
     "local_dir": "use the option --results-dir instead",
@@ -77,7 +78,7 @@ class Experiment:
         num_samples: how often the grid is repeated, or drawn from the domains.
         checkpoint: CheckpointConfig's arguments.
         settings: max_failures, max_concurrent_trials, search_seed, scheduler, scheduler_config, metric,
-            mode, as far as given.
+            mode, loggers, as far as given.
         source_text: text of a Python file, which stands for `base` in the fingerprint.
     """
 
@@ -188,6 +189,8 @@ def build_experiment(name: str, raw: Mapping[str, Any], origin: str) -> Experime
     for key, least in (("num_samples", 1), ("max_concurrent_trials", 1), ("search_seed", 0)):
         if key in rest and rest[key] < least:
             raise InputError(f"{where}: {key} is {rest[key]} and must be at least {least}.")
+    for logger, arguments in (rest.get("loggers") or {}).items():
+        _check_type(f"{where}: loggers.{logger}", arguments, (dict, type(None)))
     if rest.get("mode", "max") not in {"max", "min"}:
         raise InputError(f"{where}: mode is {rest['mode']!r} and must be 'max' or 'min'.")
     settings_keys = (
@@ -198,6 +201,7 @@ def build_experiment(name: str, raw: Mapping[str, Any], origin: str) -> Experime
         "scheduler_config",
         "metric",
         "mode",
+        "loggers",
     )
     return Experiment(
         name=name,

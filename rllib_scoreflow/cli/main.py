@@ -75,6 +75,10 @@ WandbKey = Annotated[
     str | None,
     typer.Option(help="API key: log to Weights & Biases too."),
 ]
+MlflowUri = Annotated[
+    str | None,
+    typer.Option(help="Log to MLflow too: a server's address, or file:DIR.", metavar="URI"),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -101,9 +105,11 @@ def _options(
     scheduler: str | None = None,
     scheduler_config: str | None = None,
     wandb_key: str | None = None,
+    mlflow_uri: str | None = None,
     sets: list[str] | None = None,
     only: list[str] | None = None,
 ) -> Any:
+    from rllib_scoreflow.cli.loggers import LoggerOptions
     from rllib_scoreflow.cli.session import RayOptions, quieten
     from rllib_scoreflow.cli.train import TrainOptions
 
@@ -129,7 +135,7 @@ def _options(
         settings=settings,
         resume=resume,
         overwrite=overwrite,
-        wandb_key=wandb_key,
+        loggers=LoggerOptions(wandb_key, mlflow_uri),
         ray=RayOptions(ray_address, ray_num_cpus, ray_num_gpus, verbose),
         resume_command=resume_command(sys.argv[1:]),
     )
@@ -181,6 +187,7 @@ def train_one(
     scheduler: Scheduler = None,
     scheduler_config: SchedulerConfig = None,
     wandb_key: WandbKey = None,
+    mlflow_uri: MlflowUri = None,
     verbose: Verbose = 0,
 ) -> None:
     """Train one experiment given by options, or, with `file FILE`, those of an experiment file."""
@@ -207,6 +214,7 @@ def train_one(
         scheduler=scheduler,
         scheduler_config=scheduler_config,
         wandb_key=wandb_key,
+        mlflow_uri=mlflow_uri,
     )
     from rllib_scoreflow.cli.train import train
 
@@ -243,6 +251,7 @@ def train_file(
     scheduler: Scheduler = None,
     scheduler_config: SchedulerConfig = None,
     wandb_key: WandbKey = None,
+    mlflow_uri: MlflowUri = None,
     verbose: Verbose = 0,
 ) -> None:
     """Train the experiments of a file in order; what is finished already is not run again."""
@@ -261,6 +270,7 @@ def train_file(
         scheduler=scheduler,
         scheduler_config=scheduler_config,
         wandb_key=wandb_key,
+        mlflow_uri=mlflow_uri,
         sets=sets,
         only=only,
     )

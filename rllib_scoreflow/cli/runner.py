@@ -2,12 +2,13 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rllib_scoreflow.cli import failures, stages
 from rllib_scoreflow.cli.experiments import Experiment
+from rllib_scoreflow.cli.loggers import LoggerOptions, make_loggers
 from rllib_scoreflow.cli.outcome import Outcome, Stage, description, finish, remove_unused
 from rllib_scoreflow.cli.schedulers import judged_by, make_scheduler, scheduler_name
 from rllib_scoreflow.cli.search_space import to_tune
@@ -28,11 +29,11 @@ class RunOptions:
     """How stages are run.
 
     Attributes:
-        wandb_key: Weights & Biases API key, or None for no such logging.
+        loggers: what the command line says of Weights & Biases and MLflow.
         resume_command: what the user types to go on with an interrupted run.
     """
 
-    wandb_key: str | None = None
+    loggers: LoggerOptions = field(default_factory=LoggerOptions)
     resume_command: str = "the same command with --resume"
 
 
@@ -139,37 +140,17 @@ def _run_config(stage: Stage, options: RunOptions) -> Any:
     from rllib_scoreflow.cli.progress import ProgressLines
     from rllib_scoreflow.cli.stopping import FirstReached
 
-    callbacks: list[Any] = [ProgressLines(stage.stop)]
-    if options.wandb_key is not None:
-        callbacks.append(_wandb(options.wandb_key, stage))
+    loggers = make_loggers(stage.experiment, options.loggers, stage.folder.parent.name)
     return tune.RunConfig(
         name=stage.folder.name,
         storage_path=str(stage.folder.parent.resolve()),
         stop=FirstReached(stage.stop),
         checkpoint_config=tune.CheckpointConfig(**checkpoint_settings(stage.experiment)),
         failure_config=tune.FailureConfig(max_failures=stage.experiment.settings.get("max_failures", 0)),
-        callbacks=callbacks,
+        callbacks=[ProgressLines(stage.stop), *loggers],
         log_to_file=("stdout.log", "stderr.log"),
         verbose=0,
     )
-
-
-def check_wandb() -> None:
-    """Check that Weights & Biases can be used.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    import importlib.util
-
-    if importlib.util.find_spec("wandb") is None:
-        raise InputError("--wandb-key needs the package wandb, which is not installed; run `pip install wandb`.")
-
-
-def _wandb(key: str, stage: Stage) -> Any:
-    from ray.air.integrations.wandb import WandbLoggerCallback
-
-    return WandbLoggerCallback(project=stage.folder.parent.name, group=stage.experiment.name, api_key=key)
 
 
 def _raise_failures(stage: Stage, results: Sequence[Any], options: RunOptions, *, fresh: bool) -> None:

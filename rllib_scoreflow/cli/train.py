@@ -9,6 +9,7 @@ from typing import Any
 from rllib_scoreflow.cli import algorithms, config_check, env_check, stages, weights
 from rllib_scoreflow.cli.experiments import Experiment, build_experiment
 from rllib_scoreflow.cli.failures import Interrupted
+from rllib_scoreflow.cli.loggers import LoggerOptions, check_loggers
 from rllib_scoreflow.cli.overrides import apply_overrides, parse_override
 from rllib_scoreflow.cli.session import INTERRUPT, RayOptions, ray_resources, ray_session
 from rllib_scoreflow.cli.suggest import hint
@@ -30,7 +31,7 @@ class TrainOptions:
         settings: scheduler and scheduler_config given as options.
         resume: go on with unfinished runs.
         overwrite: replace runs that are unfinished or of another configuration.
-        wandb_key: for Weights & Biases.
+        loggers: for Weights & Biases and MLflow.
         ray: where Ray runs.
         resume_command: what to type to go on.
     """
@@ -43,7 +44,7 @@ class TrainOptions:
     settings: Mapping[str, Any] = field(default_factory=dict)
     resume: bool = False
     overwrite: bool = False
-    wandb_key: str | None = None
+    loggers: LoggerOptions = field(default_factory=LoggerOptions)
     ray: RayOptions = field(default_factory=RayOptions)
     resume_command: str = ""
 
@@ -80,8 +81,8 @@ def train(
     from rllib_scoreflow.cli.summary import print_summary, shown
     from rllib_scoreflow.cli.sweep_report import print_sweep, read_sweep
 
-    if options.wandb_key is not None:
-        runner.check_wandb()
+    for experiment in experiments:
+        check_loggers(experiment, options.loggers)
     planned = [_check(experiment, options.results_dir / stem) for experiment in experiments]
     sources = _weights_sources(planned, base_dir)
     _check_states(planned, sources, options)
@@ -89,7 +90,7 @@ def train(
     console = Console(highlight=False, soft_wrap=True)
     # In a file or pipe there is no edge to wrap at, and a path in one piece can be copied.
     wide = Console(highlight=False) if console.is_terminal else Console(highlight=False, width=200)
-    run_options = runner.RunOptions(options.wandb_key, options.resume_command or "the same command with --resume")
+    run_options = runner.RunOptions(options.loggers, options.resume_command or "the same command with --resume")
     outcomes: list[outcome.Outcome] = []
     with contextlib.ExitStack() as stack:
         started = False
