@@ -26,7 +26,7 @@ class LoggerOptions:
 
     Attributes:
         wandb_key: API key of Weights & Biases.
-        mlflow_uri: tracking URI of MLflow: a server, or ``file:DIR``.
+        mlflow_uri: tracking URI of MLflow: a server, or ``sqlite:///FILE``.
     """
 
     wandb_key: str | None = None

@@ -77,7 +77,7 @@ WandbKey = Annotated[
 ]
 MlflowUri = Annotated[
     str | None,
-    typer.Option(help="Log to MLflow too: a server's address, or file:DIR.", metavar="URI"),
+    typer.Option(help="Log to MLflow too: a server's address, or sqlite:///FILE.", metavar="URI"),
 ]
 SetOption = Annotated[
     list[str] | None,

@@ -56,7 +56,8 @@ def test_a_missing_package_is_named_before_anything_runs(refused, tmp_path):
 
 @pytest.mark.e2e
 @pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="mlflow is not installed")
-def test_mlflow_gets_parameters_and_results(rllib_process, refused, tmp_path):
+def test_mlflow_gets_parameters_and_results(rllib_process, refused, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # without it MLflow wants a data base
     work = tmp_path / "work"
     (tmp_path / "bad.yaml").write_text(YAML + "  loggers: {mlflow: {experiment: x}}\n")
     assert "loggers.mlflow has no setting 'experiment'" in refused("train", "file", tmp_path / "bad.yaml")
