@@ -2,8 +2,9 @@
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
+from rllib_scoreflow.cli import search_space
 from rllib_scoreflow.cli.algorithms import (
     attribute_of,
     config_keys,
@@ -12,15 +13,11 @@ from rllib_scoreflow.cli.algorithms import (
 )
 from rllib_scoreflow.cli.config_types import as_int_if_meant, fits, setter_annotations, wanted_words
 from rllib_scoreflow.cli.experiments import Experiment, first_line
-from rllib_scoreflow.cli.suggest import hint
+from rllib_scoreflow.cli.search_space import CHOICE, DOMAINS, GRID, check_space, is_space
+from rllib_scoreflow.cli.suggest import hint, nearest
 from rllib_scoreflow.errors import InputError
 
 _MAX_VALIDATED_COMBINATIONS = 32
-
-
-def is_grid(value: Any) -> bool:
-    """Say whether a config value is ``{grid_search: [...]}``."""
-    return isinstance(value, Mapping) and set(value) == {"grid_search"}
 
 
 def check_config(experiment: Experiment, algorithm: type[Any]) -> dict[str, Any]:
@@ -36,10 +33,18 @@ def check_config(experiment: Experiment, algorithm: type[Any]) -> dict[str, Any]
     Raises:
         InputError: an unknown key (with the nearest valid one) or a wrong type.
     """
-    return _check_keys(experiment.config, algorithm, f"{experiment.where}: config")
+    return check_keys(experiment.config, algorithm, f"{experiment.where}: config")
 
 
-def _check_keys(config: Mapping[str, Any], algorithm: type[Any], where: str) -> dict[str, Any]:
+def check_keys(config: Mapping[str, Any], algorithm: type[Any], where: str) -> dict[str, Any]:
+    """Check the keys and types of a config; see `check_config`.
+
+    Args:
+        config: key -> value.
+        algorithm: an Algorithm class.
+        where: the start of the messages.
+    """
+    search_space.refuse_code(config, where)
     attributes = option_defaults(algorithm)
     config_class = type(algorithm.get_default_config())
     annotations = setter_annotations(config_class)
@@ -53,51 +58,72 @@ def _check_keys(config: Mapping[str, Any], algorithm: type[Any], where: str) -> 
                 f"{where}: {algorithm.__name__} has no key {key!r}; {hint(str(key), config_keys(algorithm))}"
             )
         name = f"{where}.{key}"
-        if key == "evaluation_config" and isinstance(value, Mapping) and not is_grid(value):
-            checked[target] = _check_keys(value, algorithm, name)
+        if key == "evaluation_config" and isinstance(value, Mapping) and not is_space(value):
+            checked[target] = check_keys(value, algorithm, name)
             continue
-        annotation = annotations.get(attribute, annotations.get(key))
-        if value is None and type(None) in get_args(own_options.get(attribute)):
-            checked[target] = None  # such as target_kl: null, which switches it off
-        elif is_grid(value):
-            checked[target] = {
-                "grid_search": _check_grid(value["grid_search"], name, attributes[attribute], annotation)
-            }
-        else:
-            checked[target] = _check_value(value, name, attributes[attribute], annotation)
+        nullable = type(None) in get_args(own_options.get(attribute))  # such as target_kl: null switches it off
+        option = _Option(name, attributes[attribute], annotations.get(attribute, annotations.get(key)), nullable)
+        checked[target] = _check_space(value, option) if is_space(value) else _check_value(value, option)
     return checked
 
 
-def _check_grid(values: Any, name: str, default: Any, annotation: Any) -> list[Any]:
-    if not isinstance(values, list) or not values:
-        raise InputError(f"{name}.grid_search is {values!r} and must be a list of values to try.")
-    return [_check_value(value, name, default, annotation) for value in values]
+class _Option(NamedTuple):
+    """An option's name in messages, its default, its setter's annotation, and whether null is a value of it."""
+
+    name: str
+    default: Any
+    annotation: Any
+    nullable: bool
 
 
-def _check_value(value: Any, name: str, default: Any, annotation: Any) -> Any:
+def _check_space(value: Mapping[str, Any], option: _Option) -> dict[str, Any]:
+    checked = check_space(value, option.name)
+    if type(option.default) is int and search_space.draws_fractions(checked):
+        kind = next(iter(checked))
+        raise InputError(f"{option.name} takes whole numbers and {kind} draws others; use randint, or qrandint.")
+    fitting = [_check_value(point, option) for point in search_space.points(checked)]
+    return dict.fromkeys(checked, fitting) if set(checked) & {GRID, CHOICE} else checked
+
+
+def _check_nested(value: Any, name: str) -> Any:
+    """The form of the grids and domains within an option; what they draw is judged by config.validate()."""
+    if not isinstance(value, Mapping):
+        return value
+    if is_space(value):
+        return check_space(value, name)
+    return {key: _check_nested(below, f"{name}.{key}") for key, below in value.items()}
+
+
+def _check_value(value: Any, option: _Option) -> Any:
+    name, default = option.name, option.default
     if value is None:
         # An empty value (`lr:`) is a slip where a number is needed; null means "wait for ever" for
         # RLlib's timeouts.
-        if type(default) in (bool, int, float) and not name.endswith("_s"):
+        if type(default) in (bool, int, float) and not option.nullable and not name.endswith("_s"):
             raise InputError(f"{name} is empty and must be {wanted_words(default)}; give a value or drop the key.")
         return None
     if name.rpartition(".")[2].startswith(("num_cpus_", "num_gpus_")) and isinstance(default, int):
         # RLlib's default is 1, but Ray gives out fractions.
         default = float(default)
-    if not fits(value, default, annotation):
-        raise InputError(f"{name} is {value!r} and must be {wanted_words(default)}.")
-    return as_int_if_meant(value, default)
+    if not fits(value, default, option.annotation):
+        raise InputError(f"{name} is {value!r} and must be {wanted_words(default)}{_misspelt_domain(value)}.")
+    return _check_nested(as_int_if_meant(value, default), name)
 
 
-def combinations(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the configs that a config with ``grid_search`` at its top level stands for.
+def _misspelt_domain(value: Any) -> str:
+    if not isinstance(value, Mapping) or len(value) != 1:
+        return ""
+    guess = nearest(str(next(iter(value))), {GRID, *DOMAINS})
+    return "" if guess is None else f"; did you mean {guess!r}?"
+
+
+def tried(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the combinations of a config that are judged before a run, at most 32.
 
     Args:
         config: a checked config.
     """
-    grids = {key: value["grid_search"] for key, value in config.items() if is_grid(value)}
-    for chosen in itertools.product(*grids.values()):
-        yield {**config, **dict(zip(grids, chosen, strict=True))}
+    return itertools.islice(search_space.combinations(config), _MAX_VALIDATED_COMBINATIONS)
 
 
 def build_config(experiment: Experiment, algorithm: type[Any], config: Mapping[str, Any]) -> Any:
@@ -120,7 +146,7 @@ def build_config(experiment: Experiment, algorithm: type[Any], config: Mapping[s
 
 
 def validate(experiment: Experiment, algorithm: type[Any], config: Mapping[str, Any]) -> None:
-    """Let the algorithm's own ``config.validate()`` judge every combination, at most 32.
+    """Let the algorithm's own ``config.validate()`` judge the combinations, at most 32; of a domain, its ends.
 
     Args:
         experiment: the experiment.
@@ -130,7 +156,7 @@ def validate(experiment: Experiment, algorithm: type[Any], config: Mapping[str, 
     Raises:
         InputError: the algorithm refuses the config; its reason is passed on as one sentence.
     """
-    for chosen in itertools.islice(combinations(config), _MAX_VALIDATED_COMBINATIONS):
+    for chosen in tried(config):
         try:
             build_config(experiment, algorithm, chosen).validate()
         except InputError as error:

@@ -7,8 +7,8 @@ YAML::
       env: hopper-medium-v2
       weights_from: hopper-pretrain       # an earlier experiment, or the path of a policy
       stop: {env_steps: 1200000}          # the first one reached ends the run
-      config: {gamma: 0.99}               # keys of the algorithm's config; {grid_search: [...]} is
-          allowed
+      config: {gamma: 0.99}               # keys of the algorithm's config; a value may be a grid
+                                          # {grid_search: [...]} or a domain {uniform: [0.9, 0.99]}
 """
 
 import runpy
@@ -42,6 +42,7 @@ _EXPERIMENT_KEYS: dict[str, tuple[type, ...]] = {
     "stop": (dict,),
     "config": (dict, type(None)),
     "num_samples": (int,),
+    "search_seed": (int,),
     "checkpoint_config": (dict, type(None)),
     "max_failures": (int,),
     "max_concurrent_trials": (int,),
@@ -49,6 +50,7 @@ _EXPERIMENT_KEYS: dict[str, tuple[type, ...]] = {
     "scheduler_config": (dict, type(None)),
     "metric": (str, type(None)),
     "mode": (str,),
+    "loggers": (dict, type(None)),
 }
 _KEPT_OUT = {
     "local_dir": "use the option --results-dir instead",
@@ -73,10 +75,10 @@ class Experiment:
             YAML.
         stop: result key -> value; the first one reached ends a trial.
         weights_from: name of an earlier experiment or a path; None to start from new weights.
-        num_samples: how often the grid is repeated.
+        num_samples: how often the grid is repeated, or drawn from the domains.
         checkpoint: CheckpointConfig's arguments.
-        settings: max_failures, max_concurrent_trials, scheduler, scheduler_config, metric, mode, as
-            far as given.
+        settings: max_failures, max_concurrent_trials, search_seed, scheduler, scheduler_config, metric,
+            mode, loggers, as far as given.
         source_text: text of a Python file, which stands for `base` in the fingerprint.
     """
 
@@ -184,16 +186,22 @@ def build_experiment(name: str, raw: Mapping[str, Any], origin: str) -> Experime
     for key, value in stop.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InputError(f"{where}: stop.{key} is {value!r} and must be a number.")
-    for key in ("num_samples", "max_concurrent_trials"):
-        if key in rest and rest[key] < 1:
-            raise InputError(f"{where}: {key} is {rest[key]} and must be at least 1.")
+    for key, least in (("num_samples", 1), ("max_concurrent_trials", 1), ("search_seed", 0)):
+        if key in rest and rest[key] < least:
+            raise InputError(f"{where}: {key} is {rest[key]} and must be at least {least}.")
+    for logger, arguments in (rest.get("loggers") or {}).items():
+        _check_type(f"{where}: loggers.{logger}", arguments, (dict, type(None)))
+    if rest.get("mode", "max") not in {"max", "min"}:
+        raise InputError(f"{where}: mode is {rest['mode']!r} and must be 'max' or 'min'.")
     settings_keys = (
         "max_failures",
         "max_concurrent_trials",
+        "search_seed",
         "scheduler",
         "scheduler_config",
         "metric",
         "mode",
+        "loggers",
     )
     return Experiment(
         name=name,

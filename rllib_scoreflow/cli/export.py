@@ -9,15 +9,10 @@ from typing import Any
 
 from rllib_scoreflow.cli import metrics
 from rllib_scoreflow.cli.experiments import Experiment
+from rllib_scoreflow.cli.plots import read_results
+from rllib_scoreflow.cli.schedulers import judged_by
+from rllib_scoreflow.cli.trials import JUDGED_BY
 from rllib_scoreflow.cli.weights import find_policy
-
-# By what trials are compared when the experiment does not say: (result keys, whether more is
-# better).
-_JUDGED_BY = (
-    (metrics.EVAL_RETURN, True),
-    (metrics.RETURN, True),
-    (("validation_loss",), False),
-)
 
 
 def best_result(experiment: Experiment, results: Sequence[Any]) -> Any:
@@ -30,14 +25,20 @@ def best_result(experiment: Experiment, results: Sequence[Any]) -> Any:
     Returns:
         One of `results`; the first when no figure tells them apart.
     """
-    candidates = [(keys, best_is_max) for keys, best_is_max in _JUDGED_BY]
-    attribute = experiment.settings.get("metric") or experiment.checkpoint.get("checkpoint_score_attribute")
-    if attribute:
-        order = experiment.settings.get("mode") or experiment.checkpoint.get("checkpoint_score_order", "max")
-        candidates.insert(0, ((attribute,), order == "max"))
+    candidates = list(JUDGED_BY)
+    attribute = experiment.checkpoint.get("checkpoint_score_attribute")
+    order = experiment.checkpoint.get("checkpoint_score_order", "max")
+    judge = judged_by(experiment) or ({"metric": attribute, "mode": order} if attribute else {})
+    if judge:
+        candidates.insert(0, ((judge["metric"],), judge["mode"] == "max"))
+    rows = [read_results(Path(result.path)) for result in results]
     for keys, best_is_max in candidates:
-        judged = [(metrics.number(metrics.flatten(result.metrics or {}), keys), result) for result in results]
-        valued = [(value if best_is_max else -value, result) for value, result in judged if value is not None]
+        valued = []
+        for row, result in zip(rows, results, strict=True):
+            # The last one reported: an evaluation is not made in every iteration.
+            values = [value for one in row if (value := metrics.number(one, keys)) is not None]
+            if values:
+                valued.append((values[-1] if best_is_max else -values[-1], result))
         if valued:
             return max(valued, key=lambda pair: pair[0])[1]
     return results[0]

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from rllib_scoreflow.cli.dataset import dataset_app
+from rllib_scoreflow.cli.report_commands import report, sweep_app
 from rllib_scoreflow.cli.yaml_loader import parse_mapping
 from rllib_scoreflow.errors import InputError
 
@@ -32,6 +33,8 @@ policy_app = typer.Typer(help="Inspect exported policies, and export them to ONN
 app.add_typer(train_app, name="train")
 app.add_typer(policy_app, name="policy")
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(sweep_app, name="sweep")
+app.command()(report)
 
 ResultsDir = Annotated[Path, typer.Option(help="Where results go: DIR/<file>/<experiment>/.", metavar="DIR")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run from its last checkpoint.")]
@@ -72,6 +75,10 @@ WandbKey = Annotated[
     str | None,
     typer.Option(help="API key: log to Weights & Biases too."),
 ]
+MlflowUri = Annotated[
+    str | None,
+    typer.Option(help="Log to MLflow too: a server's address, or sqlite:///FILE.", metavar="URI"),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -98,9 +105,11 @@ def _options(
     scheduler: str | None = None,
     scheduler_config: str | None = None,
     wandb_key: str | None = None,
+    mlflow_uri: str | None = None,
     sets: list[str] | None = None,
     only: list[str] | None = None,
 ) -> Any:
+    from rllib_scoreflow.cli.loggers import LoggerOptions
     from rllib_scoreflow.cli.session import RayOptions, quieten
     from rllib_scoreflow.cli.train import TrainOptions
 
@@ -126,7 +135,7 @@ def _options(
         settings=settings,
         resume=resume,
         overwrite=overwrite,
-        wandb_key=wandb_key,
+        loggers=LoggerOptions(wandb_key, mlflow_uri),
         ray=RayOptions(ray_address, ray_num_cpus, ray_num_gpus, verbose),
         resume_command=resume_command(sys.argv[1:]),
     )
@@ -178,6 +187,7 @@ def train_one(
     scheduler: Scheduler = None,
     scheduler_config: SchedulerConfig = None,
     wandb_key: WandbKey = None,
+    mlflow_uri: MlflowUri = None,
     verbose: Verbose = 0,
 ) -> None:
     """Train one experiment given by options, or, with `file FILE`, those of an experiment file."""
@@ -204,6 +214,7 @@ def train_one(
         scheduler=scheduler,
         scheduler_config=scheduler_config,
         wandb_key=wandb_key,
+        mlflow_uri=mlflow_uri,
     )
     from rllib_scoreflow.cli.train import train
 
@@ -240,6 +251,7 @@ def train_file(
     scheduler: Scheduler = None,
     scheduler_config: SchedulerConfig = None,
     wandb_key: WandbKey = None,
+    mlflow_uri: MlflowUri = None,
     verbose: Verbose = 0,
 ) -> None:
     """Train the experiments of a file in order; what is finished already is not run again."""
@@ -258,6 +270,7 @@ def train_file(
         scheduler=scheduler,
         scheduler_config=scheduler_config,
         wandb_key=wandb_key,
+        mlflow_uri=mlflow_uri,
         sets=sets,
         only=only,
     )

@@ -11,6 +11,9 @@ from rllib_scoreflow.cli import metrics, stages
 from rllib_scoreflow.cli.experiments import Experiment
 from rllib_scoreflow.cli.export import best_result, chosen_checkpoint, export_policy
 from rllib_scoreflow.cli.plots import learning_curve, read_results
+from rllib_scoreflow.cli.schedulers import judged_by, mutations
+from rllib_scoreflow.cli.search_space import laid_over, swept
+from rllib_scoreflow.cli.sweep_report import SWEEP_PLOT, draw_sweep, read_sweep
 from rllib_scoreflow.versions import installed_versions
 
 PLOT_NAME = "learning_curve.png"
@@ -45,6 +48,7 @@ class Outcome:
     checkpoint: Path | None = None
     policy: Path | None = None
     plot: Path | None = None
+    sweep: Path | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -68,13 +72,16 @@ def description(stage: Stage, digest: str, weights: Path | None) -> dict[str, An
         "env": experiment.env,
         "stop": dict(stage.stop),
         "config": dict(stage.config),
+        "swept": swept(laid_over(stage.config, mutations(experiment))),
+        "scheduler": experiment.settings.get("scheduler"),
+        **judged_by(experiment),
         "pretrained_policy": None if weights is None else str(weights),
         "versions": installed_versions(),
     }
 
 
 def finish(stage: Stage, digest: str, results: Sequence[Any]) -> Outcome:
-    """Export the policy, draw the learning curve and write done.json.
+    """Export the policy, draw the learning curve (and that of a sweep) and write done.json.
 
     Args:
         stage: the stage that ran.
@@ -89,16 +96,18 @@ def finish(stage: Stage, digest: str, results: Sequence[Any]) -> Outcome:
     policy = export_policy(checkpoint, stage.folder) if checkpoint is not None else None
     labels = {(Path(r.path).name if len(results) > 1 else ""): read_results(Path(r.path)) for r in results}
     plot = learning_curve(labels, f"{stage.experiment.name} ({stage.algorithm.__name__})", stage.folder / PLOT_NAME)
+    sweep = draw_sweep(read_sweep(stage.folder), stage.folder / SWEEP_PLOT) if len(results) > 1 else None
     figures = last_figures(read_results(Path(best.path)))
     done = description(stage, digest, None) | {
         "checkpoint": _within(checkpoint, stage.folder),
         "policy": _within(policy, stage.folder),
         "plot": _within(plot, stage.folder),
+        "sweep": _within(sweep, stage.folder),
         "figures": figures,
         "dataset_sha256": _dataset_hash(best.metrics or {}, policy),
     }
     stages.write_json(stage.folder / stages.DONE_JSON, done)
-    return Outcome(stage.experiment.name, stage.folder, False, checkpoint, policy, plot, figures)
+    return Outcome(stage.experiment.name, stage.folder, False, checkpoint, policy, plot, sweep, figures)
 
 
 def _dataset_hash(result: Mapping[str, Any], policy: Path | None) -> Any:
@@ -139,7 +148,7 @@ def outcome_of(name: str, folder: Path) -> Outcome:
         folder: its folder, in state FINISHED.
     """
     done = stages.read_json(folder / stages.DONE_JSON) or {}
-    paths = {key: folder / done[key] if done.get(key) else None for key in ("checkpoint", "policy", "plot")}
+    paths = {key: folder / done[key] if done.get(key) else None for key in ("checkpoint", "policy", "plot", "sweep")}
     return Outcome(name, folder, True, figures=done.get("figures") or {}, **paths)
 
 

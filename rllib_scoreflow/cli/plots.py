@@ -14,8 +14,8 @@ def read_results(trial_folder: Path) -> list[dict[str, Any]]:
     """Return the flattened results of a trial in order, from Tune's result.json.
 
     Args:
-        trial_folder: the trial's folder. A last line cut off by a crash is left out, and so is what a
-            resumed run did over again.
+        trial_folder: the trial's folder. A last line cut off by a crash is left out, and so is what was trained
+            again after it.
     """
     path = trial_folder / "result.json"
     if not path.is_file():
@@ -26,7 +26,8 @@ def read_results(trial_folder: Path) -> list[dict[str, Any]]:
             row = metrics.flatten(json.loads(line))
         except ValueError:
             continue
-        while rows and rows[-1].get("training_iteration", 0) >= row.get("training_iteration", math.inf):
+        # After a crash a trial goes on from its last checkpoint, which may lie some iterations back.
+        while rows and row.get("training_iteration", math.inf) <= rows[-1].get("training_iteration", -math.inf):
             rows.pop()
         rows.append(row)
     return rows
@@ -86,6 +87,44 @@ def plot_against_steps(
     axes.set_xlabel("denoising steps K")
     axes.set_ylabel(f"{quantity} (mean, standard error)")
     _finish(figure, axes, title, path)
+
+
+def curves(
+    lines: Mapping[str, tuple[Sequence[Mapping[str, Any]], tuple[str, ...], tuple[str, ...]]],
+    x_label: str,
+    y_label: str,
+    title: str,
+    path: Path,
+) -> Path | None:
+    """Draw one result of several runs in one figure.
+
+    Args:
+        lines: label -> (flattened results in order, keys of x, keys of y).
+        x_label: below the figure.
+        y_label: beside it.
+        title: above it.
+        path: the PNG to write (in one move).
+
+    Returns:
+        `path`, or None when there is nothing to draw.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.0, 4.2), layout="constrained")
+    axes = figure.subplots()
+    found = {label: _series(*line) for label, line in lines.items()}
+    if not any(x for x, _ in found.values()):
+        return None
+    for label, (x, y) in found.items():
+        if x:
+            axes.plot(x, y, ".-", markersize=4, label=label)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    _finish(figure, axes, title, path)
+    return path
 
 
 def _finish(figure: Any, axes: Any, title: str, path: Path) -> None:

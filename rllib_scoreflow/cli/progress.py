@@ -200,14 +200,15 @@ def _name(trial: Trial, trials: list[Trial]) -> str:
 
 
 def trial_label(trial: Trial) -> str:
-    """Return a short name of a trial: its number and the parameters that tell it apart.
+    """Return a short name of a trial: its number and the parameters that tell it apart, as they are now.
 
     Args:
         trial: a Tune trial.
     """
     number = trial.trial_id.rsplit("_", 1)[-1].lstrip("0") or "0"
-    chosen = trial.evaluated_params or {}
-    text = ",".join(f"{key.rsplit('/', 1)[-1]}={value}" for key, value in chosen.items())
+    drawn = trial.evaluated_params or {}
+    chosen = {key: _looked_up(trial.config, key.split("/"), value) for key, value in drawn.items()}
+    text = ",".join(f"{key.rsplit('/', 1)[-1]}={_short(value)}" for key, value in chosen.items())
     return f"trial {number}" + (f" {text}" if text else "")
 
 
@@ -219,6 +220,19 @@ def trial_folder(trial: Trial) -> str:
     """
     label = "trial_" + trial.trial_id.rsplit("_", 1)[-1]
     chosen = trial.evaluated_params or {}
-    text = "_".join(f"{key.rsplit('/', 1)[-1]}={value}" for key, value in chosen.items())
+    text = "_".join(f"{key.rsplit('/', 1)[-1]}={_short(value)}" for key, value in chosen.items())
     safe = "".join(c if c.isalnum() or c in "=.-_+" else "_" for c in text)[:80]
     return f"{label}_{safe}" if safe else label
+
+
+def _looked_up(config: Mapping[str, Any], path: list[str], otherwise: Any) -> Any:
+    value: Any = config
+    for key in path:
+        if not isinstance(value, Mapping) or key not in value:
+            return otherwise
+        value = value[key]
+    return value
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,11 +1,11 @@
 """Whether Ray can ever give a trial what it asks for: otherwise Tune waits for it without end and without a word."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rllib_scoreflow.cli.config_check import build_config, combinations
+from rllib_scoreflow.cli.config_check import build_config, tried
 from rllib_scoreflow.cli.outcome import Stage
 from rllib_scoreflow.errors import InputError
 
@@ -24,7 +24,8 @@ def check_resources(stage: Stage, weights: Path | None, available: Mapping[str, 
     Raises:
         InputError: naming what is asked for, what there is, and what to change.
     """
-    _refuse_shortage(stage, _request(stage, weights), available, "")
+    for request in _requests(stage, weights):
+        _refuse_shortage(stage, request, available, "")
 
 
 def await_resources(stage: Stage, weights: Path | None, timeout_s: float, say: Callable[[str], None]) -> None:
@@ -42,10 +43,11 @@ def await_resources(stage: Stage, weights: Path | None, timeout_s: float, say: C
     import ray
     from ray.autoscaler.sdk import request_resources
 
-    request = _request(stage, weights)
-    shortage = _shortage(request, ray.cluster_resources())
-    if shortage is None:
+    too_small = [request for request in _requests(stage, weights) if _shortage(request, ray.cluster_resources())]
+    if not too_small:
         return
+    request = too_small[0]
+    shortage = _shortage(request, ray.cluster_resources())
     say(f"Waiting up to {timeout_s:g} s for the cluster to grow: a trial asks for {shortage}.")
     request_resources(bundles=[dict(bundle) for bundle in request.bundles])
     try:
@@ -57,11 +59,12 @@ def await_resources(stage: Stage, weights: Path | None, timeout_s: float, say: C
         request_resources(bundles=[])
 
 
-def _request(stage: Stage, weights: Path | None) -> Any:
-    """What one trial asks for; those of a sweep are taken to ask for as much as the first."""
+def _requests(stage: Stage, weights: Path | None) -> Iterator[Any]:
+    """What the trials of a stage ask for."""
     config = dict(stage.config) if weights is None else {**stage.config, "pretrained_policy": str(weights)}
-    chosen = next(iter(combinations(config)))
-    return stage.algorithm.default_resource_request(build_config(stage.experiment, stage.algorithm, chosen).to_dict())
+    for chosen in tried(config):
+        chosen_config = build_config(stage.experiment, stage.algorithm, chosen)
+        yield stage.algorithm.default_resource_request(chosen_config.to_dict())
 
 
 def _short_of(request: Any, available: Mapping[str, float]) -> tuple[str, float] | None:

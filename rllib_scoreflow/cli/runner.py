@@ -1,21 +1,20 @@
 """One experiment through Ray Tune, begun, resumed or refused."""
 
-import inspect
+import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rllib_scoreflow.cli import failures, stages
-from rllib_scoreflow.cli.config_check import one_sentence
 from rllib_scoreflow.cli.experiments import Experiment
+from rllib_scoreflow.cli.loggers import LoggerOptions, make_loggers
 from rllib_scoreflow.cli.outcome import Outcome, Stage, description, finish, remove_unused
+from rllib_scoreflow.cli.schedulers import judged_by, make_scheduler, scheduler_name
+from rllib_scoreflow.cli.search_space import to_tune
 from rllib_scoreflow.cli.session import INTERRUPT
-from rllib_scoreflow.cli.suggest import hint
 from rllib_scoreflow.errors import InputError
 
-# Names under which papers know them.
-_SCHEDULER_ALIASES = {"asha": "async_hyperband"}
 # A trial that lost a Learner or its node goes on from the last checkpoint, without anybody's help.
 MAX_FAILURES = 3
 CHECKPOINT_DEFAULTS: Mapping[str, Any] = {
@@ -23,6 +22,8 @@ CHECKPOINT_DEFAULTS: Mapping[str, Any] = {
     "checkpoint_at_end": True,
     "num_to_keep": 2,
 }
+# A population's trials start from each other's checkpoints, which must still be there by then.
+_POPULATION_KEEPS = 4
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,11 @@ class RunOptions:
     """How stages are run.
 
     Attributes:
-        wandb_key: Weights & Biases API key, or None for no such logging.
+        loggers: what the command line says of Weights & Biases and MLflow.
         resume_command: what the user types to go on with an interrupted run.
     """
 
-    wandb_key: str | None = None
+    loggers: LoggerOptions = field(default_factory=LoggerOptions)
     resume_command: str = "the same command with --resume"
 
 
@@ -62,7 +63,8 @@ def run_stage(stage: Stage, digest: str, weights: Path | None, *, resume: bool, 
     from rllib_scoreflow.cli.progress import trial_folder
 
     absolute = str(stage.folder.resolve())  # Ray takes a relative path for a URI
-    resuming = resume and tune.Tuner.can_restore(absolute)
+    noted = any(stage.folder.glob("experiment_state-*.json"))  # without it Tune knows of no trial, and raises
+    resuming = resume and noted and tune.Tuner.can_restore(absolute)
     if resuming:
         tuner = tune.Tuner.restore(
             absolute,
@@ -71,17 +73,16 @@ def run_stage(stage: Stage, digest: str, weights: Path | None, *, resume: bool, 
             resume_errored=True,
         )
     else:
-        if not resume:
-            stages.clear(stage.folder)
+        stages.clear(stage.folder)  # with --resume too: what Tune cannot restore would be mixed with the new run
         tuner = tune.Tuner(
             stage.algorithm,
             param_space=param_space(stage, weights),
             tune_config=tune.TuneConfig(
                 num_samples=stage.experiment.num_samples,
+                search_alg=_seeded_search(stage.experiment),
                 scheduler=make_scheduler(stage.experiment),
-                max_concurrent_trials=stage.experiment.settings.get("max_concurrent_trials"),
                 trial_dirname_creator=trial_folder,
-                **{k: v for k, v in stage.experiment.settings.items() if k in {"metric", "mode"}},
+                **judged_by(stage.experiment),
             ),
             run_config=_run_config(stage, options),
         )
@@ -105,7 +106,7 @@ def param_space(stage: Stage, weights: Path | None) -> dict[str, Any]:
     """
     experiment = stage.experiment
     space: dict[str, Any] = {} if experiment.base is None else experiment.base.copy(copy_frozen=False).to_dict()
-    space.update(stage.config)
+    space.update(to_tune(stage.config))
     if experiment.env is not None:
         space["env"] = experiment.env
     # A trial runs in a folder of its own, where a relative path would lead elsewhere.
@@ -117,40 +118,16 @@ def param_space(stage: Stage, weights: Path | None) -> dict[str, Any]:
     return space
 
 
-def make_scheduler(experiment: Experiment) -> Any:
-    """Return Tune's scheduler for an experiment, or None for plain first-come-first-served.
+def _seeded_search(experiment: Experiment) -> Any:
+    """Tune's own generator of trials, with a seed; population-based training draws from global ones."""
+    import numpy as np
+    from ray.tune.search.basic_variant import BasicVariantGenerator
 
-    Args:
-        experiment: names it (``scheduler: asha``) and gives its arguments (``scheduler_config``).
-
-    Raises:
-        InputError: there is no such scheduler, or it refuses its arguments.
-    """
-    from ray.tune.schedulers import SCHEDULER_IMPORT, create_scheduler
-
-    name = experiment.settings.get("scheduler")
-    arguments = experiment.settings.get("scheduler_config") or {}
-    if name is None:
-        return None
-    name = _SCHEDULER_ALIASES.get(name.lower(), name)
-    if name.lower() not in SCHEDULER_IMPORT:
-        raise InputError(f"{experiment.where}: unknown scheduler {name!r}; {hint(name, SCHEDULER_IMPORT, 'known are')}")
-    # Tune drops arguments that it does not know and misses the metric only once Ray runs.
-    where = f"{experiment.where}: scheduler_config"
-    known = inspect.signature(SCHEDULER_IMPORT[name.lower()]).parameters
-    for key in arguments:
-        if key not in known:
-            raise InputError(f"{where}: {name} has no setting {key!r}; {hint(key, known)}")
-    if "metric" in known and not (arguments.get("metric") or experiment.settings.get("metric")):
-        raise InputError(
-            f"{experiment.where}: the scheduler {name} compares trials by a result; give it "
-            "by `metric:` (such as return_mean) and `mode: max` or `mode: min`."
-        )
-    try:
-        return create_scheduler(name, **arguments)
-    except Exception as error:
-        reason = f"the scheduler {name} refuses its settings ({one_sentence(error)})"
-        raise InputError(f"{experiment.where}: {reason}.") from error
+    seed = experiment.settings.get("search_seed", 0)
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 (what Tune draws from)
+    concurrent = experiment.settings.get("max_concurrent_trials", 0)
+    return BasicVariantGenerator(max_concurrent=concurrent, random_state=seed)
 
 
 def checkpoint_settings(experiment: Experiment) -> dict[str, Any]:
@@ -159,7 +136,8 @@ def checkpoint_settings(experiment: Experiment) -> dict[str, Any]:
     Args:
         experiment: the experiment.
     """
-    return {**CHECKPOINT_DEFAULTS, **experiment.checkpoint}
+    keep = {"num_to_keep": _POPULATION_KEEPS} if scheduler_name(experiment) == "pbt" else {}
+    return {**CHECKPOINT_DEFAULTS, **keep, **experiment.checkpoint}
 
 
 def _run_config(stage: Stage, options: RunOptions) -> Any:
@@ -168,37 +146,17 @@ def _run_config(stage: Stage, options: RunOptions) -> Any:
     from rllib_scoreflow.cli.progress import ProgressLines
     from rllib_scoreflow.cli.stopping import FirstReached
 
-    callbacks: list[Any] = [ProgressLines(stage.stop)]
-    if options.wandb_key is not None:
-        callbacks.append(_wandb(options.wandb_key, stage))
+    loggers = make_loggers(stage.experiment, options.loggers, stage.folder.parent.name)
     return tune.RunConfig(
         name=stage.folder.name,
         storage_path=str(stage.folder.parent.resolve()),
         stop=FirstReached(stage.stop),
         checkpoint_config=tune.CheckpointConfig(**checkpoint_settings(stage.experiment)),
         failure_config=tune.FailureConfig(max_failures=stage.experiment.settings.get("max_failures", MAX_FAILURES)),
-        callbacks=callbacks,
+        callbacks=[ProgressLines(stage.stop), *loggers],
         log_to_file=("stdout.log", "stderr.log"),
         verbose=0,
     )
-
-
-def check_wandb() -> None:
-    """Check that Weights & Biases can be used.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    import importlib.util
-
-    if importlib.util.find_spec("wandb") is None:
-        raise InputError("--wandb-key needs the package wandb, which is not installed; run `pip install wandb`.")
-
-
-def _wandb(key: str, stage: Stage) -> Any:
-    from ray.air.integrations.wandb import WandbLoggerCallback
-
-    return WandbLoggerCallback(project=stage.folder.parent.name, group=stage.experiment.name, api_key=key)
 
 
 def _raise_input_error(stage: Stage, error: BaseException) -> None:

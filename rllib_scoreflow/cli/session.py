@@ -22,8 +22,9 @@ _QUIET = {
     # A metric that is missing in one iteration (an evaluation is not made in each) must not end a
     # sweep.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    # How old Tune's own notes may be when the machine dies: what it does not know of is done again.
-    "TUNE_GLOBAL_CHECKPOINT_S": "1",
+    # Seconds between notes of which trials are finished: one that is not noted is run again after a crash. Each note
+    # copies all logs anew, so it is not less.
+    "TUNE_GLOBAL_CHECKPOINT_S": "2",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_USAGE_STATS_PROMPT_ENABLED": "0",

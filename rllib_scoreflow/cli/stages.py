@@ -40,7 +40,8 @@ def fingerprint(experiment: Experiment, config: Mapping[str, Any], weights: str 
         if isinstance(experiment.run, str)
         else f"{experiment.run.__module__}:{experiment.run.__qualname__}"
     )
-    settings = {k: v for k, v in experiment.settings.items() if k not in {"max_failures", "max_concurrent_trials"}}
+    elsewhere = {"max_failures", "max_concurrent_trials", "loggers"}
+    settings = {key: value for key, value in experiment.settings.items() if key not in elsewhere}
     parts = {
         "run": run,
         "env": experiment.env if isinstance(experiment.env, str | None) else repr(experiment.env),

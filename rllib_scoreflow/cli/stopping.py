@@ -27,12 +27,30 @@ def check_stop(stop: Mapping[str, Any], where: str) -> dict[str, float]:
     checked: dict[str, float] = {}
     for key, value in stop.items():
         today = OLD_KEYS.get(key, key)
-        if today not in KNOWN_KEYS and "/" not in today:
-            guess = nearest(today, {*KNOWN_KEYS, *OLD_KEYS})
-            if guess is not None:
-                raise InputError(f"{where}: stop.{key} is no result of a run; did you mean {guess!r}?")
+        _check_result(today, f"{where}: stop.{key}")
         checked[today] = float(value)
     return checked
+
+
+def check_metric(metric: str | None, where: str) -> None:
+    """Check the result by which trials are compared, as `check_stop` does.
+
+    Args:
+        metric: a result key, or None.
+        where: the start of the message.
+
+    Raises:
+        InputError: it looks like a misspelt one.
+    """
+    if metric is not None:
+        _check_result(metric, f"{where}: metric {metric!r}")
+
+
+def _check_result(key: str, what: str) -> None:
+    if key not in KNOWN_KEYS and "/" not in key:
+        guess = nearest(key, {*KNOWN_KEYS, *OLD_KEYS})
+        if guess is not None:
+            raise InputError(f"{what} is no result of a run; did you mean {guess!r}?")
 
 
 class FirstReached(Stopper):  # type: ignore[misc, unused-ignore]

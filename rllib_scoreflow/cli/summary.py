@@ -29,6 +29,7 @@ def print_summary(console: Console, outcomes: Sequence[Outcome]) -> None:
             "checkpoint": outcome.checkpoint,
             "exported policy": outcome.policy,
             "learning curve": outcome.plot,
+            "all trials": outcome.sweep,
         }
         rows += [(what, shown(path)) for what, path in places.items() if path is not None]
         for number, (what, text) in enumerate(rows):

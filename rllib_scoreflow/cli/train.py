@@ -9,6 +9,7 @@ from typing import Any
 from rllib_scoreflow.cli import algorithms, config_check, env_check, stages, weights
 from rllib_scoreflow.cli.experiments import Experiment, build_experiment
 from rllib_scoreflow.cli.failures import Interrupted
+from rllib_scoreflow.cli.loggers import LoggerOptions, check_loggers
 from rllib_scoreflow.cli.overrides import apply_overrides, parse_override
 from rllib_scoreflow.cli.session import INTERRUPT, RayOptions, ray_resources, ray_session
 from rllib_scoreflow.cli.suggest import hint
@@ -30,7 +31,7 @@ class TrainOptions:
         settings: scheduler and scheduler_config given as options.
         resume: go on with unfinished runs.
         overwrite: replace runs that are unfinished or of another configuration.
-        wandb_key: for Weights & Biases.
+        loggers: for Weights & Biases and MLflow.
         ray: where Ray runs.
         resume_command: what to type to go on.
     """
@@ -43,7 +44,7 @@ class TrainOptions:
     settings: Mapping[str, Any] = field(default_factory=dict)
     resume: bool = False
     overwrite: bool = False
-    wandb_key: str | None = None
+    loggers: LoggerOptions = field(default_factory=LoggerOptions)
     ray: RayOptions = field(default_factory=RayOptions)
     resume_command: str = ""
 
@@ -78,15 +79,18 @@ def train(
 
     from rllib_scoreflow.cli import outcome, resources, runner
     from rllib_scoreflow.cli.summary import print_summary, shown
+    from rllib_scoreflow.cli.sweep_report import print_sweep, read_sweep
 
-    if options.wandb_key is not None:
-        runner.check_wandb()
+    for experiment in experiments:
+        check_loggers(experiment, options.loggers)
     planned = [_check(experiment, options.results_dir / stem) for experiment in experiments]
     sources = _weights_sources(planned, base_dir)
     _check_states(planned, sources, options)
 
     console = Console(highlight=False, soft_wrap=True)
-    run_options = runner.RunOptions(options.wandb_key, options.resume_command or "the same command with --resume")
+    # In a file or pipe there is no edge to wrap at, and a path in one piece can be copied.
+    wide = Console(highlight=False) if console.is_terminal else Console(highlight=False, width=200)
+    run_options = runner.RunOptions(options.loggers, options.resume_command or "the same command with --resume")
     outcomes: list[outcome.Outcome] = []
     with contextlib.ExitStack() as stack:
         started = False
@@ -105,7 +109,7 @@ def train(
                 outcomes.append(outcome.outcome_of(name, stage.folder))
                 continue
             if policy is not None:  # only now is the policy there to be checked
-                config_check.validate(stage.experiment, stage.algorithm, {**stage.config, PRETRAINED_KEY: str(policy)})
+                _validate(stage.experiment, stage.algorithm, {**stage.config, PRETRAINED_KEY: str(policy)})
             if not started:
                 stack.enter_context(ray_session(options.ray))
                 started = True
@@ -114,8 +118,8 @@ def train(
             console.print(_headline(stage, shown(stage.folder), state), markup=False)
             resume = state is stages.State.UNFINISHED
             outcomes.append(runner.run_stage(stage, digest, policy, resume=resume, options=run_options))
-    # In a file or pipe there is no edge to wrap at, and a path in one piece can be copied.
-    wide = Console(highlight=False) if console.is_terminal else Console(highlight=False, width=200)
+            if outcomes[-1].sweep is not None:
+                print_sweep(wide, read_sweep(stage.folder))
     print_summary(wide, outcomes)
 
 
@@ -168,22 +172,30 @@ def _check_order(experiments: Sequence[Experiment]) -> None:
 
 def _check(experiment: Experiment, parent: Path) -> Any:
     from rllib_scoreflow.cli.outcome import Stage
-    from rllib_scoreflow.cli.runner import make_scheduler
-    from rllib_scoreflow.cli.stopping import check_stop
+    from rllib_scoreflow.cli.schedulers import add_mutations, make_scheduler
+    from rllib_scoreflow.cli.stopping import check_metric, check_stop
 
     where = experiment.where
     algorithm = algorithms.find_algorithm(experiment.run, where)
-    config = config_check.check_config(experiment, algorithm)
+    config = add_mutations(experiment, algorithm, config_check.check_config(experiment, algorithm))
     env = experiment.env if experiment.env is not None else config.get("env")
     if algorithm.__name__ not in algorithms.OWN_ALGORITHMS:  # those check their environment in validate()
         env_check.check_env(env, where)
     make_scheduler(experiment)
+    check_metric(experiment.settings.get("metric"), where)
     stop = check_stop(experiment.stop, where)
     if experiment.weights_from is not None and PRETRAINED_KEY not in algorithms.config_keys(algorithm):
         raise InputError(f"{where}: {algorithm.__name__} cannot start from a policy; take `weights_from` away.")
     if experiment.weights_from is None:
-        config_check.validate(experiment, algorithm, config)
+        _validate(experiment, algorithm, config)
     return Stage(experiment, algorithm, config, stop, parent / experiment.name)
+
+
+def _validate(experiment: Experiment, algorithm: type[Any], config: Mapping[str, Any]) -> None:
+    from rllib_scoreflow.cli.schedulers import reachable
+
+    config_check.validate(experiment, algorithm, config)
+    config_check.validate(experiment, algorithm, reachable(experiment, config))
 
 
 def _weights_sources(planned: Sequence[Any], base_dir: Path) -> dict[str, Path]:
@@ -240,7 +252,7 @@ def _check_states(planned: Sequence[Any], sources: Mapping[str, Path], options: 
             continue
         policy = _policy(source, stage.experiment.where)
         if policy is not None:
-            config_check.validate(stage.experiment, stage.algorithm, {**stage.config, PRETRAINED_KEY: str(policy)})
+            _validate(stage.experiment, stage.algorithm, {**stage.config, PRETRAINED_KEY: str(policy)})
         if _state(stage, _fingerprint(stage, policy), options) is not stages.State.FINISHED:
             to_run.add(stage.folder)
 

@@ -1,8 +1,9 @@
 import pytest
 
 from rllib_scoreflow.cli.algorithms import config_keys, find_algorithm
-from rllib_scoreflow.cli.config_check import build_config, check_config, combinations, validate
+from rllib_scoreflow.cli.config_check import build_config, check_config, validate
 from rllib_scoreflow.cli.experiments import Experiment
+from rllib_scoreflow.cli.search_space import combinations
 from rllib_scoreflow.cli.stopping import FirstReached, check_stop, share_done
 from rllib_scoreflow.errors import InputError
 

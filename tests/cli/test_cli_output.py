@@ -96,20 +96,28 @@ def test_the_summary_of_an_error_is_its_last_line():
     assert summary(RuntimeError(text)) == "ValueError: shapes differ"
 
 
-def result(**metrics_):
-    return SimpleNamespace(metrics=metrics_, checkpoint=None, best_checkpoints=[])
+def result(folder, *rows):
+    """A trial of Tune's with what it has reported."""
+    folder.mkdir()
+    (folder / "result.json").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return SimpleNamespace(path=str(folder), metrics=rows[-1] if rows else {}, checkpoint=None, best_checkpoints=[])
 
 
-def test_the_best_trial():
+def test_the_best_trial(tmp_path):
     plain = Experiment("e", "f", "PPO")
-    low, high = result(return_mean=1.0), result(return_mean=2.0)
+    low, high = result(tmp_path / "low", {"return_mean": 1.0}), result(tmp_path / "high", {"return_mean": 2.0})
     assert best_result(plain, [low, high]) is high
     assert (
         best_result(Experiment("e", "f", "PPO", settings={"metric": "return_mean", "mode": "min"}), [low, high]) is low
     )
-    good, bad = result(validation_loss=0.1), result(validation_loss=0.2)
+    good, bad = result(tmp_path / "good", {"validation_loss": 0.1}), result(tmp_path / "bad", {"validation_loss": 0.2})
     assert best_result(plain, [bad, good]) is good
-    assert best_result(plain, [result(), result(return_mean=0.0)]).metrics
+    assert best_result(plain, [result(tmp_path / "silent"), result(tmp_path / "zero", {"return_mean": 0.0})]).metrics
+    # An evaluation is not made in every iteration: the last one counts.
+    rows = [{"eval_return_mean": 3.0, "training_iteration": 1}, {"return_mean": 0.0, "training_iteration": 2}]
+    evaluated = result(tmp_path / "evaluated", *rows)
+    asked = Experiment("e", "f", "PPO", settings={"metric": "eval_return_mean"})
+    assert best_result(asked, [high, evaluated]) is evaluated
 
 
 def test_the_learning_curve_is_drawn_from_what_tune_writes(tmp_path):

@@ -1,10 +1,16 @@
 """What the installed distribution offers: its commands, its data, its type marker, its licence."""
 
+import sys
 from importlib import metadata, resources
 from pathlib import Path
 
 import pytest
 import yaml
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,6 +29,9 @@ def test_package_is_typed_and_ships_its_dataset() -> None:
     assert shipped
     sizes = [len(package.joinpath("data", "shipped", name).read_bytes()) for name in shipped]
     assert sum(sizes) < 6_000_000
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    assert "cli/templates/*.j2" in declared["rllib_scoreflow"]
+    assert all(package.joinpath("cli", "templates", f"report.{form}.j2").is_file() for form in ("html", "md"))
 
 
 def test_licence_and_citation_agree_with_the_metadata() -> None:

@@ -10,6 +10,7 @@ from rllib_scoreflow.cli.config_check import check_config
 from rllib_scoreflow.cli.experiments import read_experiments
 from rllib_scoreflow.cli.outcome import Stage
 from rllib_scoreflow.cli.runner import param_space
+from rllib_scoreflow.cli.search_space import combinations
 from rllib_scoreflow.cli.train import TrainOptions, prepare
 
 FOLDER = Path(__file__).parents[2] / "tuned_examples"
@@ -51,7 +52,7 @@ def test_two_iterations(path: Path, dataset_of, tmp_path, monkeypatch) -> None:
     policies: dict[str, Path] = {}
     for experiment in prepare(read_experiments(path), path.name, TrainOptions(results_dir=tmp_path)):
         algorithm = find_algorithm(experiment.run, experiment.where)
-        config = dict(check_config(experiment, algorithm))
+        config = next(combinations(check_config(experiment, algorithm)))  # of a sweep, the first trial
         if "dataset" in config and config["dataset"] != "hopper-small":
             config["dataset"] = str(dataset_of(experiment.env, tuple(config.get("cameras") or ())))
             config["constant_observations"] = "allow"

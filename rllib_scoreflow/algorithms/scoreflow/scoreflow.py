@@ -139,6 +139,13 @@ class ScoreFlow(PolicyAlgorithm):
             self.reward_scaler.set_state(state[_STATE]["reward_scaler"])
             self.reward_scaler.ongoing = {}
 
+    def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
+        """Restores a checkpoint folder; options, such as the noise bounds, stay those of this config."""
+        super().restore_from_path(path, *args, **kwargs)
+        for result in self.learner_group.foreach_learner(lambda learner: learner.keep_own_noise_bound()):
+            result.get()
+        self._sync_weights()
+
     def _sync_weights(self) -> None:
         """Hands the Learners' weights to every EnvRunner and waits until they have them.
 

@@ -235,11 +235,22 @@ class ScoreFlowLearner(PolicyLearner):
                     warmup=config.lr_warmup_iterations,
                 )
                 rates[group["name"]] = group["lr"]
+        self._set_noise_bound(self.iteration)
+        return rates
+
+    def keep_own_noise_bound(self) -> None:
+        """Sets the noise bound of the last update by this config's schedule, instead of a restored one.
+
+        In population-based training the checkpoint is another trial's, with other bounds.
+        """
+        self._set_noise_bound(max(self.iteration - 1, 0))
+        announce_new_weights(self)  # the EnvRunners have taken the restored ones for this iteration's
+
+    def _set_noise_bound(self, iteration: int) -> None:
         sde = self.rl_module.policy.sde
         if sde.noise is not None:
-            progress = self.iteration / config.schedule_iterations
+            progress = iteration / self.config.schedule_iterations
             sde.noise.sigma_max.fill_(annealed_sigma_max(sde.config.noise, progress))
-        return rates
 
     def _log_update(
         self,

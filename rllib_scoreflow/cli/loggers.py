@@ -1,0 +1,99 @@
+"""Weights & Biases and MLflow, through Ray's own callbacks: ``loggers: {mlflow: {tracking_uri: http://host:5000}}``.
+
+What stands below a logger's name are the arguments of Ray's callback.
+"""
+
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rllib_scoreflow.cli.experiments import Experiment
+from rllib_scoreflow.cli.suggest import hint
+from rllib_scoreflow.errors import InputError
+
+_CALLBACKS = {
+    "wandb": ("ray.air.integrations.wandb", "WandbLoggerCallback"),
+    "mlflow": ("ray.air.integrations.mlflow", "MLflowLoggerCallback"),
+}
+
+
+@dataclass(frozen=True)
+class LoggerOptions:
+    """What the command line says; it counts before the file.
+
+    Attributes:
+        wandb_key: API key of Weights & Biases.
+        mlflow_uri: tracking URI of MLflow: a server, or ``sqlite:///FILE``.
+    """
+
+    wandb_key: str | None = None
+    mlflow_uri: str | None = None
+
+
+def wanted(experiment: Experiment, options: LoggerOptions) -> dict[str, dict[str, Any]]:
+    """Return logger -> arguments of its callback, of an experiment's `loggers` and the command line.
+
+    Args:
+        experiment: the experiment.
+        options: the command line's.
+    """
+    given = experiment.settings.get("loggers") or {}
+    found = {name: dict(arguments or {}) for name, arguments in given.items()}
+    if options.wandb_key is not None:
+        found.setdefault("wandb", {})["api_key"] = options.wandb_key
+    if options.mlflow_uri is not None:
+        found.setdefault("mlflow", {})["tracking_uri"] = options.mlflow_uri
+    return found
+
+
+def check_loggers(experiment: Experiment, options: LoggerOptions) -> None:
+    """Check that an experiment's loggers exist, are installed and take their arguments.
+
+    Args:
+        experiment: the experiment.
+        options: the command line's.
+
+    Raises:
+        InputError: naming the key or the option.
+    """
+    typed = {"wandb": options.wandb_key and "--wandb-key", "mlflow": options.mlflow_uri and "--mlflow-uri"}
+    for name, arguments in wanted(experiment, options).items():
+        where = f"{experiment.where}: loggers.{name}"
+        if name not in _CALLBACKS:
+            raise InputError(f"{where} is unknown; {hint(name, _CALLBACKS, 'known are')}")
+        if importlib.util.find_spec(name) is None:
+            what = typed.get(name) or where
+            raise InputError(f"{what} needs the package {name}, which is not installed; run `pip install {name}`.")
+        _check_arguments(arguments, _callback(name), where)
+
+
+def _check_arguments(arguments: Mapping[str, Any], callback: Any, where: str) -> None:
+    known = inspect.signature(callback).parameters
+    if any(one.kind is one.VAR_KEYWORD for one in known.values()):
+        return  # wandb.init's too
+    for key in arguments:
+        if key not in known:
+            raise InputError(f"{where} has no setting {key!r}; {hint(key, known)}")
+
+
+def make_loggers(experiment: Experiment, options: LoggerOptions, file_name: str) -> list[Any]:
+    """Return Ray's callbacks for an experiment.
+
+    Args:
+        experiment: the experiment, checked.
+        options: the command line's.
+        file_name: stands for the project where none is given; the experiment is a group, or a tag, within it.
+    """
+    usual: dict[str, dict[str, Any]] = {
+        "wandb": {"project": file_name, "group": experiment.name},
+        "mlflow": {"experiment_name": file_name, "tags": {"experiment": experiment.name}},
+    }
+    return [_callback(name)(**{**usual[name], **arguments}) for name, arguments in wanted(experiment, options).items()]
+
+
+def _callback(name: str) -> Any:
+    module, attribute = _CALLBACKS[name]
+    return getattr(importlib.import_module(module), attribute)
