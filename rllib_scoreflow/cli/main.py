@@ -11,6 +11,25 @@ import typer
 
 from rllib_scoreflow.cli.dataset import dataset_app
 from rllib_scoreflow.cli.report_commands import report, sweep_app
+from rllib_scoreflow.cli.train_arguments import (
+    CheckpointAtEnd,
+    CheckpointFreq,
+    KeepCheckpoints,
+    MlflowUri,
+    Overwrite,
+    RayAddress,
+    RayCpus,
+    RayGpus,
+    RayWait,
+    ResultsDir,
+    Resume,
+    Scheduler,
+    SchedulerConfig,
+    SetOption,
+    Stop,
+    Verbose,
+    WandbKey,
+)
 from rllib_scoreflow.cli.yaml_loader import parse_mapping
 from rllib_scoreflow.errors import InputError
 
@@ -36,58 +55,6 @@ app.add_typer(dataset_app, name="dataset")
 app.add_typer(sweep_app, name="sweep")
 app.command()(report)
 
-ResultsDir = Annotated[Path, typer.Option(help="Where results go: DIR/<file>/<experiment>/.", metavar="DIR")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run from its last checkpoint.")]
-Overwrite = Annotated[
-    bool,
-    typer.Option("--overwrite", help="Replace runs that are unfinished or of another configuration."),
-]
-Stop = Annotated[
-    str | None,
-    typer.Option(
-        help="When to stop, instead of the file's `stop`; the first reached ends it.",
-        metavar="JSON",
-    ),
-]
-Verbose = Annotated[
-    int,
-    typer.Option(
-        "--verbose",
-        "-v",
-        count=True,
-        help="-v: the workers' output; -vv: Ray's too, and tracebacks.",
-    ),
-]
-CheckpointFreq = Annotated[
-    int | None, typer.Option(help="Iterations between checkpoints (default 10; 0 for none).", min=0)
-]
-CheckpointAtEnd = Annotated[
-    bool | None,
-    typer.Option("--checkpoint-at-end/--no-checkpoint-at-end", help="Checkpoint at the end (default yes)."),
-]
-KeepCheckpoints = Annotated[int | None, typer.Option(help="Checkpoints to keep (default 2).", min=1)]
-RayAddress = Annotated[str | None, typer.Option(help="Join this Ray cluster instead of starting one.")]
-RayCpus = Annotated[int | None, typer.Option(help="CPUs of the Ray that is started (default all).", min=1)]
-RayGpus = Annotated[int | None, typer.Option(help="GPUs of the Ray that is started (default all).", min=0)]
-Scheduler = Annotated[str | None, typer.Option(help="Tune's scheduler of trials, such as asha or pbt.")]
-SchedulerConfig = Annotated[str | None, typer.Option(help="Its arguments.", metavar="JSON")]
-WandbKey = Annotated[
-    str | None,
-    typer.Option(help="API key: log to Weights & Biases too."),
-]
-MlflowUri = Annotated[
-    str | None,
-    typer.Option(help="Log to MLflow too: a server's address, or sqlite:///FILE.", metavar="URI"),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        help="Change a value, e.g. config.gamma=0.99 or name.stop.env_steps=1e6; repeatable.",
-        metavar="KEY=VALUE",
-    ),
-]
-
 
 def _options(
     *,
@@ -102,6 +69,7 @@ def _options(
     ray_address: str | None = None,
     ray_num_cpus: int | None = None,
     ray_num_gpus: int | None = None,
+    ray_wait: float = 900.0,
     scheduler: str | None = None,
     scheduler_config: str | None = None,
     wandb_key: str | None = None,
@@ -136,7 +104,7 @@ def _options(
         resume=resume,
         overwrite=overwrite,
         loggers=LoggerOptions(wandb_key, mlflow_uri),
-        ray=RayOptions(ray_address, ray_num_cpus, ray_num_gpus, verbose),
+        ray=RayOptions(ray_address, ray_num_cpus, ray_num_gpus, verbose, ray_wait),
         resume_command=resume_command(sys.argv[1:]),
     )
 
@@ -184,6 +152,7 @@ def train_one(
     ray_address: RayAddress = None,
     ray_num_cpus: RayCpus = None,
     ray_num_gpus: RayGpus = None,
+    ray_wait: RayWait = 900.0,
     scheduler: Scheduler = None,
     scheduler_config: SchedulerConfig = None,
     wandb_key: WandbKey = None,
@@ -211,6 +180,7 @@ def train_one(
         ray_address=ray_address,
         ray_num_cpus=ray_num_cpus,
         ray_num_gpus=ray_num_gpus,
+        ray_wait=ray_wait,
         scheduler=scheduler,
         scheduler_config=scheduler_config,
         wandb_key=wandb_key,
@@ -248,6 +218,7 @@ def train_file(
     ray_address: RayAddress = None,
     ray_num_cpus: RayCpus = None,
     ray_num_gpus: RayGpus = None,
+    ray_wait: RayWait = 900.0,
     scheduler: Scheduler = None,
     scheduler_config: SchedulerConfig = None,
     wandb_key: WandbKey = None,
@@ -267,6 +238,7 @@ def train_file(
         ray_address=ray_address,
         ray_num_cpus=ray_num_cpus,
         ray_num_gpus=ray_num_gpus,
+        ray_wait=ray_wait,
         scheduler=scheduler,
         scheduler_config=scheduler_config,
         wandb_key=wandb_key,

@@ -71,12 +71,14 @@ class RayOptions:
         num_cpus: CPUs of that own cluster, or None for all.
         num_gpus: GPUs of it, or None for all.
         verbosity: as in `quieten`.
+        wait_s: how long to wait for an existing cluster to grow to what a trial asks for, seconds.
     """
 
     address: str | None = None
     num_cpus: int | None = None
     num_gpus: int | None = None
     verbosity: int = 0
+    wait_s: float = 900.0
 
     def __post_init__(self) -> None:
         if self.address is not None and (self.num_cpus is not None or self.num_gpus is not None):

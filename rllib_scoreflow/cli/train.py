@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +114,10 @@ def train(
             if not started:
                 stack.enter_context(ray_session(options.ray))
                 started = True
-            if options.ray.address is None:  # a cluster may still grow
+            if options.ray.address is None:
                 resources.check_resources(stage, policy, ray_resources())
+            else:
+                resources.await_resources(stage, policy, options.ray.wait_s, partial(console.print, markup=False))
             console.print(_headline(stage, shown(stage.folder), state), markup=False)
             resume = state is stages.State.UNFINISHED
             outcomes.append(runner.run_stage(stage, digest, policy, resume=resume, options=run_options))
