@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -10,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from two_nodes import TwoNodes, lines_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -64,37 +64,38 @@ def results(folder: Path, name: str) -> list[dict]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
-def submit(cluster: TwoNodes, folder: Path):
+def submit(cluster, folder: Path) -> subprocess.Popen:
     words = [sys.executable, "-u", "-m", "rllib_scoreflow.cli", "train", "file", folder / "hop.yaml"]
     return cluster.job(*words, "--ray-address", "auto", "--results-dir", folder / "results", cwd=folder)
 
 
 @pytest.mark.parametrize("num_learners", [1, 2])
-def test_a_job_trains_hopper_on_two_nodes(folder, num_learners) -> None:
+def test_a_job_trains_hopper_on_two_nodes(two_nodes, folder, num_learners) -> None:
     write_yaml(folder, num_learners, iterations=3)
-    with TwoNodes(folder / "ray", head_cpus=num_learners + 2, second_cpus=1) as cluster:
+    with two_nodes(folder / "ray", head_cpus=num_learners + 2, second_cpus=1) as cluster:
         job = submit(cluster, folder)
-        output = list(lines_of(job))
-        assert job.wait(timeout=60) == 0, "\n".join(output)
+        output, _ = job.communicate(timeout=600)
+        assert job.returncode == 0, output
         hosts = json.loads((folder / "results" / "hop" / "finetune" / "done.json").read_text())
     rows = results(folder, "finetune")
     assert [row["training_iteration"] for row in rows] == [1, 2, 3]
     assert rows[-1]["env_steps"] > 0.9 * 3 * 2 * 4 * 100 * 4
     assert all(row["ratio_error_first"] < 1e-4 for row in rows) or num_learners
     assert hosts["policy"] == "policy"
-    assert any(line.startswith("iter    3") for line in output)
+    assert any(line.startswith("iter    3") for line in output.splitlines())
 
 
-def test_the_run_survives_the_death_of_an_env_runner_and_of_a_node(folder) -> None:
+def test_the_run_survives_the_death_of_an_env_runner_and_of_a_node(two_nodes, folder) -> None:
     write_yaml(folder, 1, iterations=400)
-    with TwoNodes(folder / "ray", head_cpus=3, second_cpus=1) as cluster:
+    with two_nodes(folder / "ray", head_cpus=3, second_cpus=1) as cluster:
         _, second = cluster.nodes
         job = submit(cluster, folder)
         # A run that stands still must end the test, and not stand with it.
         watchdog = threading.Timer(500, job.kill)
         watchdog.start()
         said, killed_at, done = [], {}, 0
-        for line in lines_of(job):
+        for text in job.stdout:
+            line = text.rstrip()
             said.append(line)
             if not line.startswith("iter ") or "policy_loss" not in line:
                 continue
@@ -103,7 +104,7 @@ def test_the_run_survives_the_death_of_an_env_runner_and_of_a_node(folder) -> No
                 (runner,) = second.processes("ray::ChunkEnvRunner")
                 runner.send_signal(signal.SIGKILL)
                 killed_at["runner"] = done
-            elif "runner" in killed_at and "node" not in killed_at and any("is back" in text for text in said):
+            elif "runner" in killed_at and "node" not in killed_at and any("is back" in earlier for earlier in said):
                 (raylet,) = second.processes("raylet")
                 raylet.send_signal(signal.SIGKILL)
                 killed_at["node"] = done

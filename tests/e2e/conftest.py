@@ -2,15 +2,16 @@
 
 import contextlib
 import os
+import secrets
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+import pytest
 
 BIN = Path(sys.executable).parent
 
@@ -66,6 +67,8 @@ class TwoNodes:
         self.port, self.dashboard_port = free_port(), free_port()
         own = {
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "OMP_NUM_THREADS": "1",
             # What a lost node costs at least: until it is missed.
             "RAY_health_check_period_ms": "1000",
@@ -74,10 +77,15 @@ class TwoNodes:
         self.environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | own
         head = [f"--port={self.port}", "--head", "--include-dashboard=true", "--dashboard-host=127.0.0.1"]
         head += [f"--dashboard-port={self.dashboard_port}", f"--num-cpus={self.head_cpus}"]
-        self._start("head", *head)
-        self._await_nodes(1)
-        self._start("second", f"--address=127.0.0.1:{self.port}", f"--num-cpus={self.second_cpus}")
-        self._await_nodes(2)
+        try:
+            self._start("head", *head)
+            self._await_nodes(1)
+            self._start("second", f"--address=127.0.0.1:{self.port}", f"--num-cpus={self.second_cpus}")
+            self._await_nodes(2)
+            self._await_jobs()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -95,6 +103,9 @@ class TwoNodes:
     def _start(self, name: str, *options: str) -> None:
         # Short: the path of a socket may have about a hundred characters.
         words = [str(BIN / "ray"), "start", "--block", '--resources={"rollout": 1}', "--disable-usage-stats", *options]
+        # Two nodes on one machine, and perhaps another Ray beside them: no port may be the default.
+        words += [f"--{kind}={free_port()}" for kind in ("dashboard-agent-listen-port", "dashboard-agent-grpc-port")]
+        words += [f"--metrics-export-port={free_port()}", f"--runtime-env-agent-port={free_port()}"]
         if "--head" in options:
             words.append(f"--temp-dir={self.folder}")
         log = (self.folder.parent / f"{self.folder.name}-{name}.log").open("w")
@@ -102,6 +113,18 @@ class TwoNodes:
             words, env=self.environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
         self.nodes.append(Node(process))
+
+    def _await_jobs(self) -> None:
+        """Until the head takes jobs: its agent is up some time after the head itself."""
+        deadline = time.monotonic() + 120
+        while True:
+            job = self.job("true", cwd=self.folder)
+            said, _ = job.communicate(timeout=120)
+            if job.returncode == 0:
+                return
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the cluster takes no jobs:\n{said}")
+            time.sleep(1.0)
 
     def _await_nodes(self, number: int) -> None:
         words = [str(BIN / "ray"), "status", f"--address=127.0.0.1:{self.port}"]
@@ -114,7 +137,7 @@ class TwoNodes:
         raise RuntimeError(f"no cluster of {number} node(s) after 90 s:\n{status.stdout}\n{status.stderr}")
 
 
-def lines_of(process: subprocess.Popen) -> Iterator[str]:
-    """The lines of a process's output as they come, without their line ends."""
-    for line in process.stdout:
-        yield line.rstrip("\n")
+@pytest.fixture
+def two_nodes() -> type[TwoNodes]:
+    """The cluster's class, which is entered as a context."""
+    return TwoNodes
