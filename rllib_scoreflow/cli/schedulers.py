@@ -127,6 +127,8 @@ def _longest(experiment: Experiment, arguments: Mapping[str, Any], where: str) -
 def _population_arguments(experiment: Experiment, arguments: Mapping[str, Any]) -> dict[str, Any]:
     spaces = mutations(experiment)
     return {
+        # Tune counts in seconds; ASHA and the rest of a file count in iterations.
+        "time_attr": "training_iteration",
         # A metric may be missing in an iteration, as an evaluation's is.
         "require_attrs": False,
         **arguments,

@@ -170,6 +170,7 @@ def test_a_population_starts_with_what_it_changes_and_stays_within_it(scoreflow)
     assert {c["lr"] for c in combinations(reachable(one, config))} == {1e-5, 1e-3}
     scheduler = make_scheduler(one)
     assert scheduler._hyperparam_mutations["clip_param"] == [0.01, 0.02]
+    assert scheduler._time_attr == "training_iteration"
     explore = scheduler._custom_explore_fn
     assert isinstance(explore, WithinBounds)
     moved = explore({"lr": 1.2e-3, "clip_param": 0.02, "noise": {"sigma_min": 0.1, "sigma_max": 0.16}})
