@@ -43,12 +43,12 @@ def finetuning(folder, env_id: str, num_learners: int, **options) -> ScoreFlowCo
 @pytest.mark.parametrize(
     ("kind", "observed", "options"),
     [
-        ("flow", "state", {}),
+        pytest.param("flow", "state", {}, marks=pytest.mark.slow),
         # Minibatches so small that some Learner has no row of one.
         ("flow", "state", {"minibatch_size": 2, "num_epochs": 1, "lr": 1e-4}),
         ("flow", "state", {"minibatch_size": 30, "microbatch_size": 8, "behavior_coeff": 0.1}),
-        ("flow", "state", {"target_kl": 1e-9}),
-        ("shortcut", "pixels", {"minibatch_size": 20}),
+        pytest.param("flow", "state", {"target_kl": 1e-9}, marks=pytest.mark.slow),
+        pytest.param("shortcut", "pixels", {"minibatch_size": 20}, marks=pytest.mark.slow),
     ],
 )
 def test_fine_tuning(policy_folders, kind, observed, options) -> None:

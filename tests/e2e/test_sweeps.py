@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(500)]
 
 SWEEPS = """
 pre:
@@ -158,7 +158,6 @@ population:
 )
 
 
-@pytest.mark.slow
 def test_a_population_trains_with_what_it_has_perturbed(tmp_path):
     (tmp_path / "sweeps.yaml").write_text(POPULATION)
     out = command(tmp_path, *TRAIN)
