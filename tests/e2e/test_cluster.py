@@ -80,7 +80,8 @@ def test_a_job_trains_hopper_on_two_nodes(two_nodes, folder, num_learners) -> No
     rows = results(folder, "finetune")
     assert [row["training_iteration"] for row in rows] == [1, 2, 3]
     assert rows[-1]["env_steps"] > 0.9 * 3 * 2 * 4 * 100 * 4
-    assert all(row["ratio_error_first"] < 1e-4 for row in rows) or num_learners
+    # The EnvRunners on both nodes sample with the weights that the Learners then update.
+    assert all(row["learners"]["default_policy"]["ratio_error_first"] < 1e-5 for row in rows)
     assert hosts["policy"] == "policy"
     assert any(line.startswith("iter    3") for line in output.splitlines())
 

@@ -123,7 +123,7 @@ def test_killed_in_fine_tuning(tmp_path) -> None:
     assert [row["training_iteration"] for row in rows] == list(range(1, 10))
     steps = [row["env_steps"] for row in rows]
     assert all(3000 < later - earlier <= 8000 for earlier, later in pairwise(steps))
-    assert all(row["ratio_error_first"] < 1e-5 for row in rows)
+    assert all(row["learners/default_policy/ratio_error_first"] < 1e-5 for row in rows)
 
 
 def test_a_checkpoint_cut_off_anywhere_is_refused_and_the_one_before_it_is_used(tmp_path) -> None:
