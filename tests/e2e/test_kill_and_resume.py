@@ -14,6 +14,7 @@ import psutil
 import pytest
 import torch
 
+from rllib_scoreflow.checkpoint_files import MANIFEST
 from rllib_scoreflow.cli.plots import read_results
 from rllib_scoreflow.policy import FlowPolicy
 
@@ -84,10 +85,13 @@ def trial(folder: Path, experiment: str) -> Path:
     return found
 
 
-def written(folder: Path, experiment: str) -> list[int]:
-    """Iterations in the order in which they were done, those done again twice."""
+def resumed(folder: Path, experiment: str) -> tuple[int, int]:
+    """The last iteration before the kill, and the first one after it: the next, or an earlier one done again."""
     lines = (trial(folder, experiment) / "result.json").read_text().splitlines()
-    return [json.loads(line)["training_iteration"] for line in lines]
+    done = [json.loads(line)["training_iteration"] for line in lines]
+    back = [(before, after) for before, after in pairwise(done) if after <= before]
+    assert len(back) <= 1, done
+    return back[0] if back else (done[-1], done[-1] + 1)
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +104,9 @@ def unbroken(tmp_path_factory) -> Path:
 def test_killed_in_pretraining(unbroken, tmp_path) -> None:
     kill_in(tmp_path, "pretrain", 5)
     finish(tmp_path, "--resume")
-    done = written(tmp_path, "pretrain")
-    again = done[done.index(5) + 1]
-    assert 5 - INTERVAL < again <= 6
+    last, again = resumed(tmp_path, "pretrain")
+    assert last >= 5
+    assert last - again < INTERVAL
     assert [row["training_iteration"] for row in read_results(trial(tmp_path, "pretrain"))] == list(range(1, 10))
     weights, expected = (
         FlowPolicy.load(folder / "results" / "hop" / "pretrain" / "policy").state_dict()
@@ -116,9 +120,9 @@ def test_killed_in_fine_tuning(tmp_path) -> None:
     kill_in(tmp_path, "finetune", 5)
     said = finish(tmp_path, "--resume")
     assert "pretrain: already finished" in said
-    done = written(tmp_path, "finetune")
-    again = done[done.index(5) + 1]
-    assert 5 - INTERVAL < again <= 6
+    last, again = resumed(tmp_path, "finetune")
+    assert last >= 5
+    assert last - again < INTERVAL
     rows = read_results(trial(tmp_path, "finetune"))
     assert [row["training_iteration"] for row in rows] == list(range(1, 10))
     steps = [row["env_steps"] for row in rows]
@@ -131,6 +135,7 @@ def test_a_checkpoint_cut_off_anywhere_is_refused_and_the_one_before_it_is_used(
     time.sleep(1)
     checkpoints = sorted(trial(tmp_path, "finetune").glob("checkpoint_*"))
     newest = checkpoints[-1]
+    whole = json.loads((checkpoints[-2] / MANIFEST).read_text())["training_iteration"]
     files = sorted(path for path in newest.rglob("*") if path.is_file() and path.stat().st_size)
     seed = random.randrange(2**32)
     chooser = random.Random(seed)
@@ -139,6 +144,7 @@ def test_a_checkpoint_cut_off_anywhere_is_refused_and_the_one_before_it_is_used(
     said = finish(tmp_path, "--resume")
     assert f"Note: {newest.name} is damaged" in said, (seed, cut, said)
     assert f"went on from {checkpoints[-2].name}" in said, (seed, cut, said)
-    done = written(tmp_path, "finetune")
-    assert 7 - 2 * INTERVAL < done[done.index(7) + 1] <= 7 - INTERVAL + 1, (seed, done)
+    last, again = resumed(tmp_path, "finetune")
+    assert last >= 7
+    assert again == whole + 1, (seed, cut)
     assert [row["training_iteration"] for row in read_results(trial(tmp_path, "finetune"))] == list(range(1, 10))
