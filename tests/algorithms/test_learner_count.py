@@ -45,7 +45,7 @@ def finetuning(folder, env_id: str, num_learners: int, **options) -> ScoreFlowCo
     [
         pytest.param("flow", "state", {}, marks=pytest.mark.slow),
         # Minibatches so small that some Learner has no row of one.
-        ("flow", "state", {"minibatch_size": 2, "num_epochs": 1, "lr": 1e-4}),
+        pytest.param("flow", "state", {"minibatch_size": 2, "num_epochs": 1, "lr": 1e-4}, marks=pytest.mark.slow),
         ("flow", "state", {"minibatch_size": 30, "microbatch_size": 8, "behavior_coeff": 0.1}),
         pytest.param("flow", "state", {"target_kl": 1e-9}, marks=pytest.mark.slow),
         pytest.param("shortcut", "pixels", {"minibatch_size": 20}, marks=pytest.mark.slow),
@@ -85,7 +85,7 @@ def cloning(dataset, num_learners: int, **options) -> FlowBCConfig:
     )
 
 
-@pytest.mark.parametrize("kind", ["flow", "shortcut"])
+@pytest.mark.parametrize("kind", ["flow", pytest.param("shortcut", marks=pytest.mark.slow)])
 def test_cloning(reach_dataset, kind: str) -> None:
     velocity = {"hidden_dim": 32, "kind": kind}
     one, two = (cloning(reach_dataset, number, velocity=velocity, lr=1e-4).build_algo() for number in (0, 2))

@@ -33,12 +33,12 @@ def learner_says(algo, question):
     return next(answer.get() for answer in algo.learner_group.foreach_learner(question))
 
 
-@pytest.mark.parametrize("num_env_runners", [0, 1])
+@pytest.mark.parametrize("num_env_runners", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_the_donors_weights_and_the_perturbed_config(policy_folder, tmp_path, num_env_runners) -> None:
     donor = build(policy_folder, DONOR, num_env_runners)
     try:
         first = donor.train()
-        donor.save_to_path(str(tmp_path / "checkpoint"))
+        donor.save_checkpoint(str(tmp_path / "checkpoint"))
         trained = learner_says(donor, lambda learner: learner.policy_state())
     finally:
         donor.stop()
