@@ -98,7 +98,8 @@ class ProgressLines(Callback):  # type: ignore[misc, unused-ignore]
         Raises:
             InputError: the one with which the trial failed.
         """
-        error = trial.get_error()
+        text = trial.get_error()  # of the error file, or None
+        error = None if text is None else RuntimeError(str(text))
         found = None if error is None else input_error_in(error)
         if found is not None:
             raise found

@@ -90,7 +90,7 @@ def run_stage(stage: Stage, digest: str, weights: Path | None, *, resume: bool, 
     try:
         with INTERRUPT.watching():
             results = list(tuner.fit())
-    except tune.TuneError as error:
+    except (tune.TuneError, InputError) as error:
         _raise_input_error(stage, error)
         raise
     _raise_failures(stage, results, options)

@@ -143,7 +143,7 @@ def test_metrics_have_plain_names(policy_folder) -> None:
     )
 
 
-@pytest.mark.parametrize("num_learners", [1, 2])
+@pytest.mark.parametrize("num_learners", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_remote_learners_update_together(policy_folder, num_learners: int) -> None:
     config = small_config(policy_folder).learners(num_learners=num_learners)
     before, after, result = train_once(config)

@@ -71,6 +71,7 @@ def test_streaming_through_ray_data_trains_on_the_same_chunks(reach_dataset) -> 
     assert stream[0]["train_loss"] == pytest.approx(memory[0]["train_loss"], rel=0.15)
 
 
+@pytest.mark.slow
 def test_two_learners_share_an_epoch(reach_dataset) -> None:
     config = small_config(reach_dataset).learners(num_learners=2)
     policy, results = trained(config, iterations=2)
