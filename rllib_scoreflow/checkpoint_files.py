@@ -1,11 +1,11 @@
 """Which checkpoint is whole: a list of a checkpoint's files with their sizes and hashes, written last."""
 
-import hashlib
 import json
 from pathlib import Path
 
 from rllib_scoreflow.atomic_files import atomic_path
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.file_digest import file_digest
 
 MANIFEST = "files.sha256.json"
 _ITERATION, _FILES = "training_iteration", "files"
@@ -18,7 +18,7 @@ def write_manifest(folder: Path, iteration: int) -> None:
         folder: The checkpoint.
         iteration: Training iterations done.
     """
-    files = {path.relative_to(folder).as_posix(): _digest(path) for path in _files(folder)}
+    files = {path.relative_to(folder).as_posix(): file_digest(path) for path in _files(folder)}
     with atomic_path(folder / MANIFEST) as temporary:
         temporary.write_text(json.dumps({_ITERATION: iteration, _FILES: files}, indent=1), encoding="utf-8")
 
@@ -36,7 +36,7 @@ def damage(folder: Path) -> str | None:
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"
-        if _digest(path) != digest:
+        if file_digest(path) != digest:
             return f"{name} is not what was written"
     return None
 
@@ -68,11 +68,6 @@ def newest_whole(folder: Path) -> tuple[Path, int, str | None]:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_manifest(folder: Path) -> tuple[int, dict[str, str]] | None:

@@ -1,13 +1,13 @@
 """The bars, the table and the JSON file of a run."""
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from rllib_scoreflow.atomic_files import atomic_path
 
 PRETRAINING_BAR = 0.90
 ROLLOUT_BAR = 0.20
@@ -72,15 +72,8 @@ def write_json(report: dict[str, Any], path: Path) -> None:
     Raises:
         OSError: If the folder cannot be written.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(report, file, indent=2)
-            file.write("\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def _word(met: bool) -> str:

@@ -3,16 +3,15 @@
 import enum
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rllib_scoreflow.atomic_files import atomic_path
 from rllib_scoreflow.cli.experiments import Experiment
-from rllib_scoreflow.cli.weights import file_digest
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.file_digest import file_digest
 
 BEGUN_JSON = "experiment.json"
 DONE_JSON = "done.json"
@@ -133,15 +132,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
             text.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2, default=_plain)
-            file.write("\n")
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, default=_plain) + "\n", encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ from pathlib import Path
 from rllib_scoreflow import artefact_files
 from rllib_scoreflow.artefact_files import POLICY_JSON, POLICY_WEIGHTS
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.file_digest import file_digest
 
 
 def find_policy(path: Path) -> Path | None:
@@ -46,16 +47,6 @@ def require_policy(path: Path, where: str) -> Path:
             "give a policy folder, or a checkpoint of FlowBC or ScoreFlow."
         )
     return found
-
-
-def file_digest(path: Path) -> str:
-    """Return the sha256 of a file's bytes, in hex.
-
-    Args:
-        path: an existing file.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def policy_digest(policy: Path) -> str:

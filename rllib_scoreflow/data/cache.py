@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 
 from rllib_scoreflow.atomic_files import atomic_path
+from rllib_scoreflow.file_digest import file_digest
 
 CACHE_VARIABLE = "RLLIB_SCOREFLOW_CACHE"
-_BLOCK_BYTES = 1 << 20
 # From here on hashing takes seconds, which every process that opens the dataset would spend.
 _REMEMBER_BYTES = 256 << 20
 
@@ -22,15 +22,6 @@ def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     """
     chosen = cache_dir or os.environ.get(CACHE_VARIABLE) or "~/.cache/rllib_scoreflow"
     return Path(chosen).expanduser().absolute()
-
-
-def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """Return the hexadecimal hash of a file's bytes (about 1 GB/s)."""
-    digest = hashlib.new(algorithm)
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def remembered_digest(path: Path, cache: Path) -> str:

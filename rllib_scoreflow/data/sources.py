@@ -9,7 +9,6 @@ from pathlib import Path
 
 import h5py
 
-from rllib_scoreflow.data.cache import file_digest
 from rllib_scoreflow.data.catalog import (
     D4RL_DATASETS,
     SHIPPED,
@@ -30,6 +29,7 @@ from rllib_scoreflow.data.schema import DatasetInfo, RawColumns, describe
 from rllib_scoreflow.data.store import read_parquet, read_parquet_info
 from rllib_scoreflow.data.validation import check_columns, check_constant_observations
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.file_digest import file_digest
 
 _HDF5 = (".hdf5", ".h5")
 _SUFFIXES = (*_HDF5, ".npz", ".parquet")

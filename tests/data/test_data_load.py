@@ -9,9 +9,10 @@ import pytest
 
 from rllib_scoreflow.data import DatasetInfo, load_dataset
 from rllib_scoreflow.data import cache as cache_module
-from rllib_scoreflow.data.cache import file_digest, remembered_digest
+from rllib_scoreflow.data.cache import remembered_digest
 from rllib_scoreflow.data.schema import METADATA_KEY
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.file_digest import file_digest
 
 
 def test_hdf5_comes_back_unchanged(tmp_path, cache, columns, write):
