@@ -43,12 +43,12 @@ def await_resources(stage: Stage, weights: Path | None, timeout_s: float, say: C
     import ray
     from ray.autoscaler.sdk import request_resources
 
-    too_small = [request for request in _requests(stage, weights) if _shortage(request, ray.cluster_resources())]
-    if not too_small:
+    available = ray.cluster_resources()
+    short = [(request, found) for request in _requests(stage, weights) if (found := _shortage(request, available))]
+    if not short:
         return
-    request = too_small[0]
-    shortage = _shortage(request, ray.cluster_resources())
-    say(f"Waiting up to {timeout_s:g} s for the cluster to grow: a trial asks for {shortage}.")
+    request, (words, _) = short[0]
+    say(f"Waiting up to {timeout_s:g} s for the cluster to grow: a trial asks for {words}.")
     request_resources(bundles=[dict(bundle) for bundle in request.bundles])
     try:
         deadline = time.monotonic() + timeout_s
@@ -67,30 +67,22 @@ def _requests(stage: Stage, weights: Path | None) -> Iterator[Any]:
         yield stage.algorithm.default_resource_request(chosen_config.to_dict())
 
 
-def _short_of(request: Any, available: Mapping[str, float]) -> tuple[str, float] | None:
+def _shortage(request: Any, available: Mapping[str, float]) -> tuple[str, str] | None:
+    """What a trial asks for and what there is, in words, and the name of the resource; None if there is enough."""
     for name, amount in request.required_resources.items():
-        if amount > available.get(name, 0.0) + 1e-6:
-            return name, amount
+        have = available.get(name, 0.0)
+        if amount > have + 1e-6:
+            parts = ", ".join(f"{bundle[name]:g}" for bundle in request.bundles if bundle.get(name))
+            words = f"{amount:g} {name} ({parts}: the main process, then EnvRunners and Learners) and Ray has {have:g}"
+            return words, name
     return None
 
 
-def _shortage(request: Any, available: Mapping[str, float]) -> str | None:
-    short = _short_of(request, available)
-    if short is None:
-        return None
-    name, amount = short
-    parts = ", ".join(f"{bundle[name]:g}" for bundle in request.bundles if bundle.get(name))
-    return (
-        f"{amount:g} {name} ({parts}: the main process, then EnvRunners and Learners) and Ray has "
-        f"{available.get(name, 0.0):g}"
-    )
-
-
 def _refuse_shortage(stage: Stage, request: Any, available: Mapping[str, float], when: str) -> None:
-    short, shortage = _short_of(request, available), _shortage(request, available)
-    if short is not None:
-        option = _OPTIONS.get(short[0], "the custom resources")
+    shortage = _shortage(request, available)
+    if shortage is not None:
+        words, name = shortage
         raise InputError(
-            f"{stage.experiment.where}: a trial asks for {shortage}{when}; lower num_env_runners, num_learners or "
-            f"{option} (fractions are allowed)."
+            f"{stage.experiment.where}: a trial asks for {words}{when}; lower num_env_runners, num_learners or "
+            f"{_OPTIONS.get(name, 'the custom resources')} (fractions are allowed)."
         )
