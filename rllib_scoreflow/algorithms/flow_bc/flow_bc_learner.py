@@ -1,7 +1,7 @@
 """Learner of FlowBC: flow matching with an exponential moving average."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -134,12 +134,8 @@ class FlowBCLearner(PolicyLearner):
         with torch.no_grad():
             for part in np.array_split(starts, max(1, len(starts) // size)):
                 observations, chunks = self._chunk_memory().gather(torch.as_tensor(part))
-                batch = {
-                    Columns.OBS: observations,
-                    Columns.ACTIONS: chunks,
-                    FLOW_NOISE: _draw_noise(chunks, generator, len(chunks)),
-                    FLOW_TIME: _draw_time(chunks, generator, len(chunks)),
-                }
+                # The same draws for every Learner, as all of them judge the same chunks.
+                batch = _flow_matching_batch(observations, chunks, generator, lambda draw, rows: draw(rows))
                 out = self.rl_module.forward_train(batch)
                 errors.append(out["flow_matching_error"])
             for parameter, value in zip(self._parameters, present, strict=True):
@@ -186,15 +182,6 @@ class FlowBCLearner(PolicyLearner):
         loss: torch.Tensor = losses[DEFAULT_MODULE_ID].detach()
         return loss
 
-    def _drawn_batch(self, observations: Any, chunks: torch.Tensor) -> Batch:
-        """A batch with this Learner's share of the noise and times of this step."""
-        return {
-            Columns.OBS: observations,
-            Columns.ACTIONS: chunks,
-            FLOW_NOISE: draw_share(partial(_draw_noise, chunks, self.generator), len(chunks)),
-            FLOW_TIME: draw_share(partial(_draw_time, chunks, self.generator), len(chunks)),
-        }
-
     def _training_batch(self, observations: Any, chunks: torch.Tensor) -> Batch:
         """A batch with this step's draws: flow matching, shifted images, levels of self-consistency."""
         policy, generator = self.rl_module.policy.config, self.generator
@@ -202,7 +189,7 @@ class FlowBCLearner(PolicyLearner):
             images, pad = observations[IMAGES], policy.vision.augment_pad
             shifts = draw_share(partial(_draw_shifts, images, pad, generator), len(images))
             observations = {**observations, IMAGES: shift_images(images, shifts)}
-        batch = self._drawn_batch(observations, chunks)
+        batch = _flow_matching_batch(observations, chunks, generator, draw_share)
         if policy.sde.velocity.kind == "shortcut":
             count = round(self.config.consistency_fraction * len(chunks))
             batch[CONSISTENCY_LEVEL] = draw_share(partial(_draw_levels, chunks, generator), count)
@@ -234,7 +221,7 @@ class FlowBCLearner(PolicyLearner):
         """Minibatches of a flow on state vectors, gathered and drawn for several steps at once."""
         memory = self._chunk_memory()
         for block_starts in torch.split(starts, size * _MINIBATCHES_PER_GATHER):
-            block = self._drawn_batch(*memory.gather(block_starts))
+            block = _flow_matching_batch(*memory.gather(block_starts), self.generator, draw_share)
             for columns in zip(*(torch.split(column, size) for column in block.values()), strict=True):
                 yield dict(zip(block, columns, strict=True))
 
@@ -251,6 +238,18 @@ class FlowBCLearner(PolicyLearner):
             cycle=self.config.lr_cycle_iterations,
             warmup=self.config.lr_warmup_iterations,
         )
+
+
+def _flow_matching_batch(
+    observations: Any, chunks: torch.Tensor, generator: torch.Generator, share: Callable[..., torch.Tensor]
+) -> Batch:
+    """Observations and chunks with noise and times: `share(draw, rows)` is `draw_share`, or all that is drawn."""
+    return {
+        Columns.OBS: observations,
+        Columns.ACTIONS: chunks,
+        FLOW_NOISE: share(partial(_draw_noise, chunks, generator), len(chunks)),
+        FLOW_TIME: share(partial(_draw_time, chunks, generator), len(chunks)),
+    }
 
 
 def _draw_noise(chunks: torch.Tensor, generator: torch.Generator, rows: int) -> torch.Tensor:
