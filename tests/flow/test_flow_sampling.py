@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rllib_scoreflow.flow.config import VARIANTS
 from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
@@ -20,6 +21,24 @@ class RecordingSDE(ScoreSDE):
         step = super().transition(x, t, observation, dt)
         self.__dict__.setdefault("calls", []).append((t, dt, step))
         return step
+
+
+class RecordingOperators(TorchDispatchMode):
+    """Remembers the names of the operators that torch carries out; those that convert only the type are left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if operator._schema.name != "aten::_to_copy" or kwargs.get("device") is not None:
+            self.names.add(operator._schema.name)
+        return operator(*args, **kwargs)
+
+
+# Each of them waits for the device or goes between it and the host, whichever device it is.
+SYNCHRONISING = {"aten::_local_scalar_dense", "aten::_to_copy", "aten::copy_", "aten::lift_fresh", "aten::nonzero"}
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -159,3 +178,14 @@ def test_initial_draw_is_standard_normal(make_sde) -> None:
     assert x.shape == (5000, 4)
     assert abs(x.mean().item()) < 4 * 20000**-0.5
     assert abs(x.var().item() - 1) < 4 * (2 / 20000) ** 0.5
+
+
+@pytest.mark.parametrize("kind", ["flow", "shortcut"])
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
+def test_denoising_steps_neither_copy_to_nor_wait_for_the_host(make_sde, variant: str, kind: str) -> None:
+    distribution = ScoreSDEDistribution(make_sde(variant, velocity={"kind": kind}), torch.randn(5, 3), 4)
+    initial = distribution.initial_draw()
+    with torch.no_grad(), RecordingOperators() as operators:
+        distribution.sample(initial=initial)
+    assert "aten::addmm" in operators.names
+    assert not operators.names & SYNCHRONISING
