@@ -35,10 +35,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install ## pretrain, fine-tune and evaluate on Hopper with the shipped dataset
 	$(BIN)/rllib demo $(ARGS)
 
-# One thread per process: the tests' networks are small, and Ray's worker processes already fill the cores.
+# One thread per process: the tests' networks are small, and Ray's worker processes already fill the cores. Two files at
+# a time, since half of the time goes into waiting for processes to start; the slow tests want the machine to themselves.
 test: export OMP_NUM_THREADS ?= 1
-test: install ## run the tests (ARGS="-m slow" for the slow ones)
-	$(BIN)/python -m pytest $(ARGS)
+test: install ## run the tests (ARGS="-m slow -n 0" for the slow ones)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: install ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -162,7 +162,7 @@ def main() -> None:
     if options.json is not None and options.json.exists():
         parser.error(f"'{options.json}' exists already; name a new file.")
     # More CPUs than there may be, so that every EnvRunner is placed.
-    ray.init(num_cpus=max(options.runners) + 1, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=max(options.runners) + 1, include_dashboard=False, log_to_driver=False)
     try:
         with tempfile.TemporaryDirectory(prefix="scaling-") as folder:
             policy = pretrained(Path(folder) / "policy")

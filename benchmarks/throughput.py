@@ -62,7 +62,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def measure(settings: Settings) -> dict[str, Any]:
     """Runs both algorithms and returns all figures."""
     started = time.perf_counter()
-    ray.init(num_cpus=settings.threads + 1, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(
+        address="local",
+        num_cpus=settings.threads + 1,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
     try:
         with tempfile.TemporaryDirectory(prefix="throughput-") as folder:
             policy_folder = Path(folder) / "policy"

@@ -38,7 +38,7 @@ def reach_dataset(tmp_path_factory, toy_reach_importable) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def ray_instance():
     torch.set_num_threads(1)
-    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)
+    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)
     yield
     ray.shutdown()
 

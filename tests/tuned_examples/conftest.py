@@ -72,7 +72,7 @@ def _write_robomimic(file: h5py.File, env_id: str, cameras: tuple[str, ...], epi
 @pytest.fixture(scope="module", autouse=True)
 def ray_instance():
     torch.set_num_threads(1)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)
     yield
     ray.shutdown()
 
