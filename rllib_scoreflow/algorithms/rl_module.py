@@ -29,7 +29,7 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
     """Wraps a `FlowPolicy` for EnvRunners (chains) and Learners (chain evaluation or flow matching).
 
     `model_config` holds plain values only: `policy` (a dumped `PolicyConfig`), `observation_low`, `observation_high`,
-    `action_low`, `action_high` (lists), `critic` (`hidden_dim`, `num_layers`; or None for no critic) and
+    `action_low`, `action_high` (lists), `critic` (`hidden_dim`, `num_layers`, `output_bias`; or None) and
     `behavior_coeff` (a frozen copy of the policy is kept if positive).
 
     Attributes:
@@ -146,7 +146,7 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
         return torch.cat([consistency, matching])
 
 
-def module_spec(policy: FlowPolicy, *, critic: dict[str, int] | None, behavior_coeff: float) -> RLModuleSpec:
+def module_spec(policy: FlowPolicy, *, critic: dict[str, Any] | None, behavior_coeff: float) -> RLModuleSpec:
     """The spec that builds this module with the shapes and statistics of `policy` (not its weights)."""
 
     def values(tensor: torch.Tensor) -> list[float]:

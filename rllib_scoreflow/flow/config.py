@@ -79,10 +79,11 @@ class ScoreConfig(_Section):
 class NoiseConfig(_Section):
     """Standard deviation of one denoising step.
 
-    `kind="learn"`: a network of time and observation, bounded by `[sigma_min, sigma_max]`; `"constant"`: `sigma_max`
-    everywhere; `"coupled"`: `sqrt(2 alpha(t) dt)`, which preserves the marginals of an exact flow; `"none"`: the
-    deterministic flow. `schedule="learn_decay"` holds `sigma_max` for `hold_fraction` of the training and then
-    anneals it by a half cosine to `(1 - decay_to) * sigma_min + decay_to * sigma_max`; `"learn"` keeps the bounds.
+    `kind="learn"`: a network of time and observation (with `use_time=False` of the observation alone), bounded by
+    `[sigma_min, sigma_max]`; `"constant"`: `sigma_max` everywhere; `"coupled"`: `sqrt(2 alpha(t) dt)`, which preserves
+    the marginals of an exact flow; `"none"`: the deterministic flow. `schedule="learn_decay"` holds `sigma_max` for
+    `hold_fraction` of the training and then anneals it by a half cosine to
+    `(1 - decay_to) * sigma_min + decay_to * sigma_max`; `"learn"` keeps the bounds.
     """
 
     kind: Literal["none", "constant", "learn", "coupled"] = "learn"
@@ -90,6 +91,7 @@ class NoiseConfig(_Section):
     sigma_min: float = Field(default=0.10, gt=0.0)
     sigma_max: float = Field(default=0.24, gt=0.0)
     hidden_dims: tuple[int, ...] = (64, 64)
+    use_time: bool = True
     hold_fraction: float = Field(default=0.35, ge=0.0, le=1.0)
     decay_to: float = Field(default=0.7, ge=0.0, le=1.0)
 

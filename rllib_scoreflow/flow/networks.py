@@ -47,17 +47,29 @@ class ResidualBlock(nn.Module):
         return out
 
 
-def residual_mlp(input_dim: int, output_dim: int, hidden_dim: int, num_layers: int, activation: str) -> nn.Sequential:
+def residual_mlp(
+    input_dim: int,
+    output_dim: int,
+    hidden_dim: int,
+    num_layers: int,
+    activation: str,
+    *,
+    output_bias: float | None = None,
+) -> nn.Sequential:
     """Residual MLP of `num_layers` hidden layers of width `hidden_dim`: `[B, input_dim]` -> `[B, output_dim]`.
 
-    One input layer, then residual blocks of two layers each (a plain layer where the count is even).
+    One input layer, then residual blocks of two layers each (a plain layer where the count is even). `output_bias` sets
+    the bias of the last layer, which is otherwise drawn near 0.
     """
     act = _ACTIVATIONS[activation]
     layers: list[nn.Module] = [nn.Linear(input_dim, hidden_dim)]
     if num_layers % 2 == 0:
         layers += [act(), nn.Linear(hidden_dim, hidden_dim)]
     layers += [ResidualBlock(hidden_dim, activation) for _ in range((num_layers - 1) // 2)]
-    return nn.Sequential(*layers, act(), nn.Linear(hidden_dim, output_dim))
+    output = nn.Linear(hidden_dim, output_dim)
+    if output_bias is not None:
+        nn.init.constant_(output.bias, output_bias)
+    return nn.Sequential(*layers, act(), output)
 
 
 def plain_mlp(input_dim: int, widths: tuple[int, ...], activation: str) -> nn.Sequential:

@@ -9,7 +9,7 @@ from rllib_scoreflow.flow.config import NoiseConfig
 
 
 class NoiseNetwork(nn.Module):
-    """Bounded, learned `sigma(t, o)` (arXiv 2505.22094, section 3; log-uniform between the bounds).
+    """Bounded, learned `sigma(t, o)`, or `sigma(o)` (arXiv 2505.22094, section 3; log-uniform between the bounds).
 
     The upper bound is a buffer, so that an annealed value travels with the weights to every EnvRunner.
     """
@@ -17,12 +17,13 @@ class NoiseNetwork(nn.Module):
     sigma_max: torch.Tensor
 
     def __init__(self, time_dim: int, observation_dim: int, chunk_dim: int, config: NoiseConfig) -> None:
-        """Creates the network on `[time embedding, observation]` with output `[B, chunk_dim]`."""
+        """Creates the network on `[time embedding, observation]` (the observation alone without `config.use_time`)."""
         super().__init__()
         self.sigma_min = config.sigma_min
+        self.use_time = config.use_time
         self.register_buffer("sigma_max", torch.tensor(config.sigma_max))
         layers: list[nn.Module] = []
-        width = time_dim + observation_dim
+        width = observation_dim + (time_dim if self.use_time else 0)
         for hidden in config.hidden_dims:
             layers += [nn.Linear(width, hidden), nn.Tanh()]
             width = hidden
@@ -35,7 +36,8 @@ class NoiseNetwork(nn.Module):
             time_embedding: Of the velocity network, `[B, time_dim]`; its gradient is cut here.
             observation: Normalised observations `[B, O]`.
         """
-        raw = self.mlp(torch.cat([time_embedding.detach(), observation], dim=-1))
+        inputs = torch.cat([time_embedding.detach(), observation], dim=-1) if self.use_time else observation
+        raw = self.mlp(inputs)
         log_min = math.log(self.sigma_min)
         log_max = torch.log(self.sigma_max)
         # Half the log-variance is the log of sigma: interpolating either is the same.

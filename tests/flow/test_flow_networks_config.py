@@ -16,7 +16,7 @@ from rllib_scoreflow.flow.config import (
     VelocityConfig,
     apply_variant,
 )
-from rllib_scoreflow.flow.networks import ResidualBlock, TimeEmbedding, VelocityNetwork
+from rllib_scoreflow.flow.networks import ResidualBlock, TimeEmbedding, VelocityNetwork, residual_mlp
 from rllib_scoreflow.flow.sde import ScoreSDE
 from rllib_scoreflow.flow.time_grid import time_grid
 
@@ -32,6 +32,12 @@ def test_velocity_has_as_many_hidden_layers_as_asked(num_layers: int, activation
     linear = [m for m in network.trunk.modules() if isinstance(m, nn.Linear)]
     assert len(linear) == num_layers + 1
     assert linear[0].in_features == 6 + 16 + 3
+
+
+def test_an_output_bias_is_what_an_untrained_network_gives_about() -> None:
+    network = residual_mlp(3, 1, 64, 3, "mish", output_bias=4.0)
+    assert network[-1].bias.tolist() == [4.0]
+    assert network(torch.randn(200, 3)).mean().item() == pytest.approx(4.0, abs=0.5)
 
 
 def test_velocity_depends_on_all_its_inputs() -> None:

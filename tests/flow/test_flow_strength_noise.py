@@ -136,6 +136,14 @@ def test_annealed_bound_is_obeyed_and_travels_with_the_weights() -> None:
     torch.testing.assert_close(sigma, network(*noise_inputs()))
 
 
+def test_sigma_without_time_depends_on_the_observation_alone() -> None:
+    network = NoiseNetwork(8, 3, 4, NoiseConfig(use_time=False, hidden_dims=(8,)))
+    time_embedding, observation = noise_inputs()
+    sigma = network(time_embedding, observation)
+    torch.testing.assert_close(network(time_embedding + 1.0, observation), sigma, rtol=0, atol=0)
+    assert (network(time_embedding, observation + 1.0) - sigma).abs().max() > 1e-4
+
+
 def test_sigma_gradient_stops_at_the_time_embedding() -> None:
     velocity = VelocityNetwork(3, 4, VelocityConfig(hidden_dim=8))
     network = NoiseNetwork(16, 3, 4, NoiseConfig())

@@ -44,6 +44,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         actor_weight_decay: Of AdamW on velocity, drift and noise.
         critic_weight_decay: Of AdamW on the critic.
         critic_hidden_dim: Width of the critic (with `critic_num_layers`).
+        critic_output_bias: What an untrained critic expects of every state, about; None: drawn, near 0.
         critic_warmup_iterations: First iterations in which only the critic learns.
         lambda_: Trace decay of the advantages, per chunk.
         clip_param: PPO's clip range, on the scale of `chain.normalize_logp`.
@@ -82,6 +83,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         "critic_weight_decay": Rate,
         "critic_hidden_dim": Positive,
         "critic_num_layers": Positive,
+        "critic_output_bias": float | None,
         "critic_warmup_iterations": Count,
         "gamma": Discount,
         "lambda_": Discount,
@@ -130,6 +132,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         self.critic_weight_decay = 1e-5
         self.critic_hidden_dim = 256
         self.critic_num_layers = 3
+        self.critic_output_bias: float | None = None
         self.critic_warmup_iterations = 0
         self.gamma = 0.99
         self.lambda_ = 0.95
@@ -244,6 +247,7 @@ class ScoreFlowConfig(AlgorithmConfig):
             critic={
                 "hidden_dim": self.critic_hidden_dim,
                 "num_layers": self.critic_num_layers,
+                "output_bias": self.critic_output_bias,
             },
             behavior_coeff=self.behavior_coeff,
         )
