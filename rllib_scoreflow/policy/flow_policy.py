@@ -11,9 +11,10 @@ from torch import nn
 from rllib_scoreflow.flow.config import ChainConfig, NoiseConfig, ScoreConfig
 from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
 from rllib_scoreflow.flow.sde import ScoreSDE
-from rllib_scoreflow.observations import IMAGES, STATE, Observation, map_observation, num_rows
+from rllib_scoreflow.observations import IMAGES, STATE, Observation, num_rows
 from rllib_scoreflow.policy.metadata import PolicyConfig, PolicyMetadata
 from rllib_scoreflow.policy.normalizer import MinMaxNormalizer
+from rllib_scoreflow.policy.tensors import to_tensors
 from rllib_scoreflow.policy.vision import encode, make_encoder
 
 FloatArray = npt.NDArray[np.float32]
@@ -115,8 +116,7 @@ class FlowPolicy(nn.Module):
         """
         batch, single = self._as_batch(observation)
         device = self.action_normalizer.low.device
-        rows = map_observation(lambda array: torch.from_numpy(array).to(device), batch)
-        distribution = self.distribution(rows, denoising_steps)
+        distribution = self.distribution(to_tensors(batch, device), denoising_steps)
         start = distribution.initial_draw(generator) if initial is None else self._as_start(initial, num_rows(batch))
         if mode == "flow":
             chunk = distribution.sample_flow(initial=start)

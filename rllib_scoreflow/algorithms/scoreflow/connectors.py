@@ -1,6 +1,5 @@
 """Learner connector: episodes with denoising chains to one train batch with advantages."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 from rllib_scoreflow.algorithms.rl_module import CHAIN
 from rllib_scoreflow.flow.advantages import generalized_advantages
 from rllib_scoreflow.observations import map_observation, num_rows
+from rllib_scoreflow.policy.tensors import to_tensors
 
 REWARD_SCALE = "reward_scale"
 """Key of the shared data: what rewards are divided by (1 where it is missing)."""
@@ -82,17 +82,12 @@ class EpisodesToChainBatch(ConnectorV2):
             for name, column in columns.items()
         }
         acted_on = map_observation(lambda *parts: np.concatenate([part[:-1] for part in parts]), *observations)
-        batch[DEFAULT_MODULE_ID][Columns.OBS] = map_observation(partial(_to_tensor, device=device), acted_on)
+        batch[DEFAULT_MODULE_ID][Columns.OBS] = to_tensors(acted_on, device)
         return batch
 
 
 def _concatenate(*parts: Any) -> Any:
     return np.concatenate(parts)
-
-
-def _to_tensor(array: Any, device: torch.device) -> torch.Tensor:
-    # Images stay bytes until the network looks at them.
-    return torch.as_tensor(array if array.dtype == np.uint8 else array.astype(np.float32, copy=False), device=device)
 
 
 def _extra_column(episodes: list[Any], key: str) -> Any:
@@ -104,6 +99,6 @@ def _values(module: Any, observations: Any, device: torch.device) -> Any:
         size = _VALUE_BATCH if not isinstance(observations, dict) else _VALUE_BATCH_OF_IMAGES
         parts = []
         for first in range(0, num_rows(observations), size):
-            rows = map_observation(lambda column: _to_tensor(column[first : first + size], device), observations)  # noqa: B023
-            parts.append(module.compute_values({Columns.OBS: rows}))
+            rows = map_observation(lambda column: column[first : first + size], observations)  # noqa: B023
+            parts.append(module.compute_values({Columns.OBS: to_tensors(rows, device)}))
         return torch.cat(parts).cpu().numpy().astype(np.float64)

@@ -21,7 +21,7 @@ from ray.rllib.utils.metrics import (
 
 from rllib_scoreflow.algorithms.scoreflow.rollout_buffer import RolloutBuffer
 from rllib_scoreflow.envs import ChunkVectorEnv, make_chunk_vector_env
-from rllib_scoreflow.observations import map_observation
+from rllib_scoreflow.policy.tensors import to_tensors
 from rllib_scoreflow.policy.threads import one_thread
 
 SECONDS_IN_ENV = "seconds_in_env"
@@ -119,8 +119,7 @@ class ChunkEnvRunner(SingleAgentEnvRunner):
         buffer = RolloutBuffer(steps, self.num_envs)
         for step in range(steps):
             started = perf_counter()
-            observation = map_observation(self._to_tensor, self._observation)
-            out = self.module.forward_exploration({Columns.OBS: observation})
+            out = self.module.forward_exploration({Columns.OBS: to_tensors(self._observation, self._device)})
             columns = {name: value.cpu().numpy() for name, value in out.items()}
             sampled = perf_counter()
             results = self.env.step(columns[Columns.ACTIONS])
@@ -131,9 +130,6 @@ class ChunkEnvRunner(SingleAgentEnvRunner):
             self._observation = results[0]
         buffer.last_observation = self._observation
         return buffer
-
-    def _to_tensor(self, array: Any) -> torch.Tensor:
-        return torch.from_numpy(array).to(self._device)
 
     def _reset(self) -> None:
         if self._broken:
