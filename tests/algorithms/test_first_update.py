@@ -100,6 +100,13 @@ def test_the_critic_warms_up_alone(policy_folder) -> None:
     assert result["grad_norm/critic"] > 0.0
 
 
+@pytest.mark.parametrize("options", [{}, {"chain": {"logp_clamp": None}}], ids=["clamped", "unclamped"])
+def test_noise_too_small_for_the_clamp_is_noted(policy_folder, options) -> None:
+    result = train_once(small_config(policy_folder, noise={"sigma_min": 0.01, "sigma_max": 0.02}, **options))[2]
+    noted = "100% of the log-probabilities are clamped" in result.get("note", "")
+    assert (noted, result["logprob_clamp_rate"]) == ((False, 0.0) if options else (True, 1.0))
+
+
 def test_accumulated_microbatches_equal_one_batch(policy_folder) -> None:
     states = [train_once(small_config(policy_folder, microbatch_size=size, num_epochs=1))[1] for size in (7, 1024)]
     for name, value in states[0].items():

@@ -21,6 +21,7 @@ from rllib_scoreflow.versions import installed_versions
 
 _STATE = "scoreflow"
 _SECONDS_BETWEEN_TRIES = 1.0
+_LARGEST_CLAMP_RATE = 0.1  # with the published bounds of sigma it is 0
 
 
 class ScoreFlow(PolicyAlgorithm):
@@ -38,6 +39,7 @@ class ScoreFlow(PolicyAlgorithm):
         super().setup(config)
         self.statistics = RolloutStatistics()
         self.reward_scaler = RunningRewardScaler(self.config.gamma)
+        self._clamping_is_noted = False
         self._template: FlowPolicy = self.config.initial_policy()
         weights = {name: value.numpy() for name, value in self._template.state_dict().items()}
         for result in self.learner_group.foreach_learner(lambda learner: learner.load_policy_state(weights)):
@@ -174,6 +176,7 @@ class ScoreFlow(PolicyAlgorithm):
             for name, value in self.metrics.peek(learner).items()
             if isinstance(value, (int, float)) and "ratio_error" not in name
         }
+        self._note_clamping(values.get("logprob_clamp_rate", 0.0))
         self.log_plain(
             {
                 **rollout,
@@ -182,3 +185,12 @@ class ScoreFlow(PolicyAlgorithm):
                 "seconds_in_policy": self.metrics.peek((ENV_RUNNER_RESULTS, SECONDS_IN_POLICY)),
             }
         )
+
+    def _note_clamping(self, rate: float) -> None:
+        """Says once that a clamped log-probability has no gradient; it is so where sigma is below about 0.05."""
+        if rate > _LARGEST_CLAMP_RATE and not self._clamping_is_noted:
+            self._clamping_is_noted = True
+            self.note(
+                f"{rate:.0%} of the log-probabilities are clamped and teach the policy nothing; "
+                "with noise as small as this set chain: {logp_clamp: null}"
+            )
