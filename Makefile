@@ -39,7 +39,7 @@ demo: install ## pretrain, fine-tune and evaluate on Hopper with the shipped dat
 # a time, since half of the time goes into waiting for processes to start; the slow tests want the machine to themselves.
 test: export OMP_NUM_THREADS ?= 1
 test: install ## run the tests (ARGS="-m slow -n 0" for the slow ones)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: install ## ruff and mypy --strict
 	$(BIN)/ruff check .
