@@ -29,6 +29,7 @@ from rllib_scoreflow.algorithms.flow_bc import FlowBCConfig
 from rllib_scoreflow.algorithms.scoreflow import ScoreFlow, ScoreFlowConfig
 
 ENVS, CHUNKS, EPOCHS = 40, 250, 5
+MEASURED_EPOCHS = 1  # of an update here: the rate is per row
 ESTIMATES = ((1, 1), (8, 1), (64, 1), (64, 8))
 
 
@@ -47,7 +48,7 @@ def build(policy: Path, runners: int) -> ScoreFlow:
         ScoreFlowConfig()
         .environment("Hopper-v4")
         .env_runners(num_env_runners=runners, num_envs_per_env_runner=ENVS, rollout_fragment_length=CHUNKS)
-        .training(pretrained_policy=str(policy), num_epochs=EPOCHS, target_kl=None, num_torch_threads=1)
+        .training(pretrained_policy=str(policy), num_epochs=MEASURED_EPOCHS, target_kl=None, num_torch_threads=1)
         .debugging(seed=0)
         .build_algo()
     )
@@ -69,7 +70,7 @@ def measure(policy: Path, runners: int, iterations: int) -> dict[str, float]:
             {
                 "env_steps_per_second": steps / rollout,
                 "neither_env_nor_policy": 1.0 - busy / (runners * rollout),
-                "rows_per_second": runners * ENVS * CHUNKS * EPOCHS / result["update_seconds"],
+                "rows_per_second": runners * ENVS * CHUNKS * MEASURED_EPOCHS / result["update_seconds"],
                 "other_seconds_per_step": (seconds - rollout - result["update_seconds"]) / steps,
             }
         )
@@ -82,6 +83,7 @@ def measure(policy: Path, runners: int, iterations: int) -> dict[str, float]:
 def _messages(algorithm: ScoreFlow, steps: float) -> dict[str, float]:
     """Bytes per env step of an EnvRunner's message, bytes of the weights, seconds per env step to pack and unpack."""
     packed = next(iter(algorithm.env_runner_group.foreach_env_runner(_packed_sample, local_env_runner=False)))
+    ray.cloudpickle.loads(packed)  # the first time imports what the episodes consist of
     started = time.perf_counter()
     episodes = ray.cloudpickle.loads(packed)
     ray.cloudpickle.dumps(episodes)
