@@ -1,6 +1,6 @@
 """BC updates, PPO updates and pixel inference on the CPU and on a GPU, in one run.
 
-    python benchmarks/accelerator.py [--rounds N] [--json PATH]
+    python benchmarks/accelerator.py [--rounds N] [--threads N] [--json PATH]
 
 Each is the product's own path: an epoch of FlowBC and an update of ScoreFlow with `num_gpus_per_learner` 0 and 1 on the
 dataset shipped with the package, and `FlowPolicy.act` of a vision policy on 50 observations with one camera of 96
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import ray
 import torch
-from _parts.report import write_json
+from _parts.report import check_json_path, write_json
 from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
@@ -38,7 +38,12 @@ def bc_rows_per_second(gpus: int, rounds: int, policy_folder: Path) -> float:
     """Dataset rows per second of FlowBC's epochs; the policy of the last one is left in `policy_folder`."""
     config = (
         FlowBCConfig()
-        .training(dataset="hopper-small", denoising_steps=FEW_STEPS, train_batch_size_per_learner=BC_BATCH)
+        .training(
+            dataset="hopper-small",
+            denoising_steps=FEW_STEPS,
+            train_batch_size_per_learner=BC_BATCH,
+            num_torch_threads=torch.get_num_threads(),
+        )
         .learners(num_gpus_per_learner=gpus)
         .debugging(seed=0)
     )
@@ -57,7 +62,12 @@ def ppo_rows_per_second(gpus: int, rounds: int, policy: Path) -> float:
         .environment("Hopper-v4")
         .env_runners(num_env_runners=0, num_envs_per_env_runner=ENVS, rollout_fragment_length=CHUNKS)
         .learners(num_gpus_per_learner=gpus)
-        .training(pretrained_policy=str(policy), num_epochs=EPOCHS, target_kl=None)
+        .training(
+            pretrained_policy=str(policy),
+            num_epochs=EPOCHS,
+            target_kl=None,
+            num_torch_threads=torch.get_num_threads(),
+        )
         .debugging(seed=0)
     )
     algorithm = config.build_algo()
@@ -134,7 +144,7 @@ def measure(gpus: int, rounds: int, folder: Path) -> dict[str, float]:
 def report(cpu: dict[str, float], gpu: dict[str, float] | None, copies: float | None, console: Console) -> None:
     """Prints the table."""
     name = torch.cuda.get_device_name(0) if gpu is not None else "GPU: none here"
-    table = Table(title=f"Rows per second, {torch.get_num_threads()} CPU threads")
+    table = Table(title=f"Rows per second, {torch.get_num_threads()} CPU thread(s)")
     for column in ("", "CPU", name, "ratio"):
         table.add_column(column, justify="right" if column else "left")
     for part, rate in cpu.items():
@@ -150,11 +160,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--rounds", type=int, default=5, help="measured rounds of each (5)")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write all figures to a new file")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads (1)")
     options = parser.parse_args()
-    if options.rounds < 1:
-        parser.error(f"--rounds must be at least 1, not {options.rounds}.")
-    if options.json is not None and options.json.exists():
-        parser.error(f"'{options.json}' exists already; name a new file.")
+    for name in ("rounds", "threads"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} must be at least 1, not {getattr(options, name)}.")
+    check_json_path(parser, options.json)
+    torch.set_num_threads(options.threads)
     ray.init(address="local", include_dashboard=False, log_to_driver=False)
     try:
         with tempfile.TemporaryDirectory(prefix="accelerator-") as folder:

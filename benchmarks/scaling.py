@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from _parts.report import write_json
+from _parts.report import check_json_path, write_json
 from _parts.settings import HORIZON
 from rich.console import Console
 from rich.table import Table
@@ -161,8 +161,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=3, help="measured iterations of each (3)")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write all figures to a new file")
     options = parser.parse_args()
-    if options.json is not None and options.json.exists():
-        parser.error(f"'{options.json}' exists already; name a new file.")
+    check_json_path(parser, options.json)
     # More CPUs than there may be, so that every EnvRunner is placed.
     ray.init(address="local", num_cpus=max(options.runners) + 1, include_dashboard=False, log_to_driver=False)
     try:

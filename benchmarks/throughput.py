@@ -31,7 +31,7 @@ import ray
 import torch
 from _parts.finetuning import measure_finetuning
 from _parts.pretraining import measure_pretraining
-from _parts.report import MIB, bars, print_report, write_json
+from _parts.report import MIB, bars, check_json_path, print_report, write_json
 from _parts.settings import TASKS, Settings, Task
 from rich.console import Console
 
@@ -52,10 +52,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     for name in ("threads", "envs"):
         if getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1, not {getattr(options, name)}.")
-    if options.json is not None and options.json.exists():
-        parser.error(f"'{options.json}' exists already; name a new file.")
-    if options.json is not None and not options.json.absolute().parent.is_dir():
-        parser.error(f"there is no folder '{options.json.parent}' to write '{options.json.name}' to; create it.")
+    check_json_path(parser, options.json)
     return options
 
 

@@ -1,5 +1,6 @@
 """The bars, the table and the JSON file of a run."""
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,14 @@ def print_report(report: dict[str, Any], console: Console) -> None:
             f"wall {bar['wall']:.1%} ({_word(met['wall'])}), CPU {bar['cpu']:.1%} ({_word(met['cpu'])})"
         )
     console.print("CPU columns are per CPU second of this process; other load on the machine distorts them less.")
+
+
+def check_json_path(parser: argparse.ArgumentParser, path: Path | None) -> None:
+    """Ends with status 2 and one sentence, before anything is measured, if `--json PATH` cannot be a new file."""
+    if path is not None and path.exists():
+        parser.error(f"'{path}' exists already; name a new file.")
+    if path is not None and not path.absolute().parent.is_dir():
+        parser.error(f"there is no folder '{path.parent}' to write '{path.name}' to; create it.")
 
 
 def write_json(report: dict[str, Any], path: Path) -> None:

@@ -12,7 +12,7 @@ def to_tensors(observation: Observation, device: torch.device | None) -> Any:
     """An observation's arrays as tensors on `device`: state float32, images uint8 until the network looks at them.
 
     Args:
-        observation: State `[B, O]`, or the dictionary of `state` and `images [B, V, H, W, 3]`; read-only arrays too.
+        observation: State `[B, O]`, or the dictionary of `state` and `images [B, V, H, W, 3]`.
         device: None: the CPU.
     """
 
