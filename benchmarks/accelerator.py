@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import ray
 import torch
-from _parts.report import check_json_path, write_json
+from _parts.report import check_at_least_one, check_json_path, write_json
 from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
@@ -162,9 +162,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="PATH", help="write all figures to a new file")
     parser.add_argument("--threads", type=int, default=1, help="torch threads (1)")
     options = parser.parse_args()
-    for name in ("rounds", "threads"):
-        if getattr(options, name) < 1:
-            parser.error(f"--{name} must be at least 1, not {getattr(options, name)}.")
+    check_at_least_one(parser, options, "rounds", "threads")
     check_json_path(parser, options.json)
     torch.set_num_threads(options.threads)
     ray.init(address="local", include_dashboard=False, log_to_driver=False)

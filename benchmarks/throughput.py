@@ -31,7 +31,7 @@ import ray
 import torch
 from _parts.finetuning import measure_finetuning
 from _parts.pretraining import measure_pretraining
-from _parts.report import MIB, bars, check_json_path, print_report, write_json
+from _parts.report import MIB, bars, check_at_least_one, check_json_path, print_report, write_json
 from _parts.settings import TASKS, Settings, Task
 from rich.console import Console
 
@@ -49,9 +49,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--env", default="hopper", help=f"{', '.join(TASKS)}, or a D4RL dataset id, which is downloaded once (hopper)"
     )
     options = parser.parse_args(arguments)
-    for name in ("threads", "envs"):
-        if getattr(options, name) < 1:
-            parser.error(f"--{name} must be at least 1, not {getattr(options, name)}.")
+    check_at_least_one(parser, options, "threads", "envs")
     check_json_path(parser, options.json)
     return options
 

@@ -1,4 +1,4 @@
-"""The bars, the table and the JSON file of a run."""
+"""The checks of options that the benchmarks share, the bars, the table and the JSON file of a run."""
 
 import argparse
 import json
@@ -73,6 +73,13 @@ def check_json_path(parser: argparse.ArgumentParser, path: Path | None) -> None:
         parser.error(f"'{path}' exists already; name a new file.")
     if path is not None and not path.absolute().parent.is_dir():
         parser.error(f"there is no folder '{path.parent}' to write '{path.name}' to; create it.")
+
+
+def check_at_least_one(parser: argparse.ArgumentParser, options: argparse.Namespace, *names: str) -> None:
+    """Ends with status 2 and one sentence if an option that counts something is below 1."""
+    for name in names:
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} must be at least 1, not {getattr(options, name)}.")
 
 
 def write_json(report: dict[str, Any], path: Path) -> None:
