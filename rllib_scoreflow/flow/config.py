@@ -64,15 +64,16 @@ class VisionConfig(_Section):
 class ScoreConfig(_Section):
     """Drift strength `alpha(t)` on the closed-form score.
 
-    `alpha(t) = (1 - t) * gain(t) * scale`, clamped at `2 * scale`; `decay=False` drops the factor `(1 - t)`.
-    `strength="none"` is `alpha = 0`; `"constant"` uses `gain = value` and has nothing to learn; `"linear"` and `"mlp"`
-    learn the gain. `clip` bounds every score component (`None`: unbounded).
+    `alpha(t) = (1 - t) ** decay_power * gain(t) * scale`, clamped at `2 * scale`; `decay=False` drops the power of
+    `(1 - t)`. `strength="none"` is `alpha = 0`; `"constant"` uses `gain = value` and has nothing to learn; `"linear"`
+    and `"mlp"` learn the gain, from `value`. `clip` bounds every score component (`None`: unbounded).
     """
 
     strength: Literal["none", "constant", "linear", "mlp"] = "mlp"
     value: float = Field(default=0.127, ge=0.0)
     scale: float = Field(default=1.0, gt=0.0)
     decay: bool = True
+    decay_power: float = Field(default=1.0, ge=1.0)
     clip: float | None = Field(default=10.0, gt=0.0)
 
 

@@ -1,18 +1,21 @@
 """Score-drift strength `alpha(t)`."""
 
+import math
+
 import torch
 from torch import nn
 
 from rllib_scoreflow.flow.config import ScoreConfig
 
-_INITIAL_BIAS = -2.0  # softplus(-2) = 0.127, the published gain at the start
+_SMALLEST_GAIN = 1e-6  # that softplus can begin with
 
 
 class DriftStrength(nn.Module):
-    """`alpha(t) = (1 - t) * gain(t) * scale`, clamped at `2 * scale` (arXiv 2604.10962, section 4).
+    """`alpha(t) = (1 - t)^p * gain(t) * scale`, clamped at `2 * scale` (arXiv 2604.10962, section 4, where p = 1).
 
     The factor `(1 - t)` cancels the divergence of the score at `t = 1`; without it (`decay=False`) the drift grows
-    like `1 / (1 - t)`, the ablation in which training collapses.
+    like `1 / (1 - t)`, the ablation in which training collapses. A higher power `p` leaves the drift to the early
+    steps, which it makes forget the random start, and the last ones to the flow.
     """
 
     def __init__(self, config: ScoreConfig) -> None:
@@ -28,7 +31,8 @@ class DriftStrength(nn.Module):
             last = list(self.gain.children())[-1]
             assert isinstance(last, nn.Linear)
             nn.init.zeros_(last.weight)
-            nn.init.constant_(last.bias, _INITIAL_BIAS)
+            gain = max(config.value, _SMALLEST_GAIN)
+            nn.init.constant_(last.bias, gain + math.log(-math.expm1(-gain)))  # softplus of it is the gain
 
     def forward(self, t: torch.Tensor) -> torch.Tensor:
         """Strength `[B, 1]`, not negative, at times `t [B, 1]`."""
@@ -40,5 +44,5 @@ class DriftStrength(nn.Module):
         else:
             gain = nn.functional.softplus(self.gain(t))
         if self.config.decay:
-            gain = (1.0 - t) * gain
+            gain = (1.0 - t) ** self.config.decay_power * gain
         return (gain * scale).clamp(max=2.0 * scale)

@@ -50,6 +50,13 @@ def test_initial_strength_is_the_published_gain(kind: str, scale: float) -> None
     torch.testing.assert_close(flat, torch.full_like(TIMES, 0.127 * scale), rtol=1e-3, atol=0)
 
 
+@pytest.mark.parametrize("kind", ["constant", "linear", "mlp"])
+@pytest.mark.parametrize("power", [1.0, 4.0])
+def test_strength_begins_at_the_chosen_gain_and_power(kind: str, power: float) -> None:
+    alpha = DriftStrength(ScoreConfig(strength=kind, value=1.6, scale=2.0, decay_power=power))(TIMES)
+    torch.testing.assert_close(alpha, 3.2 * (1 - TIMES) ** power)
+
+
 def test_strength_kinds_have_the_parameters_they_claim() -> None:
     counts = {kind: sum(p.numel() for p in DriftStrength(ScoreConfig(strength=kind)).parameters()) for kind in KINDS}
     mlp = (1 * 16 + 16) + (16 * 16 + 16) + (16 + 1)
