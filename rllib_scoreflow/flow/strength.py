@@ -7,7 +7,7 @@ from torch import nn
 
 from rllib_scoreflow.flow.config import ScoreConfig
 
-_SMALLEST_GAIN = 1e-6  # that softplus can begin with
+_SMALLEST_GAIN = 1e-6  # softplus reaches 0 at minus infinity only
 
 
 class DriftStrength(nn.Module):

@@ -52,9 +52,10 @@ def test_initial_strength_is_the_published_gain(kind: str, scale: float) -> None
 
 @pytest.mark.parametrize("kind", ["constant", "linear", "mlp"])
 @pytest.mark.parametrize("power", [1.0, 4.0])
-def test_strength_begins_at_the_chosen_gain_and_power(kind: str, power: float) -> None:
-    alpha = DriftStrength(ScoreConfig(strength=kind, value=1.6, scale=2.0, decay_power=power))(TIMES)
-    torch.testing.assert_close(alpha, 3.2 * (1 - TIMES) ** power)
+@pytest.mark.parametrize("value", [0.0, 1.6])
+def test_strength_begins_at_the_chosen_gain_and_power(kind: str, power: float, value: float) -> None:
+    alpha = DriftStrength(ScoreConfig(strength=kind, value=value, scale=2.0, decay_power=power))(TIMES)
+    torch.testing.assert_close(alpha, 2.0 * value * (1 - TIMES) ** power)
 
 
 def test_strength_kinds_have_the_parameters_they_claim() -> None:
