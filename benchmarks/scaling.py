@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from _parts.report import check_json_path, write_json
+from _parts.report import check_at_least_one, check_json_path, write_json
 from _parts.settings import HORIZON
 from rich.console import Console
 from rich.table import Table
@@ -161,6 +161,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=3, help="measured iterations of each (3)")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write all figures to a new file")
     options = parser.parse_args()
+    check_at_least_one(parser, options, "runners", "iterations")
     check_json_path(parser, options.json)
     # More CPUs than there may be, so that every EnvRunner is placed.
     ray.init(address="local", num_cpus=max(options.runners) + 1, include_dashboard=False, log_to_driver=False)

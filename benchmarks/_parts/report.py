@@ -76,10 +76,12 @@ def check_json_path(parser: argparse.ArgumentParser, path: Path | None) -> None:
 
 
 def check_at_least_one(parser: argparse.ArgumentParser, options: argparse.Namespace, *names: str) -> None:
-    """Ends with status 2 and one sentence if an option that counts something is below 1."""
+    """Ends with status 2 and one sentence if an option that counts something, one number or several, is below 1."""
     for name in names:
-        if getattr(options, name) < 1:
-            parser.error(f"--{name} must be at least 1, not {getattr(options, name)}.")
+        given = getattr(options, name)
+        for count in given if isinstance(given, list) else [given]:
+            if count < 1:
+                parser.error(f"--{name} must be at least 1, not {count}.")
 
 
 def write_json(report: dict[str, Any], path: Path) -> None:
