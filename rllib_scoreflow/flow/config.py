@@ -67,6 +67,9 @@ class ScoreConfig(_Section):
     `alpha(t) = (1 - t) ** decay_power * gain(t) * scale`, clamped at `2 * scale`; `decay=False` drops the power of
     `(1 - t)`. `strength="none"` is `alpha = 0`; `"constant"` uses `gain = value` and has nothing to learn; `"linear"`
     and `"mlp"` learn the gain, from `value`. `clip` bounds every score component (`None`: unbounded).
+
+    At `value * scale = K - 1` the first of `K` steps cancels the random start, whose velocity is `E[x_1] - x_0` and
+    whose score is `-x_0` at `t = 0`; a high `decay_power` leaves the other steps to the flow.
     """
 
     strength: Literal["none", "constant", "linear", "mlp"] = "mlp"

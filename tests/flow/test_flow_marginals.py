@@ -194,3 +194,25 @@ def test_coupled_transition_has_alpha_star(make_sde) -> None:
             step = sde.transition(torch.randn(6, 4), t, torch.randn(6, 3), 1 / steps)
             star = marginal_preserving_alpha(step.std, 1 / steps)
             torch.testing.assert_close(star, step.alpha.expand(6, 4))
+
+
+@pytest.mark.parametrize("steps", [2, 4, 10])
+def test_a_first_strength_of_k_minus_one_forgets_the_start(make_sde, steps: int) -> None:
+    """At t = 0 the velocity is `E[x_1] - x_0` and the score `-x_0`: `x_0` cancels at `alpha(0) = 1 / dt - 1`."""
+    start, zero = torch.randn(100, DIM), torch.zeros(100, 1)
+    spread = {}
+    for alpha in (0.127, steps - 1.0):
+        sde = make_sde(
+            "constant_alpha",
+            chunk_dim=DIM,
+            observation_dim=1,
+            score={"value": alpha / steps, "scale": float(steps), "decay_power": 12, "clip": None},
+            noise={"kind": "constant"},
+            chain={"mean_clip": None},
+        )
+        sde.velocity = GaussianVelocity()  # type: ignore[assignment]
+        with torch.no_grad():
+            mean = sde.transition(start, zero, zero, 1 / steps).mean
+        spread[alpha] = (mean - TARGET_MEAN / steps).abs().max().item()
+    assert spread[steps - 1.0] < 1e-5
+    assert spread[0.127] > 0.3
