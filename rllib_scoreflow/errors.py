@@ -1,4 +1,9 @@
-"""The one exception type of bad input."""
+"""The one exception type of bad input, and how much of a file's text its message may repeat."""
+
+import re
+
+MESSAGE_LIMIT = 200
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+|\s+")
 
 
 class InputError(ValueError):
@@ -7,3 +12,26 @@ class InputError(ValueError):
     The message is one sentence that names the file or key, what was found and the remedy. The command line prints it
     without a traceback and exits with status 2; nothing has been written when it is raised.
     """
+
+
+def shorten(found: object, limit: int = MESSAGE_LIMIT) -> str:
+    """Text from a file as a message may repeat it: on one line, without control characters, cut at `limit`.
+
+    A file must not be able to fill the terminal, move its cursor or add lines that look like ours.
+
+    Args:
+        found: a text, or a value, which is shown as Python writes it.
+        limit: most characters of the answer.
+    """
+    if isinstance(found, str):
+        text = found
+    else:
+        try:
+            text = repr(found)
+        except (RecursionError, ValueError):  # nested too deeply; a number of too many digits
+            text = f"a {type(found).__name__}"
+    # More than the limit is looked at, because the substitution may shorten; all of it would cost time.
+    line = _UNPRINTABLE.sub(" ", text[: 4 * limit]).strip()
+    if len(line) <= limit and len(text) <= 4 * limit:
+        return line
+    return line[: limit - 4].rstrip() + " ..."

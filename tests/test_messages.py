@@ -1,0 +1,79 @@
+"""What messages repeat of a file, JSON that is refused, and paths with a tilde."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rllib_scoreflow.errors import InputError, shorten
+from rllib_scoreflow.json_files import parse_json, read_json
+from rllib_scoreflow.user_paths import expand_user
+
+
+@pytest.mark.parametrize(
+    ("found", "shown"),
+    [
+        ("plain", "plain"),
+        ("two\nlines\tand  spaces", "two lines and spaces"),
+        ("\x1b[2Jcleared", "[2Jcleared"),
+        ("lone \ud800 half", "lone  half"),
+        ({"a": 1}, "{'a': 1}"),
+        ("x" * 201, "x" * 196 + " ..."),
+        ("\n" * 100_000 + "x", " ..."),
+    ],
+)
+def test_a_message_repeats_one_short_line_of_a_file(found, shown):
+    assert " ".join(shorten(found).split()) == " ".join(shown.split())
+    assert len(shorten(found)) <= 200
+
+
+def test_what_cannot_be_shown_is_named_by_its_type():
+    nested: list = []
+    for _ in range(100_000):
+        nested = [nested]
+    assert shorten(nested) == "a list"
+    assert shorten(10**5000) == "a int"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"\xff{}", "utf-8"),
+        ('{"a": ', "Expecting value"),
+        ("[" * 100_000 + "]" * 100_000, "nested too deeply"),
+        ("[" * 200 + "]" * 200, "nested too deeply"),
+        ("1" * 5000, "digits"),
+    ],
+)
+def test_what_is_no_json_is_refused_in_one_sentence(tmp_path, text, words):
+    file = tmp_path / "x.json"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match=words) as error:
+        read_json(file)
+    assert str(file) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["NaN", "[-Infinity]", '{"a": 1e999}'])
+def test_numbers_that_are_not_finite_are_refused_on_request(text):
+    assert parse_json(text, "x") is not None
+    with pytest.raises(InputError, match="cannot be read as JSON"):
+        parse_json(text, "x", finite=True)
+
+
+def test_json_is_read(tmp_path):
+    content = {"a": [1, 2.5, None, {"b": "ü"}]}
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    assert read_json(tmp_path / "x.json", finite=True) == content
+    with pytest.raises(InputError, match="cannot be read"):
+        read_json(tmp_path)
+
+
+def test_a_tilde_is_a_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert expand_user("~/x") == Path("/somewhere/x")
+    assert expand_user("a~/x") == Path("a~/x")
+    with pytest.raises(InputError, match="no user 'nosuchuser'"):
+        expand_user("~nosuchuser/x")
+    with pytest.raises(InputError, match="null character"):
+        expand_user("a\0b")
