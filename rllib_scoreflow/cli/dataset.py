@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.user_paths import expand_user
 
 if TYPE_CHECKING:
     from rllib_scoreflow.data import DatasetInfo
@@ -44,7 +45,7 @@ def convert(
     from rllib_scoreflow.data.convert import convert_dataset
 
     options = _options(filter_key, observation_keys, cameras)
-    output = output.expanduser()
+    output = expand_user(output)
     info = convert_dataset(source, output, options, overwrite=overwrite)
     size = output.stat().st_size / 1e6
     print(f"{output}: {info.num_steps} steps, {info.num_episodes} episodes, {size:.1f} MB")
@@ -109,7 +110,7 @@ def render(
     """Simulate recorded states again, for observations and images that a file lacks (needs robosuite 1.4.1)."""
     from rllib_scoreflow.data.progress import Bar
 
-    source, output = source.expanduser(), output.expanduser()
+    source, output = expand_user(source), expand_user(output)
     options = _options(None, None, cameras)
     if output.suffix not in {".hdf5", ".h5"}:
         raise InputError(f"{output}: the output is an HDF5 file; give a path that ends in .hdf5")
@@ -172,12 +173,13 @@ def _rows(info: "DatasetInfo", path: Path) -> list[tuple[str, str]]:
 
 
 def _print_table(rows: list[tuple[str, str]]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from rllib_scoreflow.cli.terminal import new_console
 
     table = Table(show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console(highlight=False).print(table)
+    new_console().print(table)

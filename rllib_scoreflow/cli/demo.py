@@ -50,8 +50,9 @@ def print_comparison(rows: list[Comparison]) -> None:
     Args:
         rows: at least two, the first one being what the last one is compared with.
     """
-    from rich.console import Console
     from rich.table import Table
+
+    from rllib_scoreflow.cli.terminal import new_console
 
     table = Table(title=f"Deterministic return, {rows[0].found['episodes']} episodes each", title_justify="left")
     for heading in ("policy", "mean return", "standard error", "episode length", "K"):
@@ -60,7 +61,7 @@ def print_comparison(rows: list[Comparison]) -> None:
         found = row.found
         cells = (f"{found['return_mean']:.0f}", f"{found['return_stderr']:.0f}", f"{found['length_mean']:.0f}")
         table.add_row(f"{row.name} ({found['variant']})", *cells, str(found["denoising_steps"]))
-    console = Console(highlight=False)
+    console = new_console()
     console.print(table)
     before, after = (row.found["return_mean"] for row in (rows[0], rows[-1]))
     if before > 0:

@@ -1,11 +1,14 @@
 """From what Ray wraps around an error in a trial to what the user needs to read."""
 
+import errno
+import os
 import re
 
 from rllib_scoreflow.errors import InputError
 
 # The error of an actor that dies in its constructor reaches the driver as text alone.
 _INPUT_ERROR = re.compile(r"rllib_scoreflow\.errors\.InputError: (?P<message>.+)")
+_LONGEST_NAME = 300
 _LAST_LINE = re.compile(r"^(?:[\w.]+(?:Error|Exception|Exit|Interrupt|Warning)\b.*)$", re.MULTILINE)
 
 
@@ -40,6 +43,37 @@ def summary(error: BaseException) -> str:
         return str(lines[-1]).strip()
     text = str(error).strip().splitlines()
     return text[-1] if text else type(error).__name__
+
+
+_REMEDIES = {
+    errno.EACCES: "choose another place, or change its permissions",
+    errno.EPERM: "choose another place, or change its permissions",
+    errno.EROFS: "choose a place that can be written",
+    errno.ENOSPC: "make room there, and give the command again (training goes on with --resume)",
+    errno.EDQUOT: "make room there, and give the command again (training goes on with --resume)",
+    errno.ENAMETOOLONG: "choose a shorter one",
+    errno.ELOOP: "mend the links",
+    errno.EEXIST: "choose another name",
+    errno.ENOTEMPTY: "choose another name",
+    errno.ENOTDIR: "a part of it is a file where a folder is needed; choose another",
+    errno.EISDIR: "give a file, not a folder",
+    errno.ENOENT: "give one that exists",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+
+
+def file_system_sentence(error: OSError) -> str | None:
+    """Return what the user reads of an error of the file system, or None where it names no file.
+
+    Args:
+        error: any OSError.
+    """
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    if not names or error.errno is None:
+        return None
+    reason = os.strerror(error.errno)
+    where = " and ".join(name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "..." for name in names)
+    return f"{where}: {reason[0].lower()}{reason[1:]}; {_REMEDIES.get(error.errno, 'correct that and try again')}."
 
 
 class RunFailed(RuntimeError):

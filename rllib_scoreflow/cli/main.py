@@ -31,7 +31,8 @@ from rllib_scoreflow.cli.train_arguments import (
     WandbKey,
 )
 from rllib_scoreflow.cli.yaml_loader import parse_mapping
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, quoted
+from rllib_scoreflow.user_paths import expand_user
 
 # Read by torch's thread pool when torch is loaded, here and in Ray's workers. Threads that spin while they wait for
 # one another come to a standstill as soon as another process wants a core.
@@ -95,7 +96,7 @@ def _options(
     if scheduler_config is not None:
         settings["scheduler_config"] = parse_mapping(scheduler_config, "--scheduler-config")
     return TrainOptions(
-        results_dir=results_dir.expanduser(),
+        results_dir=expand_user(results_dir),
         sets=sets or (),
         only=only or (),
         stop=None if stop is None else parse_mapping(stop, "--stop"),
@@ -249,7 +250,7 @@ def train_file(
     from rllib_scoreflow.cli.experiments import read_experiments
     from rllib_scoreflow.cli.train import train
 
-    file = file.expanduser()
+    file = expand_user(file)
     train(read_experiments(file), str(file), file.parent, file.stem, options)
 
 
@@ -289,7 +290,8 @@ def evaluate(
     from rllib_scoreflow.cli.session import quieten
 
     quieten(verbose)
-    path, settings = path.expanduser(), read_settings(denoising_steps, variant)
+    path, settings = expand_user(path), read_settings(denoising_steps, variant)
+    video, contact_sheet, plot = (target and expand_user(target) for target in (video, contact_sheet, plot))
     options = EvaluateOptions(episodes, seed, env=env, backend=backend, video=video, contact_sheet=contact_sheet)
     if sweep or settings.several:
         run_sweep(path, options, settings, plot=plot, as_json=as_json)
@@ -322,7 +324,7 @@ def demo(
     )
     from rllib_scoreflow.cli.demo import run_demo
 
-    run_demo(file, options, episodes=episodes)
+    run_demo(expand_user(file), options, episodes=episodes)
 
 
 @policy_app.command("info")
@@ -336,7 +338,7 @@ def policy_info(
     """Print what an exported policy says of itself; only its JSON is read."""
     from rllib_scoreflow.cli.policy_info import print_policy_info
 
-    print_policy_info(path.expanduser(), as_json=as_json)
+    print_policy_info(expand_user(path), as_json=as_json)
 
 
 @policy_app.command("export")
@@ -357,8 +359,8 @@ def policy_export(
     from rllib_scoreflow.cli.policy_export import run_policy_export
 
     run_policy_export(
-        path.expanduser(),
-        output.expanduser(),
+        expand_user(path),
+        expand_user(output),
         denoising_steps=denoising_steps,
         overwrite=overwrite,
         as_json=as_json,
@@ -389,19 +391,31 @@ def run(arguments: list[str]) -> int:
     Returns:
         The exit status.
     """
-    from rllib_scoreflow.cli.failures import Interrupted, RunFailed
+    from rllib_scoreflow.cli.failures import Interrupted, RunFailed, file_system_sentence
+    from rllib_scoreflow.cli.terminal import adapt_streams
 
+    adapt_streams()
     traceback = "-vv" in arguments
     try:
+        _check_text(arguments)
         status = app(args=arguments, prog_name="rllib", standalone_mode=False)
         return status if isinstance(status, int) else 0
     except typer.TyperException as error:
-        _complain(error.format_message().replace("\n", " "))
+        _complain(error.format_message())
         return error.exit_code
     except InputError as error:
         _complain(str(error))
         if traceback:
             raise
+        return 2
+    except BrokenPipeError:  # the reader of our output has gone, as in `rllib ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        sentence = file_system_sentence(error)
+        if sentence is None or traceback:
+            raise
+        _complain(sentence)
         return 2
     except RunFailed as error:
         _complain(str(error))
@@ -414,5 +428,16 @@ def run(arguments: list[str]) -> int:
         return 130
 
 
+def _check_text(arguments: list[str]) -> None:
+    """Refuse bytes that are no text: neither Ray's paths nor JSON can hold them."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"the argument {quoted(argument)} is not UTF-8 text; rename the file or folder.") from None
+
+
 def _complain(message: str) -> None:
-    print(f"rllib: {message}", file=sys.stderr)
+    from rllib_scoreflow.cli.terminal import one_line
+
+    print(f"rllib: {one_line(message)}", file=sys.stderr)

@@ -25,15 +25,16 @@ def print_policy_info(path: Path, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(content, indent=2, default=str))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from rllib_scoreflow.cli.terminal import new_console
 
     table = Table(show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for key, value in _rows(content):
         table.add_row(key, value)
-    Console(highlight=False).print(table)
+    new_console().print(table)
 
 
 def to_plain(metadata: Any) -> dict[str, Any]:

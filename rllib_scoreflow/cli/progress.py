@@ -6,13 +6,14 @@ from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
-from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 from rllib_scoreflow.cli import metrics
 from rllib_scoreflow.cli.failures import input_error_in, summary
 from rllib_scoreflow.cli.session import INTERRUPT, stop_tune
 from rllib_scoreflow.cli.stopping import share_done
+from rllib_scoreflow.cli.terminal import new_console
 
 NOTE = "note"  # a result's text on what went wrong in an iteration, and was overcome
 _SHOULD_CHECKPOINT = "should_checkpoint"  # Tune's key for "save now", honoured when a callback sets it
@@ -30,7 +31,7 @@ class ProgressLines(Callback):  # type: ignore[misc, unused-ignore]
         self._start_clock()
 
     def _start_clock(self) -> None:
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = new_console(soft_wrap=True)
         self._status: Status | None = None
         self._begun: dict[str, tuple[float, float]] = {}
         self._steps: dict[str, float] = {}
@@ -59,7 +60,7 @@ class ProgressLines(Callback):  # type: ignore[misc, unused-ignore]
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Note when a trial begins."""
         if self._status is not None:
-            self._status.update(f"{_name(trial, trials) or 'first iteration'} is running ...")
+            self._status.update(Text(f"{_name(trial, trials) or 'first iteration'} is running ..."))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from rllib_scoreflow.user_paths import expand_user
+
 sweep_app = typer.Typer(help="Look at experiments with several trials.", no_args_is_help=True)
 
 
@@ -23,7 +25,7 @@ def sweep_report(
     """Print a table of the trials, the best first, and draw their curves anew into the folder's sweep.png."""
     from rllib_scoreflow.cli.sweep_report import report_sweep
 
-    report_sweep(folder.expanduser(), metric, as_json=as_json)
+    report_sweep(expand_user(folder), metric, as_json=as_json)
 
 
 def report(
@@ -35,4 +37,4 @@ def report(
     """Write one page about a run into its folder: configuration, versions, curves, evaluations, places."""
     from rllib_scoreflow.cli.report import write_report
 
-    print(write_report(run.expanduser(), form, overwrite=overwrite))
+    print(write_report(expand_user(run), form, overwrite=overwrite))

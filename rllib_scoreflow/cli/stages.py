@@ -4,6 +4,7 @@ import enum
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rllib_scoreflow.atomic_files import atomic_path
 from rllib_scoreflow.cli.experiments import Experiment
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.file_digest import file_digest
+from rllib_scoreflow.user_paths import expand_user
 
 BEGUN_JSON = "experiment.json"
 DONE_JSON = "done.json"
@@ -56,7 +58,7 @@ def fingerprint(experiment: Experiment, config: Mapping[str, Any], weights: str 
 
 
 def _dataset_digest(dataset: Any) -> str | None:
-    path = Path(dataset).expanduser() if isinstance(dataset, str) else None
+    path = expand_user(dataset) if isinstance(dataset, str) else None
     if path is None or not path.is_file():
         return None
     size = path.stat().st_size
@@ -103,6 +105,27 @@ def state_of(folder: Path, digest: str, *, resume: bool, overwrite: bool, where:
         f"{where}: {folder} holds a run of another configuration, dataset or starting policy; "
         "choose another --results-dir, or give --overwrite to replace it."
     )
+
+
+def require_writable(folder: Path, where: str) -> None:
+    """Try whether an experiment's folder can be made or written in, and leave nothing behind.
+
+    Args:
+        folder: the experiment's folder, which may be missing.
+        where: the start of the message.
+
+    Raises:
+        InputError: it cannot.
+    """
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryDirectory(dir=nearest, prefix=".rllib-"):
+            return
+    except OSError as error:
+        reason = "it is a file" if nearest.is_file() else (error.strerror or "it cannot be written").lower()
+        raise InputError(
+            f"{where}: nothing can be written in {nearest} ({reason}); choose another --results-dir."
+        ) from error
 
 
 def clear(folder: Path) -> None:

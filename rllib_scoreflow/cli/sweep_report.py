@@ -12,6 +12,7 @@ from rich.table import Table
 
 from rllib_scoreflow.cli import metrics
 from rllib_scoreflow.cli.plots import curves
+from rllib_scoreflow.cli.terminal import wide_console
 from rllib_scoreflow.cli.trials import Trial, chosen_metric, described, read_trials
 
 SWEEP_PLOT = "sweep.png"
@@ -172,8 +173,7 @@ def report_sweep(folder: Path, metric: str | None, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(as_plain(sweep, plot), indent=2, default=str))
         return
-    console = Console(highlight=False)
-    print_sweep(console if console.is_terminal else Console(highlight=False, width=200), sweep)
+    print_sweep(wide_console(), sweep)
     if plot is not None:
         print(f"plot: {plot}")
 

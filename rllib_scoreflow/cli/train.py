@@ -15,6 +15,7 @@ from rllib_scoreflow.cli.overrides import apply_overrides, parse_override
 from rllib_scoreflow.cli.session import INTERRUPT, RayOptions, ray_resources, ray_session
 from rllib_scoreflow.cli.suggest import hint
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.user_paths import expand_user
 
 PRETRAINED_KEY = "pretrained_policy"
 
@@ -76,11 +77,10 @@ def train(
     from rllib_scoreflow.versions import check_ray_version
 
     check_ray_version()
-    from rich.console import Console
-
     from rllib_scoreflow.cli import outcome, resources, runner
     from rllib_scoreflow.cli.summary import print_summary, shown
     from rllib_scoreflow.cli.sweep_report import print_sweep, read_sweep
+    from rllib_scoreflow.cli.terminal import new_console, wide_console
 
     for experiment in experiments:
         check_loggers(experiment, options.loggers)
@@ -88,9 +88,7 @@ def train(
     sources = _weights_sources(planned, base_dir)
     _check_states(planned, sources, options)
 
-    console = Console(highlight=False, soft_wrap=True)
-    # In a file or pipe there is no edge to wrap at, and a path in one piece can be copied.
-    wide = Console(highlight=False) if console.is_terminal else Console(highlight=False, width=200)
+    console, wide = new_console(soft_wrap=True), wide_console()
     run_options = runner.RunOptions(options.loggers, options.resume_command or "the same command with --resume")
     outcomes: list[outcome.Outcome] = []
     with contextlib.ExitStack() as stack:
@@ -215,7 +213,7 @@ def _weights_sources(planned: Sequence[Any], base_dir: Path) -> dict[str, Path]:
         elif (earlier / stages.DONE_JSON).is_file():
             sources[stage.experiment.name] = earlier
         else:
-            path = Path(wanted).expanduser()
+            path = expand_user(wanted)
             beside = base_dir / path
             found = beside if not path.exists() and beside.exists() else path
             if not found.exists():
@@ -249,6 +247,7 @@ def _check_states(planned: Sequence[Any], sources: Mapping[str, Path], options: 
     for stage in planned:
         source = sources.get(stage.experiment.name)
         if source in to_run:
+            stages.require_writable(stage.folder, stage.experiment.where)
             # Its starting policy will be a new one, so whatever is in its folder will not fit.
             to_run.add(stage.folder)
             _state(stage, "the policy is not there yet", options)
@@ -257,6 +256,7 @@ def _check_states(planned: Sequence[Any], sources: Mapping[str, Path], options: 
         if policy is not None:
             _validate(stage.experiment, stage.algorithm, {**stage.config, PRETRAINED_KEY: str(policy)})
         if _state(stage, _fingerprint(stage, policy), options) is not stages.State.FINISHED:
+            stages.require_writable(stage.folder, stage.experiment.where)
             to_run.add(stage.folder)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rllib_scoreflow.atomic_files import atomic_path
 from rllib_scoreflow.file_digest import file_digest
+from rllib_scoreflow.user_paths import expand_user
 
 CACHE_VARIABLE = "RLLIB_SCOREFLOW_CACHE"
 # From here on hashing takes seconds, which every process that opens the dataset would spend.
@@ -21,7 +22,7 @@ def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     ~/.cache/rllib_scoreflow.
     """
     chosen = cache_dir or os.environ.get(CACHE_VARIABLE) or "~/.cache/rllib_scoreflow"
-    return Path(chosen).expanduser().absolute()
+    return expand_user(chosen).absolute()
 
 
 def remembered_digest(path: Path, cache: Path) -> str:

@@ -30,6 +30,7 @@ from rllib_scoreflow.data.store import read_parquet, read_parquet_info
 from rllib_scoreflow.data.validation import check_columns, check_constant_observations
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.file_digest import file_digest
+from rllib_scoreflow.user_paths import expand_user
 
 _HDF5 = (".hdf5", ".h5")
 _SUFFIXES = (*_HDF5, ".npz", ".parquet")
@@ -132,7 +133,7 @@ def locate(dataset: str, cache: Path, options: ReadOptions) -> Source:
         return Source(_SHIPPED_FOLDER / SHIPPED[dataset], dataset)
     if dataset.startswith(MINARI):
         return Source(locate_minari(dataset.removeprefix(MINARI)), dataset)
-    path = Path(dataset).expanduser()
+    path = expand_user(dataset)
     looks_like_path = path.suffix in _SUFFIXES or (len(path.parts) > 1 and not dataset.startswith("robomimic/"))
     if dataset in D4RL_DATASETS or not (looks_like_path or path.is_file()):
         return _published(dataset, cache, options)
