@@ -1,9 +1,20 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and the sweeping of what a killed process left of them."""
 
+import contextlib
+import os
+import re
+import shutil
+import socket
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# `.<name>.<host>-<process>-<random>.tmp<ending>`: the parts tell whether whoever writes it still lives.
+_TEMPORARY = re.compile(r"^\..+\.(?P<host>[0-9a-f]{8})-(?P<process>\d+)-[0-9a-f]{12}\.tmp(?:\.[^.]*)?$")
+# What another machine writes into a shared folder, which cannot be asked about, is left alone for so long.
+_FOREIGN_SECONDS = 24 * 3600.0
 
 
 @contextmanager
@@ -11,11 +22,73 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary sibling of `path` to write to, and move it to `path` if the block succeeds.
 
     After a failure neither file exists (or `path` is what it was before). The sibling has the ending of `path`, by
-    which some libraries choose the format.
+    which some libraries choose the format. What killed processes left in the folder is removed.
     """
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp{path.suffix}")
+    sweep(path.parent)
+    temporary = _temporary(path)
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give a new temporary sibling folder, and move it to `path` if the block succeeds; a folder there is replaced.
+
+    What killed processes left in the parent folder is removed.
+    """
+    sweep(path.parent)
+    temporary, former = _temporary(path), _temporary(path)
+    try:
+        temporary.mkdir()
+        yield temporary
+        if path.exists():
+            os.replace(path, former)
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if former.exists():
+            if not path.exists():  # the second move failed
+                os.replace(former, path)
+            shutil.rmtree(former, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files and folders in `folder` whose writers were killed; never raises.
+
+    Args:
+        folder: may be missing; the folders within it are not looked at.
+    """
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            found = _TEMPORARY.match(entry.name)
+            if found is not None and _is_abandoned(found["host"], int(found["process"]), entry):
+                with contextlib.suppress(OSError):
+                    if entry.is_dir(follow_symlinks=False):
+                        shutil.rmtree(entry.path)
+                    else:
+                        Path(entry.path).unlink()
+
+
+def _temporary(path: Path) -> Path:
+    # A name may have 255 bytes; the end of a long one is left out.
+    stem = os.fsdecode(os.fsencode(path.stem)[:120])
+    return path.with_name(f".{stem}.{_host()}-{os.getpid()}-{uuid.uuid4().hex[:12]}.tmp{path.suffix}")
+
+
+def _host() -> str:
+    return f"{uuid.uuid5(uuid.NAMESPACE_DNS, socket.gethostname()).int & 0xFFFFFFFF:08x}"
+
+
+def _is_abandoned(host: str, process: int, entry: os.DirEntry[str]) -> bool:
+    if host != _host():
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime > _FOREIGN_SECONDS
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # another user's process, which lives; a number that no process has
+        return False
+    return False

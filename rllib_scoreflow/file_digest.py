@@ -1,7 +1,9 @@
-"""The hash of a file: what keys datasets in the cache, tells experiments apart and vouches for checkpoints."""
+"""Hashes: of a file, what keys datasets and vouches for checkpoints, and of plain data, what vouches for policies."""
 
 import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 _BLOCK_BYTES = 1 << 20
 
@@ -13,3 +15,13 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def json_digest(content: Any) -> str:
+    """Return the hexadecimal SHA-256 of plain data, however its JSON is spaced and its keys are ordered.
+
+    Raises:
+        ValueError: it holds NaN or an infinity.
+    """
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -9,6 +9,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+# Far above what anybody trains, so that a damaged or hostile policy.json cannot ask for hours of building.
+MAX_LAYERS = 256
+MAX_DENOISING_STEPS = 10_000
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -24,10 +28,10 @@ class VelocityConfig(_Section):
 
     kind: Literal["flow", "shortcut"] = "flow"
     hidden_dim: int = Field(default=512, ge=1)
-    num_layers: int = Field(default=3, ge=1)
+    num_layers: int = Field(default=3, ge=1, le=MAX_LAYERS)
     activation: Literal["relu", "mish", "tanh"] = "relu"
     time_dim: int = Field(default=16, ge=2, multiple_of=2)
-    condition_dims: tuple[int, ...] = ()
+    condition_dims: tuple[int, ...] = Field(default=(), max_length=MAX_LAYERS)
     fusion: Literal["concat", "add"] = "concat"
 
     @model_validator(mode="after")
@@ -47,7 +51,7 @@ class VisionConfig(_Section):
     """
 
     embed_dim: int = Field(default=128, ge=1)
-    num_layers: int = Field(default=1, ge=1)
+    num_layers: int = Field(default=1, ge=1, le=MAX_LAYERS)
     num_heads: int = Field(default=4, ge=1)
     patch_size: int = Field(default=8, ge=1)
     patch_stride: int = Field(default=4, ge=1)
@@ -94,7 +98,7 @@ class NoiseConfig(_Section):
     schedule: Literal["learn", "learn_decay"] = "learn_decay"
     sigma_min: float = Field(default=0.10, gt=0.0)
     sigma_max: float = Field(default=0.24, gt=0.0)
-    hidden_dims: tuple[int, ...] = (64, 64)
+    hidden_dims: tuple[int, ...] = Field(default=(64, 64), max_length=MAX_LAYERS)
     use_time: bool = True
     hold_fraction: float = Field(default=0.35, ge=0.0, le=1.0)
     decay_to: float = Field(default=0.7, ge=0.0, le=1.0)
@@ -114,7 +118,7 @@ class ChainConfig(_Section):
     published clip range and entropy coefficient presuppose; `logp_clamp` bounds the result to `[-c, c]`.
     """
 
-    denoising_steps: int = Field(default=4, ge=1)
+    denoising_steps: int = Field(default=4, ge=1, le=MAX_DENOISING_STEPS)
     mean_clip: float | None = Field(default=1.0, gt=0.0)
     draw_clip: float | None = Field(default=3.0, gt=0.0)
     normalize_logp: bool = True

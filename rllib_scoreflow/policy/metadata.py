@@ -4,13 +4,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rllib_scoreflow.artefact_files import POLICY_JSON
-from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.flow.config import SDEConfig, VisionConfig
+from rllib_scoreflow.errors import InputError, shorten
+from rllib_scoreflow.file_digest import json_digest
+from rllib_scoreflow.flow.config import VARIANTS, SDEConfig, VisionConfig
+from rllib_scoreflow.json_files import read_json
 
-ARTEFACT_SCHEMA_VERSION = 1
+ARTEFACT_SCHEMA_VERSION = 2
+_WITHOUT_SHA256 = 1  # the earlier version, still read, in which only the weights were under a hash
+_MAX_DIM = 1_000_000
+_AGAIN = "copy the policy folder again, or export it again from its checkpoint"
 
 
 class PolicyConfig(BaseModel):
@@ -29,11 +34,11 @@ class PolicyConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    observation_dim: int = Field(ge=1)
-    action_dim: int = Field(ge=1)
-    horizon: int = Field(default=4, ge=1)
+    observation_dim: int = Field(ge=1, le=_MAX_DIM)
+    action_dim: int = Field(ge=1, le=_MAX_DIM)
+    horizon: int = Field(default=4, ge=1, le=_MAX_DIM)
     act_steps: int = Field(default=4, ge=1)
-    cameras: tuple[str, ...] = ()
+    cameras: tuple[str, ...] = Field(default=(), max_length=64)
     image_size: tuple[int, int] | None = None
     vision: VisionConfig = VisionConfig()
     sde: SDEConfig = SDEConfig()
@@ -77,9 +82,24 @@ class PolicyMetadata(BaseModel):
     env_steps: int = 0
     versions: dict[str, str] = {}
 
+    @field_validator("variant")
+    @classmethod
+    def _is_a_variant(cls, variant: str) -> str:
+        if variant not in VARIANTS:
+            raise ValueError(f"it is one of {', '.join(VARIANTS)}")
+        return variant
+
 
 class PolicyDescription(BaseModel):
-    """Content of `policy.json`."""
+    """Content of `policy.json`.
+
+    Attributes:
+        schema_version: Of the file's form.
+        weights_sha256: SHA-256 of `policy.safetensors`.
+        config: Shapes and architecture.
+        metadata: Origin.
+        sha256: Hash of all other entries (`json_digest`), so of everything in the artefact; None in schema version 1.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -87,13 +107,20 @@ class PolicyDescription(BaseModel):
     weights_sha256: str
     config: PolicyConfig
     metadata: PolicyMetadata
+    sha256: str | None = None
+
+    def to_json(self) -> str:
+        """The text of `policy.json`, with the hash of what it says."""
+        content = json.loads(self.model_dump_json(exclude={"sha256"}))
+        return json.dumps({**content, "sha256": json_digest(content)}, indent=2) + "\n"
 
 
 def read_metadata(path: str | Path) -> PolicyDescription:
     """Reads and checks `policy.json` of the policy folder `path`; the weights are not touched.
 
     Raises:
-        InputError: If the folder or file is missing, is not JSON, is of another schema version, or has other keys.
+        InputError: If the folder or file is missing, is not JSON, is of another schema version, has other keys or
+            values, or is not what was written (its hash differs).
     """
     folder = Path(path)
     file = folder / POLICY_JSON
@@ -102,23 +129,25 @@ def read_metadata(path: str | Path) -> PolicyDescription:
             f"'{folder}' is not a policy folder: it has no {POLICY_JSON}; "
             "give the `policy` folder that training exports."
         )
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"'{file}' cannot be read as JSON ({error}); export the policy again from its checkpoint."
-        ) from error
+    content = read_json(file, finite=True, remedy=_AGAIN)
     version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != ARTEFACT_SCHEMA_VERSION:
+    if type(version) is not int or version not in (_WITHOUT_SHA256, ARTEFACT_SCHEMA_VERSION):
         raise InputError(
-            f"'{file}' has schema version {version!r}, this release reads {ARTEFACT_SCHEMA_VERSION}; "
-            "export the policy again with this release."
+            f"'{file}' has schema version {shorten(version)}, this release reads {_WITHOUT_SHA256} and "
+            f"{ARTEFACT_SCHEMA_VERSION}; export the policy again with this release."
         )
+    _check_sha256(file, content, required=version == ARTEFACT_SCHEMA_VERSION)
     try:
         return PolicyDescription.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InputError(
-            f"'{file}' has a bad entry '{where}' ({first['msg']}); export the policy again from its checkpoint."
-        ) from error
+        raise InputError(f"'{file}' has a bad entry '{shorten(where)}' ({shorten(first['msg'])}); {_AGAIN}.") from error
+
+
+def _check_sha256(file: Path, content: dict[str, Any], *, required: bool) -> None:
+    recorded = content.get("sha256")
+    if recorded is None and not required:
+        return
+    if recorded != json_digest({key: value for key, value in content.items() if key != "sha256"}):
+        raise InputError(f"'{file}' is not what was written (its sha256 differs: damaged or altered); {_AGAIN}.")
