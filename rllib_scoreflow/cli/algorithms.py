@@ -6,7 +6,7 @@ from typing import Any
 
 from rllib_scoreflow.cli.session import set_log_levels
 from rllib_scoreflow.cli.suggest import hint
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, quoted
 
 OWN_ALGORITHMS = ("FlowBC", "ScoreFlow")
 # Keys that RLlib's config takes under another name than its attribute has.
@@ -62,9 +62,9 @@ def find_algorithm(run: Any, where: str) -> type[Any]:
                 *ALGORITHMS,
                 *(name for name in OWN_ALGORITHMS if _registered(name) is not None),
             }
-            raise InputError(f"{where}: unknown algorithm {run!r}; {hint(run, known, 'known are')}")
+            raise InputError(f"{where}: unknown algorithm {quoted(run)}; {hint(run, known, 'known are')}")
     if not (isinstance(found, type) and issubclass(found, Algorithm)):
-        raise InputError(f"{where}: `run` names {run!r}, which is not an RLlib Algorithm class.")
+        raise InputError(f"{where}: `run` names {quoted(run)}, which is not an RLlib Algorithm class.")
     return found
 
 
@@ -83,7 +83,7 @@ def _import_class(path: str, where: str) -> Any:
     except ImportError as error:
         raise InputError(f"{where}: the module of `run: {path}` cannot be imported ({error}).") from error
     except AttributeError:
-        raise InputError(f"{where}: the module {module} has no class {name!r} for `run: {path}`.") from None
+        raise InputError(f"{where}: the module {module} has no class {quoted(name)} for `run: {path}`.") from None
 
 
 def attribute_of(key: str) -> str:

@@ -15,7 +15,7 @@ from rllib_scoreflow.cli.config_types import as_int_if_meant, fits, setter_annot
 from rllib_scoreflow.cli.experiments import Experiment, first_line
 from rllib_scoreflow.cli.search_space import CHOICE, DOMAINS, GRID, check_space, is_space
 from rllib_scoreflow.cli.suggest import hint, nearest
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, quoted
 
 _MAX_VALIDATED_COMBINATIONS = 32
 
@@ -55,7 +55,7 @@ def check_keys(config: Mapping[str, Any], algorithm: type[Any], where: str) -> d
         attribute = attribute_of(str(key))
         if attribute not in attributes:
             raise InputError(
-                f"{where}: {algorithm.__name__} has no key {key!r}; {hint(str(key), config_keys(algorithm))}"
+                f"{where}: {algorithm.__name__} has no key {quoted(key)}; {hint(str(key), config_keys(algorithm))}"
             )
         name = f"{where}.{key}"
         if key == "evaluation_config" and isinstance(value, Mapping) and not is_space(value):
@@ -106,7 +106,7 @@ def _check_value(value: Any, option: _Option) -> Any:
         # RLlib's default is 1, but Ray gives out fractions.
         default = float(default)
     if not fits(value, default, option.annotation):
-        raise InputError(f"{name} is {value!r} and must be {wanted_words(default)}{_misspelt_domain(value)}.")
+        raise InputError(f"{name} is {quoted(value)} and must be {wanted_words(default)}{_misspelt_domain(value)}.")
     return _check_nested(as_int_if_meant(value, default), name)
 
 

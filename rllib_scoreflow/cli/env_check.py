@@ -4,7 +4,7 @@ import importlib
 from typing import Any
 
 from rllib_scoreflow.cli.suggest import hint
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, quoted
 
 
 def check_env(env: Any, where: str) -> None:
@@ -32,11 +32,11 @@ def check_env(env: Any, where: str) -> None:
             importlib.import_module(module)
         gym.spec(name)
     except ImportError as error:
-        reason = f"the module of the environment {env!r} cannot be imported ({error})"
+        reason = f"the module of the environment {quoted(env)} cannot be imported ({error})"
         raise InputError(f"{where}: {reason}; put its folder on PYTHONPATH.") from error
     except gym.error.Error:
         remedy = _remedy(name, list(gym.registry))
-        raise InputError(f"{where}: unknown environment {env!r}; {remedy}") from None
+        raise InputError(f"{where}: unknown environment {quoted(env)}; {remedy}") from None
 
 
 def _remedy(env: str, known: list[str]) -> str:

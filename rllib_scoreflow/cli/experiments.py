@@ -11,6 +11,7 @@ YAML::
                                           # {grid_search: [...]} or a domain {uniform: [0.9, 0.99]}
 """
 
+import math
 import runpy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from typing import Any
 
 from rllib_scoreflow.cli.suggest import hint
 from rllib_scoreflow.cli.yaml_loader import read_text, read_yaml
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, quoted
 
 # Where the old command had other names for the same thing.
 _CHECKPOINT_ALIASES = {
@@ -127,8 +128,15 @@ def read_experiments(path: Path) -> dict[str, dict[str, Any]]:
     for name, body in raw.items():
         if not isinstance(body, dict):
             remedy = "put it under an experiment's name" if name in EXPERIMENT_KEYS else "give it `run: ALGORITHM`"
-            raise InputError(f"{path}: the top-level key {name!r} is not an experiment (a mapping); {remedy}.")
-    return {str(name): dict(body) for name, body in raw.items()}
+            raise InputError(f"{path}: the top-level key {quoted(name)} is not an experiment (a mapping); {remedy}.")
+    found = {str(name): dict(body) for name, body in raw.items()}
+    if len(found) < len(raw):
+        raise InputError(f"{path}: two experiments have one name, as a number and as a text; rename one of them.")
+    for name, body in found.items():
+        for key in body:
+            if not isinstance(key, str) or key.startswith("_"):  # those are for Python files, see below
+                raise InputError(f"{path}: {name}: unknown key {quoted(key)}; {hint(str(key), EXPERIMENT_KEYS)}")
+    return found
 
 
 def _read_python(path: Path) -> dict[str, dict[str, Any]]:
@@ -185,14 +193,16 @@ def build_experiment(name: str, raw: Mapping[str, Any], origin: str) -> Experime
         )
     for key, value in stop.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(f"{where}: stop.{key} is {value!r} and must be a number.")
+            raise InputError(f"{where}: stop.{key} is {quoted(value)} and must be a number.")
+    for key in sorted(rest.keys() - {"config"}):  # some of RLlib's own options in `config` may be infinite
+        _check_finite(rest[key], f"{where}: {key}")
     for key, least in (("num_samples", 1), ("max_concurrent_trials", 1), ("search_seed", 0)):
         if key in rest and rest[key] < least:
             raise InputError(f"{where}: {key} is {rest[key]} and must be at least {least}.")
     for logger, arguments in (rest.get("loggers") or {}).items():
         _check_type(f"{where}: loggers.{logger}", arguments, (dict, type(None)))
     if rest.get("mode", "max") not in {"max", "min"}:
-        raise InputError(f"{where}: mode is {rest['mode']!r} and must be 'max' or 'min'.")
+        raise InputError(f"{where}: mode is {quoted(rest['mode'])} and must be 'max' or 'min'.")
     settings_keys = (
         "max_failures",
         "max_concurrent_trials",
@@ -219,11 +229,27 @@ def build_experiment(name: str, raw: Mapping[str, Any], origin: str) -> Experime
     )
 
 
+def _check_finite(value: Any, what: str) -> None:
+    """Refuse infinities and keys that are no texts in all that is not the algorithm's to judge."""
+    if isinstance(value, dict):
+        for key, below in value.items():
+            if not isinstance(key, str):
+                raise InputError(f"{what} has the key {quoted(key)}, which is no text; correct it.")
+            _check_finite(below, f"{what}.{key}")
+    elif isinstance(value, list):
+        for below in value:
+            _check_finite(below, what)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{what} is {value}, which is never reached; give a finite number.")
+
+
 def _check_key(where: str, key: str, value: Any) -> None:
     if key in _KEPT_OUT:
         raise InputError(f"{where}: the key {key!r} no longer has a meaning; {_KEPT_OUT[key]}.")
     if key not in _EXPERIMENT_KEYS:
-        raise InputError(f"{where}: unknown key {key!r}; {hint(key, EXPERIMENT_KEYS, 'an experiment has the keys')}")
+        raise InputError(
+            f"{where}: unknown key {quoted(key)}; {hint(key, EXPERIMENT_KEYS, 'an experiment has the keys')}"
+        )
     if key == "run" and isinstance(value, type):
         return
     _check_type(f"{where}: {key}", value, _EXPERIMENT_KEYS[key])
@@ -253,4 +279,4 @@ def _check_type(what: str, value: Any, types: tuple[type, ...]) -> None:
     if wrong_bool or not isinstance(value, types):
         names = {dict: "a mapping", str: "a string", int: "a whole number", bool: "true or false"}
         wanted = " or ".join(names[t] for t in types if t in names)
-        raise InputError(f"{what} is {value!r} and must be {wanted}.")
+        raise InputError(f"{what} is {quoted(value)} and must be {wanted}.")

@@ -12,7 +12,7 @@ from typing import Any
 
 from rllib_scoreflow.cli.experiments import Experiment
 from rllib_scoreflow.cli.suggest import hint
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, quoted
 
 _CALLBACKS = {
     "wandb": ("ray.air.integrations.wandb", "WandbLoggerCallback"),
@@ -76,7 +76,7 @@ def _check_arguments(arguments: Mapping[str, Any], callback: Any, where: str) ->
         return  # wandb.init's too
     for key in arguments:
         if key not in known:
-            raise InputError(f"{where} has no setting {key!r}; {hint(key, known)}")
+            raise InputError(f"{where} has no setting {quoted(key)}; {hint(key, known)}")
 
 
 def make_loggers(experiment: Experiment, options: LoggerOptions, file_name: str) -> list[Any]:

@@ -8,8 +8,9 @@ from typing import Any
 from rllib_scoreflow.cli.experiments import EXPERIMENT_KEYS
 from rllib_scoreflow.cli.suggest import hint
 from rllib_scoreflow.cli.yaml_loader import parse_yaml
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, quoted
 
+_MAX_PARTS = 20
 RawExperiments = dict[str, dict[str, Any]]
 
 
@@ -36,8 +37,8 @@ def parse_override(text: str) -> Override:
     """
     path, equals, value = text.partition("=")
     parts = tuple(path.strip().split("."))
-    if not equals or not all(parts):
-        raise InputError(f"--set {text!r} must have the form KEY=VALUE, such as config.gamma=0.99.")
+    if not equals or not all(parts) or len(parts) > _MAX_PARTS:
+        raise InputError(f"--set {quoted(text)} must have the form KEY=VALUE, such as config.gamma=0.99.")
     return Override(parts, parse_yaml(value, f"--set {path.strip()}"), text)
 
 
@@ -87,14 +88,13 @@ def _targets(
         if override.path[: len(parts)] == parts:
             rest = override.path[len(parts) :]
             if not rest:
-                raise InputError(f"--set {override.text!r} names the experiment {name} but none of its keys.")
+                raise InputError(f"--set {quoted(override.text)} names the experiment {name} but none of its keys.")
             return [(name, rest)]
     first = override.path[0]
     if first not in EXPERIMENT_KEYS:
         known = [*experiments, *EXPERIMENT_KEYS]
-        raise InputError(
-            f"--set {override.text!r}: {first!r} is neither an experiment nor one of its keys; {hint(first, known)}"
-        )
+        what = f"--set {quoted(override.text)}: {quoted(first)} is neither an experiment nor one of its keys"
+        raise InputError(f"{what}; {hint(first, known)}")
     if first != "config" or len(override.path) < 2:
         return [(name, override.path) for name in experiments]
     key = override.path[1]
@@ -102,7 +102,7 @@ def _targets(
     chosen = [(name, override.path) for name, keys in valid.items() if key in keys]
     if not chosen:
         every = frozenset().union(*valid.values())
-        raise InputError(f"--set {override.text!r}: no experiment has the key config.{key}; {hint(key, every)}")
+        raise InputError(f"--set {quoted(override.text)}: no experiment has the key config.{key}; {hint(key, every)}")
     return chosen
 
 
@@ -114,6 +114,6 @@ def _assign(body: dict[str, Any], path: tuple[str, ...], override: Override) -> 
             below = here[part] = {}
         if not isinstance(below, dict):
             upto = ".".join(path[: depth + 1])
-            raise InputError(f"--set {override.text!r}: {upto} is {below!r}, which has no keys below it.")
+            raise InputError(f"--set {quoted(override.text)}: {upto} is {quoted(below)}, which has no keys below it.")
         here = below
     here[path[-1]] = override.value

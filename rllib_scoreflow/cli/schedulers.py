@@ -8,7 +8,7 @@ from rllib_scoreflow.cli import search_space
 from rllib_scoreflow.cli.config_check import check_keys, one_sentence
 from rllib_scoreflow.cli.experiments import Experiment
 from rllib_scoreflow.cli.suggest import hint
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, quoted
 
 # Names under which papers know them.
 _ALIASES = {"asha": "async_hyperband"}
@@ -49,7 +49,9 @@ def _as_spaces(given: Mapping[str, Any], name: str) -> dict[str, Any]:
         elif isinstance(value, Mapping) and search_space.GRID not in value:
             found[key] = dict(value)
         else:
-            raise InputError(f"{here} is {value!r} and must be a list, or a domain such as {{uniform: [0.1, 0.3]}}.")
+            raise InputError(
+                f"{here} is {quoted(value)} and must be a list, or a domain such as {{uniform: [0.1, 0.3]}}."
+            )
     return found
 
 
@@ -91,13 +93,15 @@ def make_scheduler(experiment: Experiment) -> Any:
     if name is None:
         return None
     if name not in SCHEDULER_IMPORT:
-        raise InputError(f"{experiment.where}: unknown scheduler {name!r}; {hint(name, SCHEDULER_IMPORT, 'known are')}")
+        raise InputError(
+            f"{experiment.where}: unknown scheduler {quoted(name)}; {hint(name, SCHEDULER_IMPORT, 'known are')}"
+        )
     # Tune drops arguments that it does not know and misses the metric only once Ray runs.
     where = f"{experiment.where}: scheduler_config"
     known = inspect.signature(SCHEDULER_IMPORT[name]).parameters
     for key in arguments:
         if key not in known or key == "custom_explore_fn":
-            raise InputError(f"{where}: {name} has no setting {key!r}; {hint(key, known)}")
+            raise InputError(f"{where}: {name} has no setting {quoted(key)}; {hint(key, known)}")
     if "metric" in known and not judged_by(experiment):
         raise InputError(
             f"{experiment.where}: the scheduler {name} compares trials by a result; give it "

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, quoted
 
 GRID = "grid_search"
 CHOICE = "choice"
@@ -51,25 +51,25 @@ def check_space(value: Mapping[str, Any], name: str) -> dict[str, Any]:
     where = f"{name}.{kind}"
     if not isinstance(arguments, list) or not arguments:
         what = "values to try" if kind in (GRID, CHOICE) else ", ".join(DOMAINS[kind])
-        raise InputError(f"{where} is {arguments!r} and must be a list of {what}.")
+        raise InputError(f"{where} is {quoted(arguments)} and must be a list of {what}.")
     if kind in (GRID, CHOICE):
         return {kind: list(arguments)}
     names = DOMAINS[kind]
     plain = all(isinstance(number, int | float) and not isinstance(number, bool) for number in arguments)
     if len(arguments) != len(names) or not plain:
-        raise InputError(f"{where} is {arguments!r} and must be the numbers [{', '.join(names)}].")
+        raise InputError(f"{where} is {quoted(arguments)} and must be the numbers [{', '.join(names)}].")
     if names[0] == "lower" and arguments[0] >= arguments[1]:
-        raise InputError(f"{where} is {arguments!r}, whose lower end is not below its upper one; correct them.")
+        raise InputError(f"{where} is {quoted(arguments)}, whose lower end is not below its upper one; correct them.")
     if kind.endswith("randint"):
         if not all(float(number).is_integer() for number in arguments):
-            raise InputError(f"{where} is {arguments!r} and must be whole numbers; use uniform for others.")
+            raise InputError(f"{where} is {quoted(arguments)} and must be whole numbers; use uniform for others.")
         arguments = [int(number) for number in arguments]
     checked = {kind: list(arguments)}
     try:
         to_tune(checked)
     except Exception as error:
         reason = str(error).strip().split("\n", maxsplit=1)[0].rstrip(".")
-        raise InputError(f"{where} is {arguments!r}, and Tune refuses that ({reason}).") from error
+        raise InputError(f"{where} is {quoted(arguments)}, and Tune refuses that ({reason}).") from error
     return checked
 
 

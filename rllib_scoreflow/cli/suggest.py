@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+_LONGEST_WORD = 100  # comparing takes time with the square of the length
+
 
 def nearest(word: str, valid: Iterable[str]) -> str | None:
     """Return the valid word most like `word`, or None when none is like it.
@@ -11,6 +13,8 @@ def nearest(word: str, valid: Iterable[str]) -> str | None:
         word: what the user wrote.
         valid: the words that would have been right.
     """
+    if len(word) > _LONGEST_WORD:
+        return None
     choices = sorted(set(valid))
     lowered = {choice.lower(): choice for choice in choices}
     if word.lower() in lowered:

@@ -14,7 +14,7 @@ from rllib_scoreflow.cli.loggers import LoggerOptions, check_loggers
 from rllib_scoreflow.cli.overrides import apply_overrides, parse_override
 from rllib_scoreflow.cli.session import INTERRUPT, RayOptions, ray_resources, ray_session
 from rllib_scoreflow.cli.suggest import hint
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, quoted
 from rllib_scoreflow.user_paths import expand_user
 
 PRETRAINED_KEY = "pretrained_policy"
@@ -219,7 +219,7 @@ def _weights_sources(planned: Sequence[Any], base_dir: Path) -> dict[str, Path]:
             if not found.exists():
                 known = [name for name in folders if name != stage.experiment.name]
                 raise InputError(
-                    f"{stage.experiment.where}: weights_from {wanted!r} is neither an earlier "
+                    f"{stage.experiment.where}: weights_from {quoted(wanted)} is neither an earlier "
                     "experiment that is run or finished "
                     "nor an existing path; "
                     f"{hint(wanted, known, 'earlier experiments are') if known else 'correct it.'}"

@@ -108,3 +108,45 @@ def test_help_loads_none_of_the_big_packages():
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.count("Usage: rllib") == 6
     assert answer.stdout.endswith("loaded: []\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: {run: PPO, env: CartPole-v1, stop: {training_iteration: .nan}}", ["a.stop.training_iteration", ".nan"]),
+        ("a: {run: PPO, env: CartPole-v1, stop: {training_iteration: .inf}}", ["stop.training_iteration", "inf"]),
+        ("a: {run: PPO, env: CartPole-v1, stop: {training_iteration: 1e999}}", ["stop.training_iteration", "inf"]),
+        ("a: {run: PPO, stop: {training_iteration: 1}, scheduler_config: {max_t: .inf}}", ["scheduler_config.max_t"]),
+        ("a: {run: PPO, stop: {training_iteration: 1}, 1: 2}", ["a: unknown key 1"]),
+        ("a: {run: PPO, stop: {training_iteration: 1}, _base: 2}", ["a: unknown key '_base'"]),
+        ("a: {run: PPO, stop: {1: 2}}", ["stop has the key 1"]),
+        ("1: {run: PPO}\n'1': {run: PPO}", ["two experiments have one name"]),
+        ("a: {run: " + "P" * 3000 + ", stop: {training_iteration: 1}}", ["unknown algorithm"]),
+        ("a: {run: PPO, stop: {training_iteration: 1}, " + "k" * 1000 + ": 1}", ["unknown key"]),
+        ("a: {run: PPO, stop: {training_iteration: 1}, config: {" + "k" * 1000 + ": 1}}", ["has no key"]),
+        ("a: {run: PPO, stop: {training_iteration: 1}, config: {lr: " + "k" * 60_000 + "}}", ["config.lr is"]),
+    ],
+)
+def test_numbers_and_keys_that_mean_nothing(refused, tmp_path, text, words):
+    file = tmp_path / "exp.yaml"
+    file.write_text(text)
+    sentence = refused("train", "file", file)
+    assert str(file) in sentence
+    assert all(word in sentence for word in words), sentence
+    assert len(sentence) < 1500
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--stop", '{"training_iteration": .nan}'),
+        ("--stop", '{"training_iteration": .inf}'),
+        ("--set", "stop.training_iteration=.nan"),
+        ("--set", "stop.training_iteration=-.inf"),
+        ("--set", "config.gamma=.nan"),
+        ("--scheduler-config", '{"max_t": .inf}'),
+        ("--set", ".".join("a" * 3000) + "=1"),
+    ],
+)
+def test_options_with_numbers_that_mean_nothing(refused, experiment, words):
+    assert len(refused("train", "file", experiment(), *words)) < 600
