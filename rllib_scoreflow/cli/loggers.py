@@ -1,14 +1,18 @@
 """Weights & Biases and MLflow, through Ray's own callbacks: ``loggers: {mlflow: {tracking_uri: http://host:5000}}``.
 
-What stands below a logger's name are the arguments of Ray's callback.
+What stands below a logger's name are the arguments of Ray's callback. Tune writes the callbacks into the run's folder,
+so keys and passwords reach Weights & Biases and MLflow through the environment of this process instead.
 """
 
 import importlib
 import importlib.util
 import inspect
+import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from rllib_scoreflow.cli.experiments import Experiment
 from rllib_scoreflow.cli.suggest import hint
@@ -20,6 +24,17 @@ _CALLBACKS = {
 }
 
 
+# Arguments of the callbacks that nobody else may read, and the variables in which the packages look for them.
+_SECRETS: Mapping[str, Mapping[str, str]] = {
+    "wandb": {"api_key": "WANDB_API_KEY"},
+    "mlflow": {"tracking_token": "MLFLOW_TRACKING_TOKEN"},
+}
+_PASSWORD = re.compile(r"(?<=://)(?:[^\s@/]*:(?!\d{1,5}/)\S*@|[^\s@/]+@)")  # after a colon a port is none
+_NAMED_SECRET = re.compile(
+    r"""(?P<name>(?:key|token|password|passwd|secret)["']?(?:=|:\s*)["']?)[^\s,}&"']+""", re.IGNORECASE
+)
+
+
 @dataclass(frozen=True)
 class LoggerOptions:
     """What the command line says; it counts before the file.
@@ -29,8 +44,8 @@ class LoggerOptions:
         mlflow_uri: tracking URI of MLflow: a server, or ``sqlite:///FILE``.
     """
 
-    wandb_key: str | None = None
-    mlflow_uri: str | None = None
+    wandb_key: str | None = field(default=None, repr=False)
+    mlflow_uri: str | None = field(default=None, repr=False)
 
 
 def wanted(experiment: Experiment, options: LoggerOptions) -> dict[str, dict[str, Any]]:
@@ -79,8 +94,50 @@ def _check_arguments(arguments: Mapping[str, Any], callback: Any, where: str) ->
             raise InputError(f"{where} has no setting {quoted(key)}; {hint(key, known)}")
 
 
+def redact(word: str) -> str:
+    """Return a word of a command line as it may be printed: without keys, tokens and the passwords of URIs.
+
+    Args:
+        word: such as ``--wandb-key=abc`` or ``https://user:password@host``.
+    """
+    word = _PASSWORD.sub("USER:PASSWORD@", word)
+    return _NAMED_SECRET.sub(lambda found: f"{found['name']}SECRET", word)
+
+
+def use_secrets(experiment: Experiment, options: LoggerOptions) -> dict[str, dict[str, Any]]:
+    """Put keys and passwords into the environment of this process, where the loggers' packages look for them.
+
+    Args:
+        experiment: the experiment, checked.
+        options: the command line's.
+
+    Returns:
+        As `wanted`, without them.
+    """
+    found = wanted(experiment, options)
+    for name, arguments in found.items():
+        for key, variable in _SECRETS[name].items():
+            secret = arguments.pop(key, None)
+            if secret is not None:
+                os.environ[variable] = str(secret)
+        uri = arguments.get("tracking_uri")
+        if name == "mlflow" and isinstance(uri, str) and _PASSWORD.search(uri):
+            arguments.update(_without_password(uri))
+    return found
+
+
+def _without_password(uri: str) -> dict[str, str | None]:
+    parts = urlsplit(uri)
+    if parts.scheme not in {"http", "https"}:  # a data base, whose address MLflow takes in one piece only
+        os.environ["MLFLOW_TRACKING_URI"] = uri
+        return {"tracking_uri": None}
+    os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username or "")
+    os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password or "")
+    return {"tracking_uri": parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()}
+
+
 def make_loggers(experiment: Experiment, options: LoggerOptions, file_name: str) -> list[Any]:
-    """Return Ray's callbacks for an experiment.
+    """Return Ray's callbacks for an experiment; none of them holds a secret.
 
     Args:
         experiment: the experiment, checked.
@@ -91,7 +148,8 @@ def make_loggers(experiment: Experiment, options: LoggerOptions, file_name: str)
         "wandb": {"project": file_name, "group": experiment.name},
         "mlflow": {"experiment_name": file_name, "tags": {"experiment": experiment.name}},
     }
-    return [_callback(name)(**{**usual[name], **arguments}) for name, arguments in wanted(experiment, options).items()]
+    found = use_secrets(experiment, options)
+    return [_callback(name)(**{**usual[name], **arguments}) for name, arguments in found.items()]
 
 
 def _callback(name: str) -> Any:

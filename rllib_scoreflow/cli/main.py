@@ -111,7 +111,7 @@ def _options(
 
 
 def resume_command(arguments: list[str]) -> str:
-    """Return what to type to go on with a run; it is printed, so the API key is left out.
+    """Return what to type to go on with a run; it is printed, so keys and passwords are left out.
 
     Args:
         arguments: the words after ``rllib``.
@@ -119,14 +119,14 @@ def resume_command(arguments: list[str]) -> str:
     Returns:
         A line for the shell.
     """
+    from rllib_scoreflow.cli.loggers import redact
+
     kept: list[str] = []
     for before, word in zip(["", *arguments], arguments, strict=False):
         if before == "--wandb-key":
-            kept.append("KEY")
-        elif word.startswith("--wandb-key="):
-            kept.append("--wandb-key=KEY")
+            kept.append("SECRET")
         elif word not in {"--resume", "--overwrite"}:
-            kept.append(word)
+            kept.append(redact(word))
     return shlex.join(["rllib", *kept, "--resume"])
 
 

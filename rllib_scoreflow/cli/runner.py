@@ -8,7 +8,7 @@ from typing import Any
 
 from rllib_scoreflow.cli import failures, stages
 from rllib_scoreflow.cli.experiments import Experiment
-from rllib_scoreflow.cli.loggers import LoggerOptions, make_loggers
+from rllib_scoreflow.cli.loggers import LoggerOptions, make_loggers, use_secrets
 from rllib_scoreflow.cli.outcome import Outcome, Stage, description, finish, remove_unused
 from rllib_scoreflow.cli.schedulers import judged_by, make_scheduler, scheduler_name
 from rllib_scoreflow.cli.search_space import to_tune
@@ -66,6 +66,7 @@ def run_stage(stage: Stage, digest: str, weights: Path | None, *, resume: bool, 
     noted = any(stage.folder.glob("experiment_state-*.json"))  # without it Tune knows of no trial, and raises
     resuming = resume and noted and tune.Tuner.can_restore(absolute)
     if resuming:
+        use_secrets(stage.experiment, options.loggers)  # the callbacks of the noted run have none
         tuner = tune.Tuner.restore(
             absolute,
             trainable=stage.algorithm,

@@ -1,9 +1,11 @@
 import importlib.util
+import os
 
 import pytest
 
 from rllib_scoreflow.cli.experiments import Experiment, build_experiment
-from rllib_scoreflow.cli.loggers import LoggerOptions, check_loggers, wanted
+from rllib_scoreflow.cli.loggers import LoggerOptions, check_loggers, use_secrets, wanted
+from rllib_scoreflow.cli.main import resume_command
 from rllib_scoreflow.cli.stages import fingerprint
 from rllib_scoreflow.errors import InputError
 
@@ -71,3 +73,76 @@ def test_mlflow_gets_parameters_and_results(rllib_process, refused, tmp_path, mo
     (run,) = mlflow.search_runs(experiment_names=["mine"], output_format="list")
     assert run.data.params["train_batch_size_per_learner"] == "200"
     assert run.data.metrics["training_iteration"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--wandb-key", "hunter2"],
+        ["--wandb-key=hunter2"],
+        ["--mlflow-uri", "https://me:hunter2@host:5000/x"],
+        ["--mlflow-uri=postgresql://me:hunter2@host/db"],
+        ["--mlflow-uri", "https://me:a@b/hunter2@host"],
+        ["--mlflow-uri", "https://hunter2@host"],
+        ["--mlflow-uri", "mysql://host/db?user=me&password=hunter2"],
+        ["--set", "loggers.wandb.api_key=hunter2"],
+        ["--set", "loggers={wandb: {api_key: hunter2}}"],
+        ["--set", 'loggers={"mlflow": {"tracking_token": "hunter2"}}'],
+    ],
+)
+def test_no_secret_is_in_the_printed_command(words):
+    printed = resume_command(["train", "file", "my file.yaml", *words])
+    assert "hunter2" not in printed
+    assert printed.startswith("rllib train file 'my file.yaml' ")
+    assert printed.endswith("--resume")
+
+
+@pytest.mark.parametrize("uri", ["sqlite:///runs.db", "http://host:5000/a@b", "file:runs"])
+def test_an_address_without_a_password_is_printed_as_it_is(uri):
+    assert uri in resume_command(["train", "file", "x.yaml", "--mlflow-uri", uri])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "left", "variables"),
+    [
+        ("wandb", {"api_key": "hunter2", "project": "p"}, {"project": "p"}, {"WANDB_API_KEY": "hunter2"}),
+        ("mlflow", {"tracking_token": "hunter2"}, {}, {"MLFLOW_TRACKING_TOKEN": "hunter2"}),
+        (
+            "mlflow",
+            {"tracking_uri": "https://me:hun%2Fter2@host:5000/x"},
+            {"tracking_uri": "https://host:5000/x"},
+            {"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": "hun/ter2"},
+        ),
+        (
+            "mlflow",
+            {"tracking_uri": "mysql://me:hunter2@host/db"},
+            {"tracking_uri": None},
+            {"MLFLOW_TRACKING_URI": "mysql://me:hunter2@host/db"},
+        ),
+        ("mlflow", {"tracking_uri": "sqlite:///x.db"}, {"tracking_uri": "sqlite:///x.db"}, {}),
+    ],
+)
+def test_secrets_go_through_the_environment_and_not_into_the_callbacks(monkeypatch, name, arguments, left, variables):
+    for variable in (
+        "WANDB_API_KEY",
+        *(f"MLFLOW_TRACKING_{part}" for part in ("TOKEN", "USERNAME", "PASSWORD", "URI")),
+    ):
+        monkeypatch.setenv(variable, "before")
+        monkeypatch.delenv(variable)
+    assert use_secrets(experiment(**{name: arguments}), LoggerOptions()) == {name: left}
+    for variable, value in variables.items():
+        assert os.environ[variable] == value
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="wandb is not installed")
+def test_no_file_of_a_run_holds_the_key(rllib_process, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    work = tmp_path / "work"
+    (work / "cart.yaml").write_text(YAML)
+    answer = rllib_process("train", "file", "cart.yaml", "--wandb-key", "hunter2hunter2")
+    assert answer.status == 0, answer.err
+    assert "hunter2" not in answer.out + answer.err
+    files = [path for path in work.rglob("*") if path.is_file()]
+    assert any(path.name == "tuner.pkl" for path in files)
+    assert not [path for path in files if b"hunter2" in path.read_bytes()]
