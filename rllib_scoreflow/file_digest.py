@@ -18,10 +18,6 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
 
 
 def json_digest(content: Any) -> str:
-    """Return the hexadecimal SHA-256 of plain data, however its JSON is spaced and its keys are ordered.
-
-    Raises:
-        ValueError: it holds NaN or an infinity.
-    """
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """Return the hexadecimal SHA-256 of plain data, however its JSON is spaced and its keys are ordered."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

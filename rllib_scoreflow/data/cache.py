@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from rllib_scoreflow.atomic_files import atomic_path
@@ -25,21 +26,26 @@ def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     return expand_user(chosen).absolute()
 
 
-def remembered_digest(path: Path, cache: Path) -> str:
+def remembered_digest(path: Path, cache: Path, digest: Callable[[Path], str] = file_digest) -> str:
     """Return a file's SHA-256; that of a large file is remembered in `cache` until the file changes.
 
     "Changes" means its size, inode, or times of modification; to read the file in any case use `file_digest`.
+
+    Args:
+        path: the file.
+        cache: the cache folder.
+        digest: reads the file and returns the hash; what it raises is passed on. One and the same for a path.
     """
     stat = path.stat()
     if stat.st_size < _REMEMBER_BYTES:
-        return file_digest(path)
+        return digest(path)
     state = [stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns]
     note = cache / "digests" / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         known = json.loads(note.read_text())
         if known["state"] == state:
             return str(known["sha256"])
-    sha256 = file_digest(path)
+    sha256 = digest(path)
     # Only a convenience: a cache that cannot be written is complained of where it matters.
     with contextlib.suppress(OSError):
         note.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from rllib_scoreflow.data.schema import SCHEMA_VERSION
 from rllib_scoreflow.data.sources import identify, read_source
 from rllib_scoreflow.data.store import (
     TrajectoryDataset,
+    check_arrow,
     open_arrow,
     to_table,
     write_arrow,
@@ -67,7 +68,7 @@ def load_dataset(
     parquet_path = source.path if source.is_parquet else folder / f"{stem}.parquet"
     arrow_path = folder / f"{stem}.arrow"
 
-    opened = _reopen(arrow_path, parquet_path)
+    opened = _reopen(arrow_path, parquet_path, cache)
     if opened is not None:
         if constant_observations == "error":
             source.check_constants(opened.info)
@@ -90,11 +91,13 @@ def load_dataset(
     return open_arrow(arrow_path, parquet_path)
 
 
-def _reopen(arrow_path: Path, parquet_path: Path) -> TrajectoryDataset | None:
+def _reopen(arrow_path: Path, parquet_path: Path, cache: Path) -> TrajectoryDataset | None:
+    """The converted dataset, if it is there and what was written: an altered one would be trained on in silence."""
     if not (arrow_path.is_file() and parquet_path.is_file()):
         return None
     try:
+        remembered_digest(arrow_path, cache, check_arrow)
         return open_arrow(arrow_path, parquet_path)
-    except InputError:
+    except (InputError, OSError):
         # The cache is ours: what cannot be opened in it is made again from the source.
         return None

@@ -6,7 +6,7 @@ true, so a table describes its own episodes. Everything else about a dataset tra
 in the metadata of the Arrow schema, under `METADATA_KEY`, in Parquet and in Arrow files alike.
 
 Version 2 added cameras: a row then also holds the images of its V cameras as V * H * W * 3 bytes. Files of version 1
-differ in nothing else and are read as version 2 without cameras.
+differ in nothing else and are read without cameras. Version 3 added to the JSON the hash of all that it says.
 """
 
 import dataclasses
@@ -14,17 +14,22 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from math import prod
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, shorten
+from rllib_scoreflow.file_digest import json_digest
+from rllib_scoreflow.json_files import parse_json
 
-SCHEMA_VERSION = 2
-_WITHOUT_CAMERAS = 1  # the earlier version that is still read
+SCHEMA_VERSION = 3
+_WITHOUT_SHA256 = (1, 2)  # the earlier versions that are still read
+_SHA256 = "sha256"
 METADATA_KEY = b"rllib_scoreflow.dataset"
 IMAGES_COLUMN = "images"
 
@@ -139,39 +144,70 @@ class DatasetInfo:
         return None if self.image_size is None else (len(self.cameras), *self.image_size, 3)
 
     def to_json(self) -> str:
-        """Return the fields as one JSON object; float32 values survive the round trip exactly."""
+        """Return the fields and their hash as one JSON object; float32 values survive the round trip exactly."""
         values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
-        return json.dumps({k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()})
+        content = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
+        content = json.loads(json.dumps(content))  # tuples as the lists that a reader sees
+        return json.dumps({**content, _SHA256: json_digest(content)})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "DatasetInfo":
-        """Return the info that `to_json` wrote; one of schema version 1 is brought up to this version.
+        """Return the info that `to_json` wrote; one of an earlier schema version is brought up to this version.
 
         Raises:
-            InputError: not JSON, a missing or unknown field, or another schema version.
+            InputError: not JSON, a missing or unknown field, a value of another type, another schema version, or not
+                what was written (its hash differs).
         """
-        try:
-            values: dict[str, Any] = json.loads(text)
-            version = values["schema_version"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"the dataset's metadata cannot be read ({error!r})") from error
-        if version == _WITHOUT_CAMERAS:
-            added: dict[str, Any] = {"observation_keys": [], "cameras": [], "image_size": None, "env_config": {}}
-            values |= added | {"schema_version": SCHEMA_VERSION}
-        elif version != SCHEMA_VERSION:
+        values = parse_json(text, "the dataset's metadata", remedy="convert the original file again")
+        version = values.get("schema_version") if isinstance(values, dict) else None
+        if type(version) is not int or version not in (*_WITHOUT_SHA256, SCHEMA_VERSION):
             raise InputError(
-                f"the dataset's metadata has schema version {version}, this release reads "
+                f"the dataset's metadata has schema version {shorten(version)}, this release reads up to "
                 f"{SCHEMA_VERSION}: convert the original file again"
             )
-        expected = {each.name for each in dataclasses.fields(cls)}
-        if values.keys() != expected:
-            difference = sorted(values.keys() ^ expected)
-            raise InputError(f"the dataset's metadata lacks or adds the fields {difference}")
-        for key in ("observation_min", "observation_max", "action_min", "action_max"):
-            values[key] = np.asarray(values[key], dtype=np.float32)
-        for key in ("observation_keys", "cameras", "image_size"):
-            values[key] = None if values[key] is None else tuple(values[key])
-        return cls(**values)
+        recorded = values.pop(_SHA256, None)
+        if (recorded is not None or version == SCHEMA_VERSION) and recorded != json_digest(values):
+            raise InputError(
+                "the dataset's metadata is not what was written (its sha256 differs: damaged or altered); convert the "
+                "original file again"
+            )
+        try:
+            checked = _stored_form().model_validate({**values, "schema_version": SCHEMA_VERSION})
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise InputError(
+                f"the dataset's metadata has a bad entry '{shorten(where)}' ({shorten(first['msg'])}); convert the "
+                "original file again"
+            ) from error
+        fields: dict[str, Any] = dict(checked)
+        return cls(**{**fields, **{name: np.array(fields[name], np.float32) for name in _BOUNDS}})
+
+
+_BOUNDS = ("observation_min", "observation_max", "action_min", "action_max")
+
+
+@cache
+def _stored_form() -> type[BaseModel]:
+    """What the JSON of a `DatasetInfo` may hold; sizes are bounded, because a reader allocates by them."""
+    count, size = Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1, le=1_000_000)]
+    narrower: dict[str, Any] = {
+        **dict.fromkeys(_BOUNDS, list[float]),
+        **dict.fromkeys(("num_steps", "num_episodes"), count),
+        **dict.fromkeys(("observation_dim", "action_dim"), size),
+        "cameras": Annotated[tuple[str, ...], Field(max_length=64)],
+        "image_size": tuple[Annotated[int, Field(ge=1, le=8192)], Annotated[int, Field(ge=1, le=8192)]] | None,
+    }
+    types = get_type_hints(DatasetInfo)
+    fields: dict[str, Any] = {}
+    for each in dataclasses.fields(DatasetInfo):
+        default: Any = ...
+        if each.default is not dataclasses.MISSING:
+            default = each.default
+        elif each.default_factory is not dataclasses.MISSING:
+            default = Field(default_factory=each.default_factory)
+        fields[each.name] = (narrower.get(each.name, types[each.name]), default)
+    return create_model("StoredDatasetInfo", __config__=ConfigDict(extra="forbid"), **fields)
 
 
 def arrow_schema(

@@ -194,9 +194,7 @@ def read_source(
         InputError: see the readers; an option that the format has not; values that are not finite.
     """
     if source.is_parquet:
-        columns, info = read_parquet(source.path, scratch)
-        check_columns(source.path, columns)
-        return columns, info
+        return read_parquet(source.path, scratch)
     form = _format_of(source.path)
     options.refuse_all_but(set(form.options), source.path, form.what)
     columns = form.read(source.path, options)

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rllib_scoreflow.atomic_files import atomic_path
+from rllib_scoreflow.data.content_check import check_content
 from rllib_scoreflow.data.images import with_images
 from rllib_scoreflow.data.progress import Bar
 from rllib_scoreflow.data.schema import (
@@ -31,11 +32,10 @@ from rllib_scoreflow.data.schema import (
     RawColumns,
     UInt8,
     arrow_schema,
-    content_sha256,
     episode_offsets,
 )
-from rllib_scoreflow.data.validation import first_sentence
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.data.validation import check_columns, first_sentence
+from rllib_scoreflow.errors import InputError, shorten
 
 # Parquet's paths of the float columns.
 _FLOAT_LEAVES = [
@@ -44,6 +44,8 @@ _FLOAT_LEAVES = [
     "reward",
     "final_observation.list.element",
 ]
+# Recordings shrink by a small factor, padded zeros by a large one; files that would fill the memory by more than this.
+_SMALL_BYTES, _MOST_COMPRESSED = 256 << 20, 1000
 # Small enough that a reader that streams (Ray Data) holds little, large enough to compress well.
 _ROWS_PER_GROUP = 65_536
 _IMAGE_BYTES_PER_GROUP = 64 << 20
@@ -162,15 +164,12 @@ def read_parquet(path: Path, scratch: Path | None = None) -> tuple[RawColumns, D
         info, table = _read_state(path)
     except (pa.ArrowException, OSError) as error:
         raise InputError(_unreadable_parquet(path, error)) from error
-    columns = _columns(table.combine_chunks().to_batches()[0], info) if len(table) else None
-    if columns is not None and info.image_shape is not None:
+    columns = _columns(_one_batch(table), info)
+    if info.image_shape is not None:
         source = ImageSource((len(table), *info.image_shape), partial(_image_blocks, path, info.image_shape))
         columns = with_images(replace(columns, image_source=source), scratch)
-    if columns is None or content_sha256(columns) != info.content_sha256:
-        raise InputError(
-            f"{path}: the columns were changed after the file was written, they do not match the "
-            "SHA-256 in its metadata; convert the original file again"
-        )
+    check_columns(path, columns)
+    check_content(columns, info, path)
     return columns, info
 
 
@@ -192,13 +191,51 @@ def read_parquet_info(path: Path) -> DatasetInfo:
 def _read_state(path: Path) -> tuple[DatasetInfo, pa.Table]:
     with pq.ParquetFile(path) as file:
         info = _read_info(file.schema_arrow, path)
+        names = [name for name in _check_schema(file.schema_arrow, info, path).names if name != IMAGES_COLUMN]
+        _check_size(file.metadata, info, path)
+        return info, file.read(names)
+
+
+def _check_schema(found: pa.Schema, info: DatasetInfo, path: Path) -> pa.Schema:
+    """Return the schema that the metadata asks for.
+
+    Raises:
+        InputError: the file has another one.
+    """
+    try:
         expected = arrow_schema(info.observation_dim, info.action_dim, info.image_shape)
-        if not file.schema_arrow.remove_metadata().equals(expected):
-            raise InputError(
-                f"{path}: the columns {file.schema_arrow.names} are not those of schema version "
-                f"{info.schema_version}; convert the original file again"
-            )
-        return info, file.read([name for name in expected.names if name != IMAGES_COLUMN])
+    except (OverflowError, ValueError, pa.ArrowException):  # images of more than 2 GB each
+        expected = None
+    if expected is None or not found.remove_metadata().equals(expected):
+        raise InputError(
+            f"{path}: the columns {shorten(found.names)} are not those of schema version "
+            f"{info.schema_version}; convert the original file again"
+        )
+    return expected
+
+
+def _check_size(footer: pq.FileMetaData, info: DatasetInfo, path: Path) -> None:
+    """Refuse numbers that contradict each other, before memory is asked for by them.
+
+    Raises:
+        InputError: naming both numbers.
+    """
+    if footer.num_rows != info.num_steps:
+        raise InputError(
+            f"{path}: the columns were changed after the file was written ({footer.num_rows} rows and not "
+            f"{info.num_steps}); convert the original file again"
+        )
+    needed = info.num_steps * 4 * (2 * info.observation_dim + info.action_dim + 2)
+    size = path.stat().st_size
+    if needed > max(_SMALL_BYTES, _MOST_COMPRESSED * size):
+        raise InputError(
+            f"{path}: the file has {size} bytes and says that it holds {needed} bytes of numbers, which no recording "
+            "compresses to; convert the original file again"
+        )
+
+
+def _one_batch(table: pa.Table) -> pa.RecordBatch:
+    return table.combine_chunks().to_batches()[0]
 
 
 def _image_blocks(path: Path, shape: tuple[int, int, int, int]) -> Iterator[UInt8]:
@@ -225,13 +262,7 @@ def open_arrow(arrow_path: Path, parquet_path: Path) -> TrajectoryDataset:
     Raises:
         InputError: the file is missing, damaged or of another schema version.
     """
-    try:
-        reader = pa.ipc.open_file(pa.memory_map(str(arrow_path)))
-        batch = reader.get_batch(0)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{arrow_path}: not a readable Arrow file ({first_sentence(error)}); remove it") from error
-    info = _read_info(batch.schema, arrow_path)
-    columns = _columns(batch, info)
+    info, columns = _map_arrow(arrow_path)
     return TrajectoryDataset(
         info=info,
         path=parquet_path,
@@ -244,6 +275,37 @@ def open_arrow(arrow_path: Path, parquet_path: Path) -> TrajectoryDataset:
         final_observations=columns.final_observations,
         images=columns.images,
     )
+
+
+def check_arrow(arrow_path: Path) -> str:
+    """Read all of an Arrow file written by `write_arrow` and check it against its metadata.
+
+    Returns:
+        the SHA-256 of its content.
+
+    Raises:
+        InputError: the file is missing, damaged or altered.
+    """
+    info, columns = _map_arrow(arrow_path)
+    check_content(columns, info, arrow_path)
+    return info.content_sha256
+
+
+def _map_arrow(path: Path) -> tuple[DatasetInfo, RawColumns]:
+    try:
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        if reader.num_record_batches != 1:
+            raise pa.ArrowInvalid(f"{reader.num_record_batches} batches in place of one")
+        batch = reader.get_batch(0)
+        # Reads the few offsets and flags; the values of fixed width need none.
+        batch.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: not a readable Arrow file ({first_sentence(error)}); remove it") from error
+    info = _read_info(batch.schema, path)
+    _check_schema(batch.schema, info, path)
+    if batch.num_rows != info.num_steps:
+        raise InputError(f"{path}: {batch.num_rows} rows and not {info.num_steps}; remove it")
+    return info, _columns(batch, info)
 
 
 def _read_info(schema: pa.Schema, path: Path) -> DatasetInfo:

@@ -199,6 +199,8 @@ def test_tampered_parquet(refused, parquet, tmp_path):
     table = pq.read_table(parquet)
     path = tmp_path / "t.parquet"
     pq.write_table(table.slice(1), path)
+    refused(path, "t.parquet", "changed after", "20 rows and not 21")
+    pq.write_table(table.set_column(2, table.schema.field(2), pa.array(np.ones(21, np.float32))), path)
     refused(path, "t.parquet", "changed after", "SHA-256")
 
 
@@ -213,7 +215,7 @@ def test_parquet_of_our_schema_with_values_that_are_not_finite(refused, tmp_path
 
 def test_parquet_of_another_schema_version(refused, parquet, tmp_path):
     table = pq.read_table(parquet)
-    metadata = {k: v.replace(b'"schema_version": 2', b'"schema_version": 99') for k, v in table.schema.metadata.items()}
+    metadata = {k: v.replace(b'"schema_version": 3', b'"schema_version": 99') for k, v in table.schema.metadata.items()}
     path = tmp_path / "t.parquet"
     pq.write_table(table.replace_schema_metadata(metadata), path)
     refused(path, "t.parquet", "version 99", "convert the original file again")
