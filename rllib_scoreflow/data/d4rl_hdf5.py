@@ -8,21 +8,25 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from rllib_scoreflow.data.hdf5 import find_column, open_hdf5, read_column
+from rllib_scoreflow.data.episode_ends import settle_ends
+from rllib_scoreflow.data.hdf5 import Hdf5File, open_hdf5
 from rllib_scoreflow.data.schema import Bool, Float32, RawColumns
-from rllib_scoreflow.data.validation import check_lengths
+from rllib_scoreflow.data.validation import check_finite, check_lengths
 from rllib_scoreflow.errors import InputError
 
-# Two recorded float32 observations of one state agree far better than this.
-_SAME_OBSERVATION = 1e-6
+# D4RL's own name first, then what other recorders call the same flag.
+_TERMINALS = ("terminals", "terminations", "terminateds", "terminated", "terminal")
+_TIMEOUTS = ("timeouts", "truncations", "truncateds", "truncated", "timeout")
+# Older gymnasium's flag: the episode is over, for either reason.
+_DONES = ("dones", "done")
 
 
 def read_d4rl_hdf5(path: Path) -> RawColumns:
     """Read a file of D4RL's layout; timeouts and next_observations may be missing.
 
-    D4RL's files often end in the middle of an episode: that episode is kept, cut at the last row.
-    Without timeouts the ends come from terminals and from rows whose next observation is not the
-    following row's observation.
+    D4RL's files often end in the middle of an episode: that episode is kept, cut at the last row. The flags may have
+    the names of gymnasium (`terminations`, `truncations`) or be one (`dones`). They are checked against
+    next_observations, which also tell the ends that no flag tells; see `episode_ends`.
 
     Returns:
         columns of N steps as float32 and bool; final_observations [E, O] where the file has
@@ -30,37 +34,38 @@ def read_d4rl_hdf5(path: Path) -> RawColumns:
 
     Raises:
         InputError: no such file, not HDF5, damaged, a key missing or not of the expected shape,
-            columns of different lengths, or episode ends that cannot be told.
+            columns of different lengths, or episode ends that cannot be told or contradict the observations.
     """
     with open_hdf5(path) as file:
-        found = {key: find_column(file, path, key, 2) for key in ("observations", "actions")}
-        found |= {key: find_column(file, path, key, 1) for key in ("rewards", "terminals")}
-        if "timeouts" in file:
-            found["timeouts"] = find_column(file, path, "timeouts", 1)
-        if "next_observations" in file:
-            found["next_observations"] = find_column(file, path, "next_observations", 2)
+        found = {key: file.column(key, 2) for key in ("observations", "actions")}
+        found["rewards"] = file.column("rewards", 1)
+        names = _find_flags(file)
+        found |= {key: file.column(key, 1) for keys in names.values() for key in keys}
+        if "next_observations" in file.names():
+            found["next_observations"] = file.column("next_observations", 2)
         check_lengths(path, {key: column.shape[0] for key, column in found.items()})
         _check_next_shape(path, found)
 
-        observations = read_column(found["observations"], path, np.float32)
-        terminals = read_column(found["terminals"], path, np.bool_)
+        observations = file.read(found["observations"], np.float32)
+        check_finite(path, "observations", observations)
         following: Float32 | None = None
         if "next_observations" in found:
-            following = read_column(found["next_observations"], path, np.float32)
-        if "timeouts" in found:
-            timeouts = read_column(found["timeouts"], path, np.bool_)
-        else:
-            timeouts = _derive_timeouts(path, observations, following, terminals)
-        if not terminals[-1]:
-            timeouts[-1] = True
+            following = file.read(found["next_observations"], np.float32)
+            check_finite(path, "next_observations", following)
+        terminals, timeouts = _read_flags(file, names, found)
+        resolution = max(_resolution(found[key]) for key in ("observations", "next_observations") if key in found)
+        ends = settle_ends(path, observations, following, terminals, timeouts, resolution=resolution)
+        rows = ends.terminals | ends.timeouts
         return RawColumns(
             observations=observations,
-            actions=read_column(found["actions"], path, np.float32),
-            rewards=read_column(found["rewards"], path, np.float32),
-            terminals=terminals,
-            timeouts=timeouts,
-            final_observations=None if following is None else following[terminals | timeouts],
+            actions=file.read(found["actions"], np.float32),
+            rewards=file.read(found["rewards"], np.float32),
+            terminals=ends.terminals,
+            timeouts=ends.timeouts,
+            final_observations=None if ends.following is None else ends.following[rows],
             env_id=_recorded_env_id(file),
+            action_dtype=str(found["actions"].dtype),
+            notes=ends.notes,
         )
 
 
@@ -73,22 +78,64 @@ def _check_next_shape(path: Path, found: dict[str, h5py.Dataset]) -> None:
         )
 
 
-def _derive_timeouts(path: Path, observations: Float32, following: Float32 | None, terminals: Bool) -> Bool:
-    timeouts = np.zeros(len(terminals), np.bool_)
-    if following is not None:
-        jumps = np.abs(following[:-1] - observations[1:]).max(axis=1) > _SAME_OBSERVATION
-        timeouts[:-1] = jumps & ~terminals[:-1]
-    elif not terminals.any():
+def _find_flags(file: Hdf5File) -> dict[str, list[str]]:
+    """Return the names under which a file has each of the flags; `dones` only where they are needed."""
+    held = set(file.names())
+    names = {
+        "terminals": [name for name in _TERMINALS if name in held],
+        "timeouts": [name for name in _TIMEOUTS if name in held],
+    }
+    dones = [name for name in _DONES if name in held]
+    if dones and not all(names.values()):
+        names["dones"] = dones
+    if not names["terminals"] and not dones:
+        names["terminals"] = ["terminals"]  # missing, as the reading of it says
+    return names
+
+
+def _read_flags(
+    file: Hdf5File, names: dict[str, list[str]], found: dict[str, h5py.Dataset]
+) -> tuple[Bool, Bool | None]:
+    """Return terminals [N] and timeouts [N], None where the file does not tell them."""
+    flags: dict[str, Bool] = {}
+    for flag, keys in names.items():
+        read = [_read_flag(file, found[key]) for key in keys]
+        for key, values in zip(keys, read, strict=True):
+            if not np.array_equal(values, read[0]):
+                raise InputError(
+                    f"{file.path}: keys '{keys[0]}' and '{key}' mean the same and differ, first in row "
+                    f"{int(np.argmax(values != read[0]))}; keep the one that is right"
+                )
+        if read:
+            flags[flag] = read[0]
+    if "terminals" not in flags:
+        timeouts = flags.get("timeouts")
+        return flags["dones"] if timeouts is None else flags["dones"] & ~timeouts, timeouts
+    if "dones" in flags:
+        return flags["terminals"], flags["dones"] & ~flags["terminals"]
+    return flags["terminals"], flags.get("timeouts")
+
+
+def _read_flag(file: Hdf5File, column: h5py.Dataset) -> Bool:
+    values = file.read(column, column.dtype.type)
+    wrong = (values != 0) & (values != 1)
+    if wrong.any():
+        row = int(np.argmax(wrong))
         raise InputError(
-            f"{path}: key 'timeouts' is missing and 'terminals' is never set, so episodes cannot "
-            "be told apart; add 'timeouts' (bool, true at the last step of every episode)"
+            f"{file.path}: key '{column.name.lstrip('/')}' holds {values[row]} in row {row}; write a flag as 0 or 1"
         )
-    return timeouts
+    return values.astype(np.bool_)
 
 
-def _recorded_env_id(file: h5py.File) -> str | None:
+def _resolution(column: h5py.Dataset) -> float:
+    """Return the relative precision of a column's values after reading them as float32."""
+    single = float(np.finfo(np.float32).eps)
+    return max(single, float(np.finfo(column.dtype).eps)) if column.dtype.kind == "f" else single
+
+
+def _recorded_env_id(file: Hdf5File) -> str | None:
     for key in ("env_id", "env"):
-        value = file.attrs.get(key)
+        value = file.attribute("/", key)
         if isinstance(value, str):
             return value
     return None

@@ -74,6 +74,8 @@ class RawColumns:
         cameras: names of the V cameras, in the order of the images' second axis.
         images: [N, V, H, W, 3] uint8, upright RGB, or None without cameras or before they are read.
         image_source: where the images are to be read from (see `rllib_scoreflow.data.images.with_images`), or None.
+        action_dtype: how the source stores its actions, such as "float32".
+        notes: what a user should know of how the source was read, a sentence each without its full stop.
     """
 
     observations: Float32
@@ -88,6 +90,8 @@ class RawColumns:
     cameras: tuple[str, ...] = ()
     images: UInt8 | None = None
     image_source: ImageSource | None = None
+    action_dtype: str = "float32"
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
-
 from rllib_scoreflow.data.catalog import (
     D4RL_DATASETS,
     SHIPPED,
@@ -228,4 +226,4 @@ def _format_of(path: Path) -> _Format:
     if path.suffix == ".npz":
         return _NPZ
     with open_hdf5(path) as file:
-        return _ROBOMIMIC if isinstance(file.get("data"), h5py.Group) else _D4RL
+        return _ROBOMIMIC if file.is_group("data") else _D4RL

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib_scoreflow.data.schema import Bool, DatasetInfo, Float32, RawColumns
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, shorten
 
 ConstantObservations = Literal["error", "allow"]
 
@@ -29,7 +29,7 @@ def check_lengths(path: Path, lengths: Mapping[str, int]) -> None:
         InputError: naming every column with its number of steps.
     """
     if len(set(lengths.values())) > 1:
-        listed = ", ".join(f"'{key}' {length}" for key, length in lengths.items())
+        listed = shorten(", ".join(f"'{shorten(key, 60)}' {length}" for key, length in lengths.items()))
         raise InputError(
             f"{path}: columns have different numbers of steps ({listed}); write one row per step in every column"
         )
