@@ -68,6 +68,7 @@ def description(stage: Stage, digest: str, weights: Path | None) -> dict[str, An
     return {
         "experiment": experiment.name,
         "fingerprint": digest,
+        "fingerprint_version": stages.IDENTITY_VERSION,
         "run": run,
         "env": experiment.env,
         "stop": dict(stage.stop),

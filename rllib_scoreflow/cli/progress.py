@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
@@ -237,4 +238,6 @@ def _looked_up(config: Mapping[str, Any], path: list[str], otherwise: Any) -> An
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, str) and value.startswith("/"):
+        return Path(value).name  # of a file, whose folder may be another tomorrow
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -8,6 +8,7 @@ from typing import Any
 
 from rllib_scoreflow.cli import failures, stages
 from rllib_scoreflow.cli.experiments import Experiment
+from rllib_scoreflow.cli.identity import PATH_KEYS, with_absolute_paths
 from rllib_scoreflow.cli.loggers import LoggerOptions, make_loggers, use_secrets
 from rllib_scoreflow.cli.outcome import Outcome, Stage, description, finish, remove_unused
 from rllib_scoreflow.cli.schedulers import judged_by, make_scheduler, scheduler_name
@@ -107,13 +108,11 @@ def param_space(stage: Stage, weights: Path | None) -> dict[str, Any]:
     """
     experiment = stage.experiment
     space: dict[str, Any] = {} if experiment.base is None else experiment.base.copy(copy_frozen=False).to_dict()
-    space.update(to_tune(stage.config))
+    # A trial runs in a folder of its own, where a relative path would lead elsewhere.
+    space.update(with_absolute_paths({key: space[key] for key in PATH_KEYS if key in space}))
+    space.update(to_tune(with_absolute_paths(stage.config)))
     if experiment.env is not None:
         space["env"] = experiment.env
-    # A trial runs in a folder of its own, where a relative path would lead elsewhere.
-    dataset = space.get("dataset")
-    if isinstance(dataset, str) and Path(dataset).expanduser().exists():
-        space["dataset"] = str(Path(dataset).expanduser().resolve())
     if weights is not None:
         space["pretrained_policy"] = str(weights.resolve())
     return space

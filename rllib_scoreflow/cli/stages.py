@@ -1,7 +1,6 @@
 """What an experiment's folder says: not begun, unfinished, finished, or another's."""
 
 import enum
-import hashlib
 import json
 import shutil
 import tempfile
@@ -10,76 +9,52 @@ from pathlib import Path
 from typing import Any
 
 from rllib_scoreflow.atomic_files import atomic_path
-from rllib_scoreflow.cli.experiments import Experiment
+from rllib_scoreflow.cli import metrics
+from rllib_scoreflow.cli.identity import Identity
+from rllib_scoreflow.cli.plots import read_results
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.file_digest import file_digest
-from rllib_scoreflow.user_paths import expand_user
 
 BEGUN_JSON = "experiment.json"
 DONE_JSON = "done.json"
-_HASH_LIMIT_BYTES = 4 * 2**30  # beyond this a dataset is told apart by its size
+# Of the key in those files; the first version wrote none.
+IDENTITY_VERSION = 2
 
 
 class State(enum.Enum):
-    """What to do with an experiment: start it, go on with it, or leave it as it is."""
+    """What to do with an experiment: start it, go on with it, go on beyond its end, or leave it as it is."""
 
     NEW = "new"
     UNFINISHED = "unfinished"
+    EXTENDED = "extended"
     FINISHED = "finished"
 
 
-def fingerprint(experiment: Experiment, config: Mapping[str, Any], weights: str | None) -> str:
-    """Return the sha256 of all that decides an experiment's result, in hex.
-
-    Args:
-        experiment: the experiment, with every override laid over it.
-        config: its checked config.
-        weights: digest of the policy that it starts from.
-    """
-    run = (
-        experiment.run
-        if isinstance(experiment.run, str)
-        else f"{experiment.run.__module__}:{experiment.run.__qualname__}"
-    )
-    elsewhere = {"max_failures", "max_concurrent_trials", "loggers"}
-    settings = {key: value for key, value in experiment.settings.items() if key not in elsewhere}
-    parts = {
-        "run": run,
-        "env": experiment.env if isinstance(experiment.env, str | None) else repr(experiment.env),
-        "config": config,
-        "stop": experiment.stop,
-        "num_samples": experiment.num_samples,
-        "settings": settings,
-        "source": experiment.source_text,
-        "weights": weights,
-        "dataset": _dataset_digest(config.get("dataset")),
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()
-
-
-def _dataset_digest(dataset: Any) -> str | None:
-    path = expand_user(dataset) if isinstance(dataset, str) else None
-    if path is None or not path.is_file():
-        return None
-    size = path.stat().st_size
-    return file_digest(path) if size <= _HASH_LIMIT_BYTES else f"size {size}"
-
-
-def state_of(folder: Path, digest: str, *, resume: bool, overwrite: bool, where: str) -> State:
+def state_of(
+    folder: Path,
+    identity: Identity | None,
+    stop: Mapping[str, float],
+    *,
+    resume: bool,
+    overwrite: bool,
+    where: str,
+) -> State:
     """Say what to do with an experiment, without changing anything.
 
     Args:
         folder: the experiment's folder.
-        digest: its `fingerprint`.
+        identity: its key; None while that cannot be known, so that no folder holds it.
+        stop: its checked `stop`.
         resume: whether to go on with an unfinished run.
         overwrite: whether a run that is unfinished or differs may be replaced.
         where: the start of the message.
 
     Returns:
-        FINISHED when the same experiment is done, UNFINISHED when it is to be resumed, else NEW.
+        FINISHED when the same experiment is done, EXTENDED when it is done for a smaller `stop`, UNFINISHED when it
+        is to be resumed, else NEW.
 
     Raises:
-        InputError: the folder holds something else, or an unfinished run and neither flag is given.
+        InputError: the folder holds something else, or an unfinished run and neither flag is given, or a finished one
+        that cannot go on.
     """
     if not folder.exists() or not any(folder.iterdir()):
         return State.NEW
@@ -90,9 +65,18 @@ def state_of(folder: Path, digest: str, *, resume: bool, overwrite: bool, where:
             f"{where}: the folder {folder} is in the way and is no experiment of this command; "
             "choose another --results-dir."
         )
-    same = known.get("fingerprint") == digest
+    same = identity is not None and _is_of(known, identity)
     if same and done is not None:
-        return State.FINISHED
+        if has_reached(folder, done, stop):
+            return State.FINISHED
+        if any(folder.glob("trial_*/checkpoint_*")):
+            return State.EXTENDED
+        if overwrite:
+            return State.NEW
+        raise InputError(
+            f"{where}: {folder} holds a run that ended at {stop_text(done.get('stop') or {})} and left no checkpoint "
+            "to go on from; choose another --results-dir, or give --overwrite to replace it."
+        )
     if same and resume:
         return State.UNFINISHED
     if overwrite:
@@ -105,6 +89,46 @@ def state_of(folder: Path, digest: str, *, resume: bool, overwrite: bool, where:
         f"{where}: {folder} holds a run of another configuration, dataset or starting policy; "
         "choose another --results-dir, or give --overwrite to replace it."
     )
+
+
+def _is_of(known: Mapping[str, Any], identity: Identity) -> bool:
+    """Whether an experiment's file is that of an experiment, by the key of this version or of the first one."""
+    digest = known.get("fingerprint")
+    if "fingerprint_version" in known:
+        return bool(digest == identity.digest)
+    noted = known.get("stop") or {}
+    whole = {key: int(end) if isinstance(end, float) and end.is_integer() else end for key, end in noted.items()}
+    return digest in {identity.digest, *map(identity.of_first_version, (None, noted, whole))}
+
+
+def has_reached(folder: Path, done: Mapping[str, Any], stop: Mapping[str, float]) -> bool:
+    """Say whether a finished experiment has nothing left to do for a `stop`, which may be another than it was run for.
+
+    Args:
+        folder: the experiment's folder.
+        done: its done.json.
+        stop: the checked `stop`.
+    """
+    then = done.get("stop") or stop
+    if then == stop:
+        return True
+    lasts = [rows[-1] for path in folder.glob("trial_*/result.json") if (rows := read_results(path.parent))]
+    # A trial that ended before its end, by early stopping or by a scheduler, would do so again.
+    return all(_reached(last, stop) or not _reached(last, then) for last in lasts)
+
+
+def _reached(row: Mapping[str, Any], stop: Mapping[str, float]) -> bool:
+    values = {key: metrics.number(row, (key,)) for key in stop}
+    return any(value is not None and value >= stop[key] for key, value in values.items())
+
+
+def stop_text(stop: Mapping[str, float]) -> str:
+    """Return a `stop` in words, such as ``training_iteration 10 or env_steps 1,000,000``.
+
+    Args:
+        stop: result key -> value.
+    """
+    return " or ".join(f"{key} {value:,.10g}" for key, value in stop.items())
 
 
 def require_writable(folder: Path, where: str) -> None:

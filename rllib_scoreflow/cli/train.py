@@ -10,6 +10,7 @@ from typing import Any
 from rllib_scoreflow.cli import algorithms, config_check, env_check, stages, weights
 from rllib_scoreflow.cli.experiments import Experiment, build_experiment
 from rllib_scoreflow.cli.failures import Interrupted
+from rllib_scoreflow.cli.identity import Identity, identify
 from rllib_scoreflow.cli.loggers import LoggerOptions, check_loggers
 from rllib_scoreflow.cli.overrides import apply_overrides, parse_override
 from rllib_scoreflow.cli.session import INTERRUPT, RayOptions, ray_resources, ray_session
@@ -98,13 +99,10 @@ def train(
             if INTERRUPT.asked.is_set():
                 raise Interrupted(f"{name} was not begun; go on with: {run_options.resume_command}")
             policy = _policy(sources.get(name), stage.experiment.where)
-            digest = _fingerprint(stage, policy)
-            state = _state(stage, digest, options)
+            identity = _identity(stage, policy)
+            state = _state(stage, identity, options)
             if state is stages.State.FINISHED:
-                console.print(
-                    f"{name}: already finished in {shown(stage.folder)}, not run again.",
-                    markup=False,
-                )
+                console.print(_finished(stage, shown(stage.folder)))
                 outcomes.append(outcome.outcome_of(name, stage.folder))
                 continue
             if policy is not None:  # only now is the policy there to be checked
@@ -117,8 +115,8 @@ def train(
             else:
                 resources.await_resources(stage, policy, options.ray.wait_s, partial(console.print, markup=False))
             console.print(_headline(stage, shown(stage.folder), state), markup=False)
-            resume = state is stages.State.UNFINISHED
-            outcomes.append(runner.run_stage(stage, digest, policy, resume=resume, options=run_options))
+            resume = state in (stages.State.UNFINISHED, stages.State.EXTENDED)
+            outcomes.append(runner.run_stage(stage, identity.digest, policy, resume=resume, options=run_options))
             if outcomes[-1].sweep is not None:
                 print_sweep(wide, read_sweep(stage.folder))
     print_summary(wide, outcomes)
@@ -232,13 +230,13 @@ def _policy(source: Path | None, where: str) -> Path | None:
     return None if source is None else weights.require_policy(source, f"{where}: weights_from")
 
 
-def _fingerprint(stage: Any, policy: Path | None) -> str:
-    return stages.fingerprint(stage.experiment, stage.config, None if policy is None else weights.policy_digest(policy))
+def _identity(stage: Any, policy: Path | None) -> Identity:
+    return identify(stage.experiment, stage.config, None if policy is None else weights.policy_digest(policy))
 
 
-def _state(stage: Any, digest: str, options: TrainOptions) -> stages.State:
-    where = stage.experiment.where
-    return stages.state_of(stage.folder, digest, resume=options.resume, overwrite=options.overwrite, where=where)
+def _state(stage: Any, identity: Identity | None, options: TrainOptions) -> stages.State:
+    flags = {"resume": options.resume, "overwrite": options.overwrite}
+    return stages.state_of(stage.folder, identity, stage.stop, where=stage.experiment.where, **flags)
 
 
 def _check_states(planned: Sequence[Any], sources: Mapping[str, Path], options: TrainOptions) -> None:
@@ -250,19 +248,24 @@ def _check_states(planned: Sequence[Any], sources: Mapping[str, Path], options: 
             stages.require_writable(stage.folder, stage.experiment.where)
             # Its starting policy will be a new one, so whatever is in its folder will not fit.
             to_run.add(stage.folder)
-            _state(stage, "the policy is not there yet", options)
+            _state(stage, None, options)
             continue
         policy = _policy(source, stage.experiment.where)
         if policy is not None:
             _validate(stage.experiment, stage.algorithm, {**stage.config, PRETRAINED_KEY: str(policy)})
-        if _state(stage, _fingerprint(stage, policy), options) is not stages.State.FINISHED:
+        if _state(stage, _identity(stage, policy), options) is not stages.State.FINISHED:
             stages.require_writable(stage.folder, stage.experiment.where)
             to_run.add(stage.folder)
 
 
 def _headline(stage: Any, folder: str, state: stages.State) -> str:
-    ends = " or ".join(f"{key} {value:,.10g}" for key, value in stage.stop.items())
     env = f" on {stage.experiment.env}" if stage.experiment.env is not None else ""
-    verb = "resuming" if state is stages.State.UNFINISHED else "running"
-    what = f"{verb} {stage.algorithm.__name__}{env} until {ends}"
+    verb = {stages.State.UNFINISHED: "resuming", stages.State.EXTENDED: "finished earlier, now going on with"}
+    what = f"{verb.get(state, 'running')} {stage.algorithm.__name__}{env} until {stages.stop_text(stage.stop)}"
     return f"{stage.experiment.name}: {what}; results in {folder}"
+
+
+def _finished(stage: Any, folder: str) -> str:
+    then = (stages.read_json(stage.folder / stages.DONE_JSON) or {}).get("stop") or stage.stop
+    until = "" if then == stage.stop else f" (until {stages.stop_text(then)})"
+    return f"{stage.experiment.name}: already finished in {folder}{until}, not run again."

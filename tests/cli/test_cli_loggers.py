@@ -4,9 +4,9 @@ import os
 import pytest
 
 from rllib_scoreflow.cli.experiments import Experiment, build_experiment
+from rllib_scoreflow.cli.identity import identify
 from rllib_scoreflow.cli.loggers import LoggerOptions, check_loggers, use_secrets, wanted
 from rllib_scoreflow.cli.main import resume_command
-from rllib_scoreflow.cli.stages import fingerprint
 from rllib_scoreflow.errors import InputError
 
 YAML = """
@@ -35,7 +35,7 @@ def test_the_command_line_counts_before_the_file():
     }
     assert wanted(experiment(mlflow=None), LoggerOptions()) == {"mlflow": {}}
     # Where it is logged to does not make it another experiment.
-    assert fingerprint(given, {}, None) == fingerprint(Experiment("exp", "f.yaml", "PPO"), {}, None)
+    assert identify(given, {}, None).digest == identify(Experiment("exp", "f.yaml", "PPO"), {}, None).digest
 
 
 def test_a_bad_logger_is_refused():

@@ -8,11 +8,11 @@ from rllib_scoreflow.cli import search_space
 from rllib_scoreflow.cli.algorithms import find_algorithm
 from rllib_scoreflow.cli.config_check import check_config, tried, validate
 from rllib_scoreflow.cli.experiments import Experiment
+from rllib_scoreflow.cli.identity import identify
 from rllib_scoreflow.cli.outcome import Stage
 from rllib_scoreflow.cli.runner import param_space
 from rllib_scoreflow.cli.schedulers import WithinBounds, add_mutations, make_scheduler, reachable
 from rllib_scoreflow.cli.search_space import check_space, combinations
-from rllib_scoreflow.cli.stages import fingerprint
 from rllib_scoreflow.errors import InputError
 
 
@@ -142,9 +142,9 @@ def test_a_seed_repeats_the_draws_and_the_fingerprint_knows_none_of_them(ppo, tm
     assert draws(config, ppo, tmp_path, 4) != first
     one = experiment(config)
     checked = check_config(one, ppo)
-    assert fingerprint(one, checked, None) == fingerprint(one, json.loads(json.dumps(checked)), None)
+    assert identify(one, checked, None).digest == identify(one, json.loads(json.dumps(checked)), None).digest
     other = {**checked, "lr": {"loguniform": [1e-5, 1e-2]}}
-    assert fingerprint(one, checked, None) != fingerprint(one, other, None)
+    assert identify(one, checked, None).digest != identify(one, other, None).digest
     assert search_space.swept(checked) == ["lr", "env_config.a"]
 
 
