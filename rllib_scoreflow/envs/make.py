@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from rllib_scoreflow.action_chunks import check_act_steps
 from rllib_scoreflow.envs.chunk_vector_env import ChunkVectorEnv
 from rllib_scoreflow.envs.envpool_backend import EnvPoolChunkEnv, refusal
 from rllib_scoreflow.envs.gymnasium_backend import GymnasiumChunkEnv
@@ -39,8 +40,7 @@ def make_chunk_vector_env(
     Raises:
         InputError: unknown id, unsupported spaces, options that do not fit, numbers out of range.
     """
-    if not 1 <= act_steps <= horizon:
-        raise InputError(f"act_steps is {act_steps}: choose 1 to horizon, which is {horizon}")
+    check_act_steps(act_steps, horizon)
     if num_envs < 1:
         raise InputError(f"num_envs is {num_envs}: choose at least 1")
     if max_episode_steps is not None and max_episode_steps < 1:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib_scoreflow.action_chunks import check_act_steps
 from rllib_scoreflow.envs import make_single_env, resolve_env, sub_env_seeds
 from rllib_scoreflow.envs.single_env import Env, dims_of
 from rllib_scoreflow.errors import InputError
@@ -94,8 +95,7 @@ class Episode:
         Raises:
             InputError: act_steps is not between 1 and horizon.
         """
-        if not 1 <= act_steps <= horizon:
-            raise InputError(f"act_steps is {act_steps}: choose 1 to horizon, which is {horizon}")
+        check_act_steps(act_steps, horizon)
         yield 0
         while not self.ended:
             chunk = np.asarray(act(self._batch_of_one()), np.float32).reshape(horizon, self._dims.action_dim)

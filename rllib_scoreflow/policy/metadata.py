@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from rllib_scoreflow.action_chunks import check_act_steps
 from rllib_scoreflow.artefact_files import POLICY_JSON
 from rllib_scoreflow.errors import InputError, shorten
 from rllib_scoreflow.file_digest import json_digest
@@ -47,6 +48,11 @@ class PolicyConfig(BaseModel):
     def _cameras_have_a_size(self) -> "PolicyConfig":
         if bool(self.cameras) != (self.image_size is not None):
             raise ValueError(f"cameras {list(self.cameras)} and image_size {self.image_size} must be given together")
+        return self
+
+    @model_validator(mode="after")
+    def _executes_no_more_than_it_predicts(self) -> "PolicyConfig":
+        check_act_steps(self.act_steps, self.horizon)
         return self
 
     @property

@@ -1,5 +1,6 @@
 """Cutting rollouts into episodes, advantages over fragments, statistics across rollouts."""
 
+import itertools
 import pickle
 
 import numpy as np
@@ -9,7 +10,9 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
 from rllib_scoreflow.algorithms.rl_module import CHAIN
+from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
 from rllib_scoreflow.algorithms.scoreflow.connectors import REWARD_SCALE, EpisodesToChainBatch
+from rllib_scoreflow.algorithms.scoreflow.env_runner import ChunkEnvRunner
 from rllib_scoreflow.algorithms.scoreflow.rollout_buffer import ENV_STEPS, SUCCESS, RolloutBuffer
 from rllib_scoreflow.algorithms.scoreflow.rollout_statistics import RolloutStatistics, observe_rewards
 from rllib_scoreflow.flow.advantages import RunningRewardScaler
@@ -132,3 +135,59 @@ def test_rewards_are_divided_by_the_running_std_of_the_return() -> None:
     targets = batch[DEFAULT_MODULE_ID][Postprocessing.VALUE_TARGETS]
     raw = np.concatenate([e.get_rewards() for e in episodes])
     np.testing.assert_allclose(targets, raw / scale, rtol=1e-4)
+
+
+def test_an_episode_with_a_lost_fragment_is_no_short_episode() -> None:
+    """The EnvRunner of environments b and c gives no rollout in time once; what it plays then goes on from there."""
+    statistics, scaler = RolloutStatistics(), RunningRewardScaler(gamma=0.9)
+    ids, started = ["a", "b", "c"], np.zeros(NUM_ENVS, dtype=np.int64)
+    first = filled_buffer().episodes(ids, started)
+    (arrived, *_) = filled_buffer(start=6.0).episodes(ids, started)
+    for fragments in (first, [arrived]):
+        statistics.observe(fragments)
+        observe_rewards(fragments, scaler)
+    last = filled_buffer(terminated_at={(1, 0), (2, 1)}, truncated_at={(3, 1)}, start=12.0).episodes(ids, started)
+    metrics = statistics.observe(last)
+    assert (metrics["episodes"], metrics["incomplete_episodes"]) == (2, 1)
+    whole = [sum(step + 0.5 for step in range(14)), 115.5]  # all of a, and what followed b's end
+    assert metrics["return_mean"] == np.mean(whole)
+    assert metrics["episode/score"] == np.mean([13, 115])
+    assert metrics["env_steps"] == sum(int(np.sum(f.get_extra_model_outputs(ENV_STEPS))) for f in last) + 96
+    observe_rewards(last, scaler)
+    assert scaler.count == 18 + 6 + 6 + 3  # without b's first 3 chunks and c's 6: nobody knows what they add to
+
+
+def test_a_rollout_keeps_its_observations_once() -> None:
+    buffer = filled_buffer(terminated_at={(2, 0)})
+    observations = [name for name, column in buffer.columns.items() if np.shape(column) == (STEPS, NUM_ENVS, 1)]
+    assert sorted(observations) == [Columns.ACTIONS, Columns.OBS]
+
+
+def runner_config(policy_folder) -> ScoreFlowConfig:
+    config = ScoreFlowConfig().environment("Pendulum-v1").training(pretrained_policy=str(policy_folder))
+    return config.env_runners(num_envs_per_env_runner=2, rollout_fragment_length=3).debugging(seed=4)
+
+
+def first_rollout(config: ScoreFlowConfig, updates: int, resets: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """First observations and chains that an EnvRunner samples which is started after some updates."""
+    runner = ChunkEnvRunner(config=config, worker_index=1)
+    runner.set_state({"rl_module": runner.module.get_state(), "weights_seq_no": updates})
+    for _ in range(resets):
+        episodes = runner.sample(force_reset=True)
+    runner.stop()
+    chains = [episode.get_extra_model_outputs(CHAIN) for episode in episodes]
+    return np.stack([episode.get_observations(0) for episode in episodes]), np.stack(chains)
+
+
+def test_what_was_sampled_does_not_return_after_a_restart(policy_folder) -> None:
+    config = runner_config(policy_folder)
+    config.validate()
+    start, resumed, again, later, crashed = (
+        first_rollout(config, updates, resets) for updates, resets in ((0, 1), (3, 1), (3, 1), (4, 1), (3, 2))
+    )
+    for repeated, sampled in zip(resumed, again, strict=True):
+        np.testing.assert_array_equal(repeated, sampled)
+    others = [start, resumed, later, crashed]
+    for one, other in itertools.combinations(others, 2):
+        assert not np.isclose(one[0], other[0]).any()
+        assert not np.isclose(one[1][:, 0, 0], other[1][:, 0, 0]).any()  # the random starts of the chains

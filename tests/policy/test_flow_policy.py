@@ -112,7 +112,12 @@ def test_save_does_not_overwrite_silently(tmp_path) -> None:
     assert FlowPolicy.load(tmp_path / "policy").metadata.variant == "reinflow"
 
 
-@pytest.mark.parametrize("damage", ["truncated", "altered", "missing", "config", "json", "version"])
+def test_more_steps_than_a_chunk_has_are_refused() -> None:
+    with pytest.raises(ValueError, match="act_steps is 5: choose 1 to horizon, which is 4"):
+        PolicyConfig(observation_dim=3, action_dim=2, horizon=4, act_steps=5)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered", "missing", "config", "chunk", "json", "version"])
 def test_a_damaged_artefact_is_refused(tmp_path, damage: str) -> None:
     folder = small_policy().save(tmp_path / "policy")
     weights, description = folder / "policy.safetensors", folder / "policy.json"
@@ -127,6 +132,9 @@ def test_a_damaged_artefact_is_refused(tmp_path, damage: str) -> None:
         weights.unlink()
     elif damage == "config":
         content["config"]["observation_dim"] = 4
+        description.write_text(json.dumps(content))
+    elif damage == "chunk":
+        content["config"]["act_steps"] = 5
         description.write_text(json.dumps(content))
     elif damage == "json":
         description.write_text("{")

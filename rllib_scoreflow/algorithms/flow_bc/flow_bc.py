@@ -11,6 +11,7 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.metrics import LEARNER_RESULTS
 
+from rllib_scoreflow.action_chunks import check_act_steps
 from rllib_scoreflow.algorithms.flow_bc.flow_bc_learner import FlowBCLearner
 from rllib_scoreflow.algorithms.flow_bc.offline_data import ChunkOfflineData, open_dataset
 from rllib_scoreflow.algorithms.options import build_section, check_options
@@ -139,8 +140,7 @@ class FlowBCConfig(AlgorithmConfig):
         if self.dataset is None:
             raise InputError("FlowBC needs the option 'dataset': a D4RL id such as hopper-medium-v2, or a file.")
         check_options(self, self.OPTIONS)
-        if self.act_steps > self.horizon:
-            raise InputError(f"Option 'act_steps' ({self.act_steps}) must not exceed 'horizon' ({self.horizon}).")
+        check_act_steps(self.act_steps, self.horizon)
         build_section("velocity", VelocityConfig, self.velocity)
         build_section("vision", VisionConfig, self.vision)
         self.input_ = self.dataset

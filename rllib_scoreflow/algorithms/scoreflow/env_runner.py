@@ -37,6 +37,9 @@ class ChunkEnvRunner(SingleAgentEnvRunner):
     """
 
     env: ChunkVectorEnv
+    # Read by make_env(), which the base class's constructor calls before anything else.
+    _num_resets: int = 0
+    _weights_seq_no: int = 0
 
     def __init__(self, *, config: Any, **kwargs: Any) -> None:
         """Builds environments and policy, and seeds this process's exploration noise."""
@@ -128,7 +131,6 @@ class ChunkEnvRunner(SingleAgentEnvRunner):
             buffer.seconds_in_env += stepped - sampled
             buffer.add(step, self._observation, columns, results)
             self._observation = results[0]
-        buffer.last_observation = self._observation
         return buffer
 
     def _reset(self) -> None:
@@ -137,15 +139,32 @@ class ChunkEnvRunner(SingleAgentEnvRunner):
                 self.env.close()
             self.make_env()
             self._broken = False
-        self._observation, _ = self.env.reset(seed=self._reset_seed())
+        seed = self._reset_seed()
+        if seed is not None and not self._is_first_start():
+            torch.manual_seed(seed)
+        self._observation, _ = self.env.reset(seed=seed)
+        self._num_resets += 1
         self._episode_ids = [uuid.uuid4().hex for _ in range(self.num_envs)]
         self._episode_steps = np.zeros(self.num_envs, dtype=np.int64)
         self._needs_initial_reset = False
 
+    def _is_first_start(self) -> bool:
+        return self._weights_seq_no == 0 and self._num_resets == 0
+
     def _reset_seed(self) -> int | None:
+        """Seed of the next reset.
+
+        After a resume, a restart of this process or a crash of a simulator the same episodes must not return: the seed
+        depends on how often the weights were updated, and within a process on how often it was reset. A second resume
+        from the same checkpoint still repeats the first.
+        """
         if self.config.seed is None:
             return None
-        return int(self.config.seed) + 100_000 * (int(self.worker_index or 0) + 1)
+        seed, worker = int(self.config.seed), int(self.worker_index or 0)
+        if self._is_first_start():
+            return seed + 100_000 * (worker + 1)
+        sequence = np.random.SeedSequence([seed, worker, self._weights_seq_no, self._num_resets])
+        return int(sequence.generate_state(1)[0]) & 0x7FFFFFFF
 
     def _log(self, buffer: RolloutBuffer, num_chunks: int, num_episodes: int) -> None:
         log = self.metrics.log_value

@@ -19,14 +19,13 @@ SUCCESS = "success"
 """Extra column: success where an episode ended (NaN: unknown, or not ended), float32 `[T]`."""
 
 
-_FINAL_OBS = "final_obs"
-
-
 class RolloutBuffer:
     """Arrays `[steps, num_envs, ...]` of one `sample()` call.
 
+    The observation after a step is the one that the next step acts on. It is kept by itself only where an episode ended
+    and after the last step: a second column of images would double the memory of a rollout.
+
     Attributes:
-        last_observation: Observations after the last step, `[num_envs, O]` or a dictionary.
         seconds_in_env: Time spent stepping environments.
         seconds_in_policy: Time spent in the policy.
     """
@@ -37,7 +36,8 @@ class RolloutBuffer:
         self.num_envs = num_envs
         self.columns: dict[str, Any] = {}
         self.episode_metrics: list[dict[str, Any]] = []
-        self.last_observation: Any = None
+        self._final_observations: dict[tuple[int, int], Any] = {}  # by step and environment, where an episode ended
+        self._last_observations: Any = None
         self.seconds_in_env = 0.0
         self.seconds_in_policy = 0.0
 
@@ -52,13 +52,15 @@ class RolloutBuffer:
             Columns.TRUNCATEDS: truncated,
             ENV_STEPS: infos["env_steps"],
             SUCCESS: infos["success"],
-            _FINAL_OBS: infos["final_obs"],
             **policy,
         }
         for name, item in items.items():
             if name not in self.columns:
                 self.columns[name] = map_observation(self._allocate, item)
             map_observation(partial(_store, step), self.columns[name], item)
+        self._last_observations = infos["final_obs"]
+        for env in np.flatnonzero(terminated | truncated).tolist():
+            self._final_observations[step, env] = map_observation(partial(_row, env), infos["final_obs"])
 
     def _allocate(self, item: Any) -> Any:
         return np.empty((self.steps, *np.shape(item)), dtype=np.asarray(item).dtype)
@@ -88,7 +90,8 @@ class RolloutBuffer:
         part = {name: map_observation(lambda c: c[first:stop, env], column) for name, column in self.columns.items()}
         terminated = bool(part[Columns.TERMINATEDS][-1])
         truncated = bool(part[Columns.TRUNCATEDS][-1])
-        final = map_observation(lambda column: column[-1], part[_FINAL_OBS])
+        ended = self._final_observations.get((stop - 1, env))
+        final = map_observation(partial(_row, env), self._last_observations) if ended is None else ended
         acted_on = part[Columns.OBS]
         steps = range(stop - first)
         extra = (CHAIN, Columns.ACTION_LOGP, ENV_STEPS, SUCCESS)
@@ -111,3 +114,7 @@ class RolloutBuffer:
 
 def _store(step: int, column: Any, item: Any) -> None:
     column[step] = item
+
+
+def _row(env: int, batch: Any) -> Any:
+    return batch[env].copy()

@@ -13,6 +13,9 @@ from rllib_scoreflow.flow.advantages import RunningRewardScaler
 class RolloutStatistics:
     """Returns of all episodes that end in a rollout, wherever they began; environment steps; action clipping.
 
+    An episode of which a fragment was lost, because its EnvRunner gave no rollout in time, is not counted: what is left
+    of it would pass for a short episode and pull the mean down.
+
     Attributes:
         env_steps: Environment steps (not chunks) so far.
     """
@@ -20,38 +23,43 @@ class RolloutStatistics:
     def __init__(self) -> None:
         """Starts with no episodes."""
         self.env_steps = 0
-        self._ongoing: dict[str, tuple[float, int]] = {}
+        self._ongoing: dict[str, tuple[float, int, int]] = {}  # return, environment steps, chunks
 
     def observe(self, episodes: list[SingleAgentEpisode]) -> dict[str, float]:
         """Takes in the fragments of one rollout; its metrics.
 
         Returns:
-            `env_steps`, `episodes`, `action_clip_rate`, and where an episode ended `return_mean`, `return_stderr`,
-            `episode_steps_mean`, `success_rate` (if the environment reports success) and `episode/NAME`, the mean of
-            every metric that the environment reports of an episode.
+            `env_steps`, `episodes` and `incomplete_episodes` (that ended, whole and with a part lost),
+            `action_clip_rate`, and where a whole episode ended `return_mean`, `return_stderr`, `episode_steps_mean`,
+            `success_rate` (if the environment reports success) and `episode/NAME`, the mean of every metric that the
+            environment reports of an episode.
         """
-        returns, lengths, successes = [], [], []
+        returns, lengths, ended, incomplete = [], [], [], 0
         for episode in episodes:
-            total, length = self._ongoing.pop(episode.id_, (0.0, 0))
-            total += float(episode.get_return())
             steps = int(np.sum(episode.get_extra_model_outputs(ENV_STEPS)))
-            length += steps
             self.env_steps += steps
+            total, length, chunks = self._ongoing.pop(episode.id_, (0.0, 0, 0))
+            if episode.t_started != chunks:
+                incomplete += episode.is_done
+                continue
+            total, length, chunks = total + float(episode.get_return()), length + steps, chunks + len(episode)
             if episode.is_done:
                 returns.append(total)
                 lengths.append(length)
-                successes.append(float(episode.get_extra_model_outputs(SUCCESS)[-1]))
+                ended.append(episode)
             else:
-                self._ongoing[episode.id_] = (total, length)
+                self._ongoing[episode.id_] = (total, length, chunks)
         metrics = {"env_steps": float(self.env_steps), "episodes": float(len(returns))}
+        metrics["incomplete_episodes"] = float(incomplete)
         metrics["action_clip_rate"] = _action_clip_rate(episodes)
         if returns:
             metrics["return_mean"] = float(np.mean(returns))
             metrics["return_stderr"] = float(np.std(returns) / np.sqrt(len(returns)))
             metrics["episode_steps_mean"] = float(np.mean(lengths))
+            successes = [float(episode.get_extra_model_outputs(SUCCESS)[-1]) for episode in ended]
             if not np.all(np.isnan(successes)):
                 metrics["success_rate"] = float(np.nanmean(successes))
-            metrics |= _episode_metrics(episodes)
+            metrics |= _episode_metrics(ended)
         self._forget_lost({episode.id_ for episode in episodes})
         return metrics
 
@@ -65,16 +73,19 @@ class RolloutStatistics:
         self._ongoing = {}
 
     def _forget_lost(self, seen: set[str]) -> None:
-        # Every ongoing episode goes on in the next rollout, unless its EnvRunner died.
+        # Every ongoing episode goes on in the next rollout, unless its EnvRunner died or that rollout was lost.
         self._ongoing = {id_: value for id_, value in self._ongoing.items() if id_ in seen}
 
 
 def observe_rewards(episodes: list[SingleAgentEpisode], scaler: RunningRewardScaler) -> float:
     """Brings the scaler up to date with all fragments of a rollout; what to divide their rewards by.
 
-    The episodes stay as they are: arrays that came through Ray's object store are read-only.
+    Fragments of an episode of which an earlier one was lost are left out: their discounted return is not known. The
+    episodes stay as they are: arrays that came through Ray's object store are read-only.
     """
     for episode in episodes:
+        if episode.t_started > 0 and episode.id_ not in scaler.ongoing:
+            continue
         scaler.observe(episode.id_, np.asarray(episode.get_rewards()), done=episode.is_done)
     seen = {episode.id_ for episode in episodes}
     scaler.ongoing = {id_: value for id_, value in scaler.ongoing.items() if id_ in seen}
