@@ -1,13 +1,14 @@
 """``rllib evaluate``: the mean return of an exported policy or of any RLlib checkpoint."""
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from rllib_scoreflow.cli.suggest import hint
 from rllib_scoreflow.cli.weights import find_policy
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, shorten
 
 VARIANTS = ("flow", "scoreflow")
 _BACKENDS = ("auto", "envpool", "gymnasium")
@@ -149,10 +150,7 @@ class Player:
         from rllib_scoreflow.policy import FlowPolicy
 
         policy = FlowPolicy.load(folder)
-        env_id = env or policy.metadata.env_id
-        if env_id is None:
-            raise InputError(f"{folder} does not say in which environment it acts; give --env ID.")
-        env_config = policy.metadata.env_config if env is None else {}
+        env_id, env_config = _environment_of(folder, policy.metadata, env)
         _check_dims(folder, policy.config, env_id, env_config)
         return cls(folder, policy, env_id, env_config)
 
@@ -247,6 +245,28 @@ class Player:
         state = np.zeros((1, self.policy.config.observation_dim), np.float32)
         shape = self.policy.config.image_shape
         return state if shape is None else {STATE: state, IMAGES: np.zeros((1, *shape), np.uint8)}
+
+
+def _environment_of(folder: Path, metadata: Any, env: str | None) -> tuple[str, dict[str, Any]]:
+    """The environment that a policy plays in, and its keyword arguments.
+
+    A policy is somebody's file: that it names a module must not be enough to run the code in it.
+
+    Raises:
+        InputError: neither the user nor the policy names one, or the policy alone names a module.
+    """
+    own = metadata.env_id
+    if env is None and own is None:
+        raise InputError(f"{folder} does not say in which environment it acts; give --env ID.")
+    if env is None and ":" in own:
+        command = shlex.join(["rllib", "evaluate", str(folder), "--env", own])
+        raise InputError(
+            f"{folder} acts in the environment '{shorten(own)}', and loading that runs the module before the colon; if "
+            f"you trust the module of that name here, say so by naming it: {shorten(command, 1000)}"
+        )
+    # The same module named by the user is the environment as trained.
+    as_trained = env is None or (env == own and ":" in env)
+    return env or own, dict(metadata.env_config) if as_trained else {}
 
 
 def _check_dims(folder: Path, config: Any, env_id: str, env_config: dict[str, Any]) -> None:

@@ -270,7 +270,12 @@ def evaluate(
         bool, typer.Option("--sweep", help="Compare K = 1 to 16 and both variants, or those given, in a table.")
     ] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw the sweep into this new .png.")] = None,
-    env: Annotated[str | None, typer.Option(help="Environment (default: as trained).")] = None,
+    env: Annotated[
+        str | None,
+        typer.Option(
+            help="Environment (default: as trained). One of the form module:Id has to be named: it runs code."
+        ),
+    ] = None,
     backend: Annotated[str, typer.Option(help="auto, envpool or gymnasium.")] = "auto",
     video: Annotated[Path | None, typer.Option(help="Also film one episode into this new .mp4.")] = None,
     contact_sheet: Annotated[

@@ -40,7 +40,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished stage has left: paths (None where it has none) and its last figures."""
+    """What a finished stage has left: paths (None where it has none), its environment and its last figures."""
 
     name: str
     folder: Path
@@ -50,6 +50,7 @@ class Outcome:
     plot: Path | None = None
     sweep: Path | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
+    env: Any = None
 
 
 def description(stage: Stage, digest: str, weights: Path | None) -> dict[str, Any]:
@@ -108,7 +109,7 @@ def finish(stage: Stage, digest: str, results: Sequence[Any]) -> Outcome:
         "dataset_sha256": _dataset_hash(best.metrics or {}, policy),
     }
     stages.write_json(stage.folder / stages.DONE_JSON, done)
-    return Outcome(stage.experiment.name, stage.folder, False, checkpoint, policy, plot, sweep, figures)
+    return Outcome(stage.experiment.name, stage.folder, False, checkpoint, policy, plot, sweep, figures, done["env"])
 
 
 def _dataset_hash(result: Mapping[str, Any], policy: Path | None) -> Any:
@@ -150,7 +151,7 @@ def outcome_of(name: str, folder: Path) -> Outcome:
     """
     done = stages.read_json(folder / stages.DONE_JSON) or {}
     paths = {key: folder / done[key] if done.get(key) else None for key in ("checkpoint", "policy", "plot", "sweep")}
-    return Outcome(name, folder, True, figures=done.get("figures") or {}, **paths)
+    return Outcome(name, folder, True, figures=done.get("figures") or {}, env=done.get("env"), **paths)
 
 
 def _within(path: Path | None, folder: Path) -> str | None:

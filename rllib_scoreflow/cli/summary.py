@@ -1,5 +1,6 @@
 """The table at the end of ``rllib train``: how it went and where everything is."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,8 +40,11 @@ def print_summary(console: Console, outcomes: Sequence[Outcome]) -> None:
     last = outcomes[-1]
     target = last.policy or last.checkpoint
     if target is not None:
+        # An environment's module is imported only when it is named.
+        module = last.policy is not None and isinstance(last.env, str) and ":" in last.env
+        named = f" --env {shlex.quote(last.env)}" if module else ""
         console.print(
-            f"Evaluate it:   rllib evaluate {shown(target)} --episodes 20 --seed 0",
+            f"Evaluate it:   rllib evaluate {shown(target)}{named} --episodes 20 --seed 0",
             soft_wrap=True,
             markup=False,
         )

@@ -13,6 +13,7 @@ from rllib_scoreflow.flow.config import NoiseConfig, SDEConfig, VelocityConfig, 
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata
 
 ENV_ID = "toy_envs:ToyShown-v0"
+NAMED = ("--env", ENV_ID)
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +53,7 @@ def cloned(tmp_path):
 
 
 def test_a_sweep_is_the_same_as_one_evaluation_after_the_other(rllib, tuned):
-    words = ("evaluate", tuned, "--episodes", 5, "--seed", 3, "--json")
+    words = ("evaluate", tuned, *NAMED, "--episodes", 5, "--seed", 3, "--json")
     answer = rllib(*words, "--denoising-steps", "1, 4,4", "--variant", "flow,scoreflow", "--plot", "k.png")
     assert answer.status == 0, answer.err
     found = json.loads(answer.out)
@@ -71,7 +72,7 @@ def test_a_sweep_is_the_same_as_one_evaluation_after_the_other(rllib, tuned):
 
 
 def test_the_table_has_a_row_for_every_setting(rllib, tuned, cloned):
-    answer = rllib("evaluate", tuned, "--episodes", 2, "--sweep")
+    answer = rllib("evaluate", tuned, *NAMED, "--episodes", 2, "--sweep")
     assert answer.status == 0, answer.err
     title, headings, *rows = answer.out.splitlines()
     assert ENV_ID in title
@@ -81,12 +82,12 @@ def test_the_table_has_a_row_for_every_setting(rllib, tuned, cloned):
     ]
     assert {len(row) for row in rows} == {len(headings)}
     # A policy that was only cloned has one variant.
-    rows = rllib("evaluate", cloned, "--episodes", 1, "--sweep", "--denoising-steps", 3).out.splitlines()[2:]
+    rows = rllib("evaluate", cloned, *NAMED, "--episodes", 1, "--sweep", "--denoising-steps", 3).out.splitlines()[2:]
     assert [tuple(row.split()[:2]) for row in rows] == [("flow", "3")]
 
 
 def test_pictures(rllib, tuned):
-    words = ("evaluate", tuned, "--episodes", 2)
+    words = ("evaluate", tuned, *NAMED, "--episodes", 2)
     answer = rllib(*words, "--contact-sheet", "a.png", "--video", "a.mp4")
     assert answer.status == 0, answer.err
     assert "contact sheet     a.png" in answer.out
@@ -118,7 +119,7 @@ def test_pictures(rllib, tuned):
     ],
 )
 def test_refused_before_anything_is_played(refused, cloned, words, expected):
-    assert expected in refused("evaluate", cloned, "--episodes", 2, *words)
+    assert expected in refused("evaluate", cloned, *NAMED, "--episodes", 2, *words)
 
 
 def test_a_sweep_needs_an_exported_policy(refused, tmp_path):

@@ -215,7 +215,8 @@ def test_an_environment_and_a_dataset_of_ones_own(rllib_process, tmp_path, monke
     results = work / "results" / "drone" / "tune" / "trial_00000" / "result.json"
     last = json.loads(results.read_text().splitlines()[-1])
     assert last["env_steps"] >= 900
-    played = rllib_process("evaluate", "results/drone/tune", "--episodes", "3", "--json")
+    assert "rllib evaluate results/drone/tune/policy --env drone:Drone-v0 --episodes 20" in answer.out
+    played = rllib_process("evaluate", "results/drone/tune", "--env", "drone:Drone-v0", "--episodes", "3", "--json")
     assert played.status == 0, played.err
     assert json.loads(played.out)["env_id"] == "drone:Drone-v0"
 
