@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ray.rllib.callbacks.utils import make_callback
 from ray.rllib.utils.metrics import EVALUATION_RESULTS
 
 from rllib_scoreflow.algorithms.ray_adapter import OwnEvaluation
@@ -69,8 +70,10 @@ class PolicyAlgorithm(OwnEvaluation):
 
         The seeds are the same at every evaluation, so that two policies meet the same initial states.
         """
-        result = self.evaluate_flow_policy(self.flow_policy())
-        return result.to_dict()
+        self._call_back("on_evaluate_start")
+        result = self.evaluate_flow_policy(self.flow_policy()).to_dict()
+        self._call_back("on_evaluate_end", evaluation_metrics=result)
+        return result
 
     def evaluate_flow_policy(self, policy: FlowPolicy) -> EvaluationResult:
         """Evaluates any policy with this algorithm's environment, number of episodes and seed."""
@@ -102,6 +105,14 @@ class PolicyAlgorithm(OwnEvaluation):
                 results[f"eval_{name}"] = value
         results.update({f"eval_episode/{name}": value for name, value in (evaluation.get("metrics") or {}).items()})
         return results
+
+    def _call_back(self, hook: str, **arguments: Any) -> None:
+        make_callback(
+            hook,
+            callbacks_objects=self.callbacks,
+            callbacks_functions=getattr(self.config, f"callbacks_{hook}"),
+            kwargs={"algorithm": self, "metrics_logger": self.metrics, **arguments},
+        )
 
     def note(self, text: str) -> None:
         """Says something in the log, and in the next result under `note`, which `rllib train` prints."""

@@ -43,15 +43,19 @@ class PolicyLearner(TorchLearner):
         raise NotImplementedError
 
     def postprocess_gradients(self, gradients_dict: dict[Any, Any]) -> dict[Any, Any]:
-        """Clips the gradient of every network to the norm `grad_clip` and logs the norms before clipping."""
-        limit = self.config.grad_clip
-        self.gradient_norms = {}
-        for name, parameters in self.trained_networks().items():
-            norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-            # Multiplying all gradients by 1 would be some per cent of a small step.
-            if limit is not None:
-                torch.nn.utils.clip_grads_with_norm_(parameters, float(limit), norm)
-            self.gradient_norms[name] = norm
+        """Clips the gradients to `grad_clip` and logs the norms of every network's before clipping.
+
+        `grad_clip_by` says what is bounded: the norm of every `network`'s gradient, the `global_norm` of all networks'
+        together, the `norm` of every tensor's, or every single `value`.
+        """
+        limit, networks = self.config.grad_clip, self.trained_networks()
+        self.gradient_norms = {
+            name: torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+            for name, parameters in networks.items()
+        }
+        # Without a limit, multiplying all gradients by 1 would be some per cent of a small step.
+        if limit is not None:
+            _clip(networks, self.gradient_norms, float(limit), self.config.grad_clip_by)
         return gradients_dict
 
     def apply_gradients(self, gradients_dict: dict[Any, Any]) -> None:
@@ -100,3 +104,20 @@ class PolicyLearner(TorchLearner):
     def _log_skipped(self, count: int) -> None:
         # All Learners skip the same steps.
         self.metrics.log_value((DEFAULT_MODULE_ID, "skipped_updates"), count if rank() == 0 else 0, reduce="sum")
+
+
+def _clip(networks: dict[str, list[torch.nn.Parameter]], norms: dict[str, torch.Tensor], limit: float, by: str) -> None:
+    """Clips the gradients of all networks in place."""
+    if by == "network":
+        for name, parameters in networks.items():
+            torch.nn.utils.clip_grads_with_norm_(parameters, limit, norms[name])
+        return
+    parameters = [parameter for each in networks.values() for parameter in each]
+    if by == "global_norm":
+        total = torch.stack(list(norms.values())).norm()
+        torch.nn.utils.clip_grads_with_norm_(parameters, limit, total)
+    elif by == "norm":
+        for parameter in parameters:
+            torch.nn.utils.clip_grad_norm_(parameter, limit)
+    else:
+        torch.nn.utils.clip_grad_value_(parameters, limit)

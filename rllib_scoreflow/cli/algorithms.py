@@ -86,6 +86,30 @@ def _import_class(path: str, where: str) -> Any:
         raise InputError(f"{where}: the module {module} has no class {quoted(name)} for `run: {path}`.") from None
 
 
+def own_name(algorithm: type[Any]) -> str | None:
+    """Return which of this package's algorithms a class is or extends, or None.
+
+    Args:
+        algorithm: a class from `find_algorithm`.
+    """
+    from rllib_scoreflow.algorithms.registry import ALGORITHMS
+
+    return next((name for name, own in ALGORITHMS.items() if issubclass(algorithm, own)), None)
+
+
+def refusal_of(algorithm: type[Any], key: str) -> str | None:
+    """Return why a key of RLlib's has no effect on one of this package's algorithms, or None.
+
+    Args:
+        algorithm: a class from `find_algorithm`.
+        key: as a user writes it.
+    """
+    from rllib_scoreflow.algorithms import rllib_option_check
+
+    own = own_name(algorithm)
+    return None if own is None else rllib_option_check.refusal_of(own, attribute_of(key))
+
+
 def attribute_of(key: str) -> str:
     """Return the config attribute that a key sets (``lambda`` -> ``lambda_``)."""
     return _SPELLINGS.get(key, key)

@@ -9,6 +9,7 @@ from rllib_scoreflow.cli.algorithms import (
     attribute_of,
     config_keys,
     option_defaults,
+    refusal_of,
     settable_key,
 )
 from rllib_scoreflow.cli.config_types import as_int_if_meant, fits, setter_annotations, wanted_words
@@ -54,6 +55,9 @@ def check_keys(config: Mapping[str, Any], algorithm: type[Any], where: str) -> d
         target = settable_key(algorithm, str(key))
         attribute = attribute_of(str(key))
         if attribute not in attributes:
+            reason = refusal_of(algorithm, str(key))
+            if reason is not None:  # known to RLlib under a name that only Python can set
+                raise InputError(f"{where}.{key} has no effect on {algorithm.__name__}: {reason}.")
             raise InputError(
                 f"{where}: {algorithm.__name__} has no key {quoted(key)}; {hint(str(key), config_keys(algorithm))}"
             )
@@ -156,9 +160,28 @@ def validate(experiment: Experiment, algorithm: type[Any], config: Mapping[str, 
     Raises:
         InputError: the algorithm refuses the config; its reason is passed on as one sentence.
     """
+    _judge(experiment, algorithm, config, "validate")
+
+
+def validate_options(experiment: Experiment, algorithm: type[Any], config: Mapping[str, Any]) -> None:
+    """Judge the options by themselves where the policy that a stage starts from is still to come.
+
+    Args:
+        experiment: the experiment.
+        algorithm: its Algorithm class; those of RLlib's own judge nothing here.
+        config: the checked config.
+
+    Raises:
+        InputError: as `validate`.
+    """
+    if hasattr(algorithm.get_default_config(), "validate_options"):
+        _judge(experiment, algorithm, config, "validate_options")
+
+
+def _judge(experiment: Experiment, algorithm: type[Any], config: Mapping[str, Any], method: str) -> None:
     for chosen in tried(config):
         try:
-            build_config(experiment, algorithm, chosen).validate()
+            getattr(build_config(experiment, algorithm, chosen), method)()
         except InputError as error:
             raise InputError(f"{experiment.where}: {error}") from error
         except Exception as error:

@@ -45,7 +45,7 @@ def parse_override(text: str) -> Override:
 def apply_overrides(
     experiments: Mapping[str, Mapping[str, Any]],
     overrides: Iterable[Override],
-    config_keys: Callable[[Mapping[str, Any]], frozenset[str]],
+    config_keys: Callable[[Mapping[str, Any]], Mapping[str, bool]],
 ) -> RawExperiments:
     """Return a copy of the raw experiments with every override laid over it, in order.
 
@@ -56,8 +56,8 @@ def apply_overrides(
     Args:
         experiments: name -> raw keys; not modified.
         overrides: what to change.
-        config_keys: the valid keys of the config of a raw experiment; called only for paths
-            starting with ``config``.
+        config_keys: the valid keys of the config of a raw experiment, and whether they have an effect; called
+            only for paths starting with ``config``.
 
     Returns:
         The changed copy.
@@ -81,7 +81,7 @@ def _copy(body: Mapping[str, Any]) -> dict[str, Any]:
 def _targets(
     experiments: RawExperiments,
     override: Override,
-    config_keys: Callable[[Mapping[str, Any]], frozenset[str]],
+    config_keys: Callable[[Mapping[str, Any]], Mapping[str, bool]],
 ) -> list[tuple[str, tuple[str, ...]]]:
     for name in sorted(experiments, key=len, reverse=True):  # names may hold dots: the longest that fits wins
         parts = tuple(name.split("."))
@@ -99,9 +99,11 @@ def _targets(
         return [(name, override.path) for name in experiments]
     key = override.path[1]
     valid = {name: config_keys(body) for name, body in experiments.items()}
-    chosen = [(name, override.path) for name, keys in valid.items() if key in keys]
+    chosen = [(name, override.path) for name, keys in valid.items() if keys.get(key)]
+    # What has an effect on none is refused later on, with the reason.
+    chosen = chosen or [(name, override.path) for name, keys in valid.items() if key in keys]
     if not chosen:
-        every = frozenset().union(*valid.values())
+        every = {known for keys in valid.values() for known in keys}
         raise InputError(f"--set {quoted(override.text)}: no experiment has the key config.{key}; {hint(key, every)}")
     return chosen
 

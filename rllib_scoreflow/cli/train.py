@@ -152,10 +152,12 @@ def prepare(raw: Mapping[str, Mapping[str, Any]], origin: str, options: TrainOpt
     return [experiment for experiment in experiments if not options.only or experiment.name in options.only]
 
 
-def _keys_of(body: Mapping[str, Any], origin: str) -> frozenset[str]:
+def _keys_of(body: Mapping[str, Any], origin: str) -> dict[str, bool]:
+    """The keys of an experiment's config, and whether they have an effect."""
     if "run" not in body:
-        return frozenset()
-    return algorithms.config_keys(algorithms.find_algorithm(body["run"], origin))
+        return {}
+    algorithm = algorithms.find_algorithm(body["run"], origin)
+    return {key: algorithms.refusal_of(algorithm, key) is None for key in algorithms.config_keys(algorithm)}
 
 
 def _check_order(experiments: Sequence[Experiment]) -> None:
@@ -171,7 +173,7 @@ def _check_order(experiments: Sequence[Experiment]) -> None:
 
 def _check(experiment: Experiment, parent: Path) -> Any:
     from rllib_scoreflow.cli.outcome import Stage
-    from rllib_scoreflow.cli.schedulers import add_mutations, make_scheduler
+    from rllib_scoreflow.cli.schedulers import add_mutations, make_scheduler, reachable
     from rllib_scoreflow.cli.stopping import check_metric, check_stop
 
     where = experiment.where
@@ -187,6 +189,8 @@ def _check(experiment: Experiment, parent: Path) -> Any:
         raise InputError(f"{where}: {algorithm.__name__} cannot start from a policy; take `weights_from` away.")
     if experiment.weights_from is None:
         _validate(experiment, algorithm, config)
+    else:
+        config_check.validate_options(experiment, algorithm, reachable(experiment, config))
     return Stage(experiment, algorithm, config, stop, parent / experiment.name)
 
 

@@ -52,6 +52,10 @@ def test_files_that_hold_no_experiments(refused, tmp_path, text):
         ({"run": "FlowBC", "config": {"dataset": "nowhere.hdf5"}}, ["nowhere.hdf5"]),
         ({"run": "FlowBC", "config": {"datset": "x"}}, ["'datset'", "'dataset'"]),
         ({"run": "ScoreFlow", "weights_from": "nowhere"}, ["'nowhere'", "neither"]),
+        ({"run": "FlowBC", "config": {"dataset": "x", "num_epochs": 3}}, ["'num_epochs'", "no effect", "one epoch"]),
+        ({"run": "FlowBC", "config": {"dataset": "x", "num_workers": 3}}, ["'num_env_runners'", "no EnvRunners"]),
+        ({"run": "FlowBC", "config": {"dataset": "x", "on_episode_end": "f"}}, ["config.on_episode_end", "no effect"]),
+        ({"run": "ScoreFlow", "config": {"module_to_env_connector": 1}}, ["module_to_env_connector", "wrapper"]),
     ],
 )
 def test_experiments_that_cannot_run(refused, experiment, changes, words):
@@ -150,3 +154,22 @@ def test_numbers_and_keys_that_mean_nothing(refused, tmp_path, text, words):
 )
 def test_options_with_numbers_that_mean_nothing(refused, experiment, words):
     assert len(refused("train", "file", experiment(), *words)) < 600
+
+
+def test_a_later_stage_is_judged_before_the_first_one_runs(refused, tmp_path):
+    """Its policy does not exist yet; its options do."""
+    stages = {
+        "pre": {"run": "FlowBC", "stop": {"training_iteration": 1}, "config": {"dataset": "hopper-small"}},
+        "fine": {"run": "ScoreFlow", "env": "Hopper-v4", "weights_from": "pre", "stop": {"training_iteration": 1}},
+    }
+    for config, words in [
+        ({"explore": False}, ["'explore' is False", "no effect on ScoreFlow"]),
+        ({"evaluation_config": {"gamma": 0.5}}, ["'evaluation_config.gamma'", "no effect"]),
+        ({"noise": {"sigma_mn": 0.1}}, ["noise.sigma_mn", "noise.sigma_min"]),
+        ({"batch_mode": {"grid_search": ["truncate_episodes", "complete_episodes"]}}, ["'batch_mode'"]),
+    ]:
+        file = tmp_path / "two.yaml"
+        file.write_text(json.dumps({**stages, "fine": {**stages["fine"], "config": config}}))
+        sentence = refused("train", "file", file)
+        assert f"{file}: fine: " in sentence
+        assert all(word in sentence for word in words), sentence

@@ -7,7 +7,11 @@ RAW = {
     "pre": {"run": "A", "config": {"epochs": 3, "net": {"size": 1}}, "stop": {"it": 1}},
     "fine.tune": {"run": "B", "config": {"gamma": 0.9}},
 }
-KEYS = {"A": frozenset({"epochs", "net", "lr"}), "B": frozenset({"gamma", "lr"})}
+# Key -> whether it has an effect.
+KEYS = {
+    "A": {"epochs": True, "net": True, "lr": True, "num_env_runners": False, "explore": False},
+    "B": {"gamma": True, "lr": True, "num_env_runners": True, "explore": False},
+}
 
 
 def apply(*texts):
@@ -27,6 +31,14 @@ def test_a_config_key_changes_every_experiment_that_has_it():
     assert changed["pre"]["config"]["lr"] == changed["fine.tune"]["config"]["lr"] == 1e-3
     assert "gamma" not in changed["pre"]["config"]
     assert changed["fine.tune"]["config"]["gamma"] == 0.5
+
+
+def test_a_config_key_leaves_those_alone_on_which_it_has_no_effect():
+    changed = apply("config.num_env_runners=2", "config.explore=false")
+    assert "num_env_runners" not in changed["pre"]["config"]
+    assert changed["fine.tune"]["config"]["num_env_runners"] == 2
+    # On none: so that the reason is given for one of them.
+    assert changed["pre"]["config"]["explore"] is changed["fine.tune"]["config"]["explore"] is False
 
 
 def test_other_keys_change_all_and_make_what_is_missing():

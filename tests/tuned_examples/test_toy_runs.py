@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rllib_scoreflow.cli.algorithms import find_algorithm
-from rllib_scoreflow.cli.config_check import check_config
+from rllib_scoreflow.cli.config_check import check_config, validate_options
 from rllib_scoreflow.cli.experiments import read_experiments
 from rllib_scoreflow.cli.outcome import Stage
 from rllib_scoreflow.cli.runner import param_space
@@ -69,6 +69,13 @@ def test_two_iterations(path: Path, dataset_of, tmp_path, monkeypatch) -> None:
         loss = "train_loss" if experiment.run == "FlowBC" else "value_loss"
         assert all(np.isfinite(result[loss]) for result in results)
         assert set(experiment.stop) <= {*results[-1]}, "the file stops on a result that is never reported"
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_option_of_an_example_has_an_effect(path: Path, tmp_path) -> None:
+    for experiment in prepare(read_experiments(path), path.name, TrainOptions(results_dir=tmp_path)):
+        algorithm = find_algorithm(experiment.run, experiment.where)
+        validate_options(experiment, algorithm, check_config(experiment, algorithm))
 
 
 def test_every_example_says_what_was_measured() -> None:

@@ -12,12 +12,14 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.metrics import LEARNER_RESULTS
 
 from rllib_scoreflow.action_chunks import check_act_steps
+from rllib_scoreflow.algorithms.env_option import check_env_option
 from rllib_scoreflow.algorithms.flow_bc.flow_bc_learner import FlowBCLearner
 from rllib_scoreflow.algorithms.flow_bc.offline_data import ChunkOfflineData, open_dataset
 from rllib_scoreflow.algorithms.options import build_section, check_options
 from rllib_scoreflow.algorithms.policy_algorithm import PolicyAlgorithm
 from rllib_scoreflow.algorithms.ray_adapter import OfflineRestore, declare_offline
 from rllib_scoreflow.algorithms.rl_module import module_spec
+from rllib_scoreflow.algorithms.rllib_option_check import check_rllib_options
 from rllib_scoreflow.data import check_compatible
 from rllib_scoreflow.envs import env_dims
 from rllib_scoreflow.errors import InputError
@@ -57,11 +59,13 @@ class FlowBCConfig(AlgorithmConfig):
         env_backend: Vector environment for evaluation: `auto`, `envpool` or `gymnasium`.
         num_torch_threads: Threads of a local Learner; None: all cores (small batches gain nothing from more than one).
 
-    One iteration is one epoch. `train_batch_size_per_learner` is the minibatch size.
+    One iteration is one epoch. `train_batch_size_per_learner` is the minibatch size. `grad_clip` and `grad_clip_by` are
+    as in ScoreFlow; options of RLlib that would have no effect are refused with the reason
+    (`rllib_scoreflow.algorithms.rllib_options`).
     """
 
     OPTIONS: ClassVar[dict[str, Any]] = {
-        "dataset": str,
+        "dataset": str | None,
         "filter_key": str | None,
         "observation_keys": list[str] | None,
         "cameras": list[str] | None,
@@ -121,6 +125,9 @@ class FlowBCConfig(AlgorithmConfig):
         self.num_torch_threads: int | None = 1
         self.num_env_runners = 0
         self.evaluation_duration = 20
+        self.grad_clip_by = "network"
+        # What validate() has set itself.
+        self._derived: dict[str, Any] = {}
 
     def training(self, **kwargs: Any) -> "FlowBCConfig":
         """Sets training options: those of `OPTIONS`, and RLlib's own (`grad_clip`, ...)."""
@@ -139,10 +146,7 @@ class FlowBCConfig(AlgorithmConfig):
         """
         if self.dataset is None:
             raise InputError("FlowBC needs the option 'dataset': a D4RL id such as hopper-medium-v2, or a file.")
-        check_options(self, self.OPTIONS)
-        check_act_steps(self.act_steps, self.horizon)
-        build_section("velocity", VelocityConfig, self.velocity)
-        build_section("vision", VisionConfig, self.vision)
+        self.validate_options()
         self.input_ = self.dataset
         dataset = open_dataset(self)
         if self.env is not None:
@@ -166,7 +170,27 @@ class FlowBCConfig(AlgorithmConfig):
             images = gym.spaces.Box(0, 255, dataset.info.image_shape, np.uint8)
             self.observation_space = gym.spaces.Dict({STATE: self.observation_space, IMAGES: images})
         self.action_space = gym.spaces.Box(-np.inf, np.inf, (chunk,), np.float32)
+        names = ("input_", "observation_space", "action_space")
+        self._derived = {name: getattr(self, name) for name in names}
         super().validate()
+
+    def validate_options(self) -> None:
+        """Checks every option by itself, RLlib's too, before the dataset is opened.
+
+        Raises:
+            InputError: On the first one that is wrong or would have no effect.
+        """
+        check_options(self, self.OPTIONS)
+        check_rllib_options(
+            self,
+            FlowBCConfig(),
+            classes={"_learner_class": FlowBCLearner, "offline_data_class": ChunkOfflineData},
+            derived=self._derived,
+        )
+        check_env_option(self.env)
+        check_act_steps(self.act_steps, self.horizon)
+        build_section("velocity", VelocityConfig, self.velocity)
+        build_section("vision", VisionConfig, self.vision)
 
     def cloned_policy(self) -> FlowPolicy:
         """A fresh policy with the dataset's shapes and statistics."""

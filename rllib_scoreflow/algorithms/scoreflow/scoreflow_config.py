@@ -6,10 +6,13 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from pydantic import Field
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+from ray.rllib.connectors.learner import LearnerConnectorPipeline
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
+from rllib_scoreflow.algorithms.env_option import check_env_option
 from rllib_scoreflow.algorithms.options import build_section, check_options
 from rllib_scoreflow.algorithms.rl_module import module_spec
+from rllib_scoreflow.algorithms.rllib_option_check import check_rllib_options
 from rllib_scoreflow.algorithms.scoreflow.connectors import EpisodesToChainBatch
 from rllib_scoreflow.algorithms.scoreflow.env_runner import ChunkEnvRunner
 from rllib_scoreflow.algorithms.scoreflow.scoreflow_learner import ScoreFlowLearner
@@ -60,12 +63,14 @@ class ScoreFlowConfig(AlgorithmConfig):
         env_backend: Vector environment: `auto`, `envpool` or `gymnasium`.
         num_torch_threads: Threads of a local Learner; None: all cores.
 
-    RLlib's `sample_timeout_s` (600 here) is how long an iteration waits for an EnvRunner's rollout before it goes on
-    with the others'.
+    `grad_clip` bounds the norm of every network's gradient (`grad_clip_by: network`); `global_norm`, `norm` (of every
+    tensor) and `value` are as RLlib's. Options of RLlib that would have no effect are refused with the reason
+    (`rllib_scoreflow.algorithms.rllib_options` lists them all). RLlib's `sample_timeout_s` (600 here) is how long an
+    iteration waits for an EnvRunner's rollout before it goes on with the others'.
     """
 
     OPTIONS: ClassVar[dict[str, Any]] = {
-        "pretrained_policy": str,
+        "pretrained_policy": str | None,
         "variant": Literal[tuple(VARIANTS)],
         "score": dict[str, Any],
         "noise": dict[str, Any],
@@ -142,6 +147,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         self.behavior_coeff = 0.0
         self.target_kl: float | None = 1.0
         self.grad_clip: float | None = None
+        self.grad_clip_by = "network"
         self.num_epochs = 20
         self.minibatch_size: int | None = None
         self.microbatch_size = 1024
@@ -177,7 +183,7 @@ class ScoreFlowConfig(AlgorithmConfig):
                 "ScoreFlow needs the option 'pretrained_policy': the policy folder of a FlowBC run "
                 "(in an experiment file: 'weights_from: NAME' of an earlier experiment)."
             )
-        check_options(self, self.OPTIONS)
+        self.validate_options()
         policy = self.initial_policy()
         if self.env is None:
             raise InputError("ScoreFlow needs an environment: set 'env'.")
@@ -198,15 +204,35 @@ class ScoreFlowConfig(AlgorithmConfig):
                 f"The policy '{self.pretrained_policy}' sees images of shape {policy.config.image_shape} (cameras, "
                 f"height, width, 3), the environment '{self.env}' gives {dims.image_shape}; set 'env_config' alike."
             )
-        self.learners(learner_connector=self._build_learner_connector)
-        self.train_batch_size_per_learner = (
-            self.rollout_fragment_length
-            * self.num_envs_per_env_runner
-            * max(1, self.num_env_runners)
-            // max(1, self.num_learners)
-        )
         self._resolved_module_spec = self._module_spec_of(policy)
         super().validate()
+
+    def validate_options(self) -> None:
+        """Checks every option by itself, RLlib's too, before there is a policy.
+
+        Raises:
+            InputError: On the first one that is wrong or would have no effect.
+        """
+        check_options(self, self.OPTIONS)
+        check_rllib_options(
+            self,
+            ScoreFlowConfig(),
+            classes={"_learner_class": ScoreFlowLearner, "env_runner_cls": ChunkEnvRunner},
+            derived={},
+        )
+        check_env_option(self.env)
+        self._sections()
+
+    @property
+    def train_batch_size_per_learner(self) -> int:
+        """Chunks of a Learner's share of the rollout; setting it is refused by `validate()`."""
+        rows = int(self.rollout_fragment_length) * self.num_envs_per_env_runner * max(1, self.num_env_runners)
+        share: int = rows // max(1, self.num_learners)
+        return share
+
+    @train_batch_size_per_learner.setter
+    def train_batch_size_per_learner(self, value: int | None) -> None:
+        self._train_batch_size_per_learner = value
 
     def initial_policy(self) -> FlowPolicy:
         """The pretrained policy with this config's drift, noise and chain.
@@ -214,10 +240,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         Raises:
             InputError: If there is no policy at `pretrained_policy`, or a section has a bad entry.
         """
-        preset = VARIANTS[self.variant]
-        score = build_section("score", ScoreConfig, {**preset["score"], **self.score})
-        noise = build_section("noise", NoiseConfig, {**preset["noise"], **self.noise})
-        chain = build_section("chain", ChainConfig, self.chain)
+        score, noise, chain = self._sections()
         assert self.pretrained_policy is not None
         folder = find_policy(self.pretrained_policy)
         if folder is None:
@@ -229,6 +252,14 @@ class ScoreFlowConfig(AlgorithmConfig):
             # New drift and noise networks depend on the seed, and on nothing that was drawn before.
             torch.manual_seed(int(self.seed or 0))
             return load_policy(folder).with_dynamics(score, noise, chain, self.variant)
+
+    def _sections(self) -> tuple[ScoreConfig, NoiseConfig, ChainConfig]:
+        preset = VARIANTS[self.variant]
+        return (
+            build_section("score", ScoreConfig, {**preset["score"], **self.score}),
+            build_section("noise", NoiseConfig, {**preset["noise"], **self.noise}),
+            build_section("chain", ChainConfig, self.chain),
+        )
 
     def get_default_learner_class(self) -> type[ScoreFlowLearner]:
         """The Learner unless `training(learner_class=...)` names another."""
@@ -252,5 +283,12 @@ class ScoreFlowConfig(AlgorithmConfig):
             behavior_coeff=self.behavior_coeff,
         )
 
-    def _build_learner_connector(self, *_: Any) -> EpisodesToChainBatch:
-        return EpisodesToChainBatch(gamma=self.gamma, lambda_=self.lambda_)
+    def build_learner_connector(
+        self, input_observation_space: Any, input_action_space: Any, device: Any = None
+    ) -> LearnerConnectorPipeline:
+        """The one connector that makes a batch of chains from episodes."""
+        return LearnerConnectorPipeline(
+            connectors=[EpisodesToChainBatch(gamma=self.gamma, lambda_=self.lambda_)],
+            input_observation_space=input_observation_space,
+            input_action_space=input_action_space,
+        )
