@@ -49,6 +49,7 @@ def convert(
     info = convert_dataset(source, output, options, overwrite=overwrite)
     size = output.stat().st_size / 1e6
     print(f"{output}: {info.num_steps} steps, {info.num_episodes} episodes, {size:.1f} MB")
+    _print_notes(info)
 
 
 @dataset_app.command()
@@ -76,6 +77,7 @@ def info(
         print(json.dumps(content, indent=2))
         return
     _print_table(_rows(opened.info, opened.path))
+    _print_notes(opened.info)
 
 
 @dataset_app.command()
@@ -170,6 +172,11 @@ def _rows(info: "DatasetInfo", path: Path) -> list[tuple[str, str]]:
         ("content SHA-256", info.content_sha256),
         ("schema version", str(info.schema_version)),
     ]
+
+
+def _print_notes(info: "DatasetInfo") -> None:
+    for note in info.notes:
+        print(f"note: {note}")
 
 
 def _print_table(rows: list[tuple[str, str]]) -> None:

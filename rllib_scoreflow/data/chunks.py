@@ -7,6 +7,8 @@ from rllib_scoreflow.data.schema import Float32, Int64
 from rllib_scoreflow.data.store import TrajectoryDataset
 from rllib_scoreflow.errors import InputError
 
+_MOST_LOST = 0.9  # share of the episodes that may be shorter than a chunk
+
 
 class ChunkIndex:
     """Where whole chunks of `horizon` steps lie within the episodes of a dataset.
@@ -26,7 +28,7 @@ class ChunkIndex:
             horizon: H, at least 1.
 
         Raises:
-            InputError: H is below 1, or no episode is as long as a chunk.
+            InputError: H is below 1, or no episode (or hardly any) is as long as a chunk.
         """
         if horizon < 1:
             raise InputError(f"horizon is {horizon}; a chunk needs at least 1 step")
@@ -39,12 +41,28 @@ class ChunkIndex:
                 f"{horizon} steps, the longest has {lengths.max()}; choose a horizon of at most "
                 f"{lengths.max()}"
             )
+        lost = 1.0 - fits.mean()
+        if lost > _MOST_LOST:
+            raise InputError(
+                f"dataset {dataset.info.name}: {len(fits) - fits.sum()} of {len(fits)} episodes are shorter than a "
+                f"chunk of horizon {horizon} steps (half of them have at most {int(np.median(lengths))}), so nearly "
+                "all are lost; choose a smaller horizon, or correct the ends of the episodes"
+            )
         self.horizon = horizon
         self.num_episodes = int(fits.sum())
         self.num_skipped_episodes = len(lengths) - self.num_episodes
         rows = np.arange(offsets[-1], dtype=np.int64)
         self.starts: Int64 = rows[rows + horizon <= np.repeat(offsets[1:], lengths)]
         self._episodes: Int64 = np.repeat(np.arange(self.num_episodes), lengths[fits] - horizon + 1)
+
+    def note(self) -> str | None:
+        """Return a sentence without its full stop on the episodes that contribute nothing, None where all do."""
+        if not self.num_skipped_episodes:
+            return None
+        return (
+            f"{self.num_skipped_episodes} of {self.num_skipped_episodes + self.num_episodes} episodes are shorter than "
+            f"a chunk of {self.horizon} steps and are not used"
+        )
 
     def __len__(self) -> int:
         """Return M, the number of chunks."""

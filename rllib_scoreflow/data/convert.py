@@ -69,7 +69,7 @@ def verify_dataset(dataset: str, options: ReadOptions, *, cache_dir: Path | None
         cache_dir: as for `load_dataset`.
 
     Returns:
-        what was checked, in order.
+        what was checked, in order; then what a user should know of how it was read, each a check of the name "note".
 
     Raises:
         InputError: the first thing that is wrong.
@@ -93,7 +93,7 @@ def verify_dataset(dataset: str, options: ReadOptions, *, cache_dir: Path | None
     checks.append(_check_chunks(opened))
     constant = int((info.observation_min == info.observation_max).sum())
     checks.append(Check("constant observation dimensions", f"{constant} of {info.observation_dim}"))
-    return checks
+    return [*checks, *(Check("note", note) for note in info.notes)]
 
 
 def _check_episodes(path: os.PathLike[str], columns: RawColumns) -> Check:
@@ -133,7 +133,7 @@ def _check_converted(opened: TrajectoryDataset, info: DatasetInfo) -> Check:
 
 
 def _check_chunks(opened: TrajectoryDataset) -> Check:
-    horizon = min(_HORIZON, int(np.diff(opened.episode_offsets).max()))
+    horizon = min(_HORIZON, int(np.median(np.diff(opened.episode_offsets))))
     index = ChunkIndex(opened, horizon)
     starts = index.starts[np.linspace(0, len(index) - 1, min(_CHUNKS, len(index))).astype(np.int64)]
     _, chunks = gather_chunks(opened.observations, opened.actions, starts, horizon)

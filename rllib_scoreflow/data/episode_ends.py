@@ -73,12 +73,8 @@ def settle_ends(
         InputError: flags that contradict the observations, or ends that cannot be told.
     """
     flagged = terminals if timeouts is None else terminals | timeouts
-    if len(flagged) > 1 and flagged.all():
-        key = "terminals" if terminals.all() else "timeouts"
-        raise InputError(
-            f"{path}: key '{key}' is set in every row, which makes every step an episode of its own; set it in the "
-            "last row of every episode only"
-        )
+    if flagged.all():  # which `check_columns` refuses, of every format
+        return _closed(terminals, flagged & ~terminals, None, [])
     unused: str | None = None
     if following is not None:
         breaks = find_breaks(observations, following, resolution)

@@ -216,10 +216,24 @@ def open_hdf5(path: Path) -> Iterator[Hdf5File]:
         InputError: there is no such file, it is not HDF5, may not be read, is being written, is damaged, or does not
             consist of itself.
     """
+    with reading(path), checked_hdf5(path) as file:
+        yield file
+
+
+@contextmanager
+def checked_hdf5(path: Path) -> Iterator[Hdf5File]:
+    """Open an HDF5 file for reading in blocks of `reading`, between which something else happens.
+
+    Raises:
+        InputError: see `open_hdf5`; what goes wrong within the block is raised as it is.
+    """
     with reading(path):
         _check_openable(path)
-        with h5py.File(path, "r") as root:
-            yield Hdf5File(path, root)
+        root = h5py.File(path, "r")
+    with root:
+        with reading(path):
+            file = Hdf5File(path, root)
+        yield file
 
 
 @contextmanager
@@ -246,7 +260,9 @@ def _check_openable(path: Path) -> None:
     with path.open("rb"):  # h5py calls what may not be read no HDF5 file
         pass
     if not h5py.is_hdf5(path):
-        raise InputError(f"{path}: not an HDF5 file; give a file in D4RL's or Robomimic's HDF5 layout")
+        raise InputError(
+            f"{path}: cannot be read as HDF5 (not an HDF5 file); give a file in D4RL's or Robomimic's HDF5 layout"
+        )
 
 
 def _fault(path: Path, error: Exception) -> str:

@@ -120,6 +120,7 @@ class DatasetInfo:
         cameras: names of the V cameras; empty: state only.
         image_size: (H, W) of every camera, or None without cameras.
         env_config: keyword arguments that the environment must be made with; plain JSON values.
+        notes: what a user should know of how it was read, a sentence each without its full stop.
     """
 
     name: str
@@ -141,6 +142,7 @@ class DatasetInfo:
     cameras: tuple[str, ...] = ()
     image_size: tuple[int, int] | None = None
     env_config: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int, int] | None:
@@ -282,4 +284,5 @@ def describe(columns: RawColumns, *, name: str, source: str, source_sha256: str,
         cameras=columns.cameras,
         image_size=None if columns.images is None else (columns.images.shape[2], columns.images.shape[3]),
         env_config=columns.env_config,
+        notes=columns.notes,
     )

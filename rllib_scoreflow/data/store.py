@@ -337,6 +337,7 @@ def _columns(batch: pa.RecordBatch, info: DatasetInfo) -> RawColumns:
         final_observations=floats(final, info.observation_dim) if len(final) else None,
         env_id=info.env_id,
         env_config=info.env_config,
+        notes=info.notes,
         observation_keys=info.observation_keys,
         cameras=info.cameras,
         images=None if shape is None else _image_view(batch.column(IMAGES_COLUMN), shape),

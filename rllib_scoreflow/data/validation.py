@@ -54,16 +54,34 @@ def check_finite(path: Path, key: str, values: Float32) -> None:
 
 
 def check_columns(path: Path, columns: RawColumns) -> None:
-    """Refuse columns that are not finite. Shapes are [N, O], [N, A], [N] as in `RawColumns`.
+    """Refuse columns from which nothing can be learned. Shapes are [N, O], [N, A], [N] as in `RawColumns`.
 
     Raises:
-        InputError: see `check_finite`.
+        InputError: values that are not finite; actions that are no real numbers or never change; every step an episode.
     """
+    if np.dtype(columns.action_dtype).kind != "f":
+        raise InputError(
+            f"{path}: key 'actions' is of type {columns.action_dtype}, while continuous actions are learned; write "
+            "them as float32 in the environment's units"
+        )
     check_finite(path, "observations", columns.observations)
     check_finite(path, "actions", columns.actions)
     check_finite(path, "rewards", columns.rewards)
     if columns.final_observations is not None:
         check_finite(path, "next_observations", columns.final_observations)
+    if len(columns.rewards) == 1:
+        return
+    if (columns.terminals | columns.timeouts).all():
+        key = "terminals" if columns.terminals.all() else "timeouts"
+        raise InputError(
+            f"{path}: key '{key}' is set in every row, which makes every step an episode of its own; set it in the "
+            "last row of every episode only"
+        )
+    if (columns.actions[0] == columns.actions).all():
+        raise InputError(
+            f"{path}: key 'actions' never changes (it is {shorten(columns.actions[0].tolist(), 100)} in all "
+            f"{len(columns.actions)} rows), so there is nothing to learn; write the actions that were executed"
+        )
 
 
 def check_option(constant_observations: str) -> None:

@@ -20,7 +20,7 @@ from rllib_scoreflow.algorithms.policy_algorithm import PolicyAlgorithm
 from rllib_scoreflow.algorithms.ray_adapter import OfflineRestore, declare_offline
 from rllib_scoreflow.algorithms.rl_module import module_spec
 from rllib_scoreflow.algorithms.rllib_option_check import check_rllib_options
-from rllib_scoreflow.data import check_compatible
+from rllib_scoreflow.data import ChunkIndex, check_compatible
 from rllib_scoreflow.envs import env_dims
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.flow.config import ChainConfig, SDEConfig, VelocityConfig, VisionConfig, apply_variant
@@ -149,6 +149,7 @@ class FlowBCConfig(AlgorithmConfig):
         self.validate_options()
         self.input_ = self.dataset
         dataset = open_dataset(self)
+        ChunkIndex(dataset, self.horizon)  # refuses episodes that are shorter than chunks
         if self.env is not None:
             if dataset.info.env_id == self.env:
                 # What the recording environment was made with, unless the config says otherwise.
@@ -250,6 +251,8 @@ class FlowBC(PolicyAlgorithm, OfflineRestore):
         self._template: FlowPolicy = self.config.cloned_policy()
         self._best_validation_loss = float("inf")
         self._epochs_since_best = 0
+        for note in self.offline_data.notes:
+            self.note(f"dataset {self.offline_data.dataset.info.name}: {note}")
 
     def policy_template(self) -> FlowPolicy:
         """A fresh policy of the configured shape."""

@@ -69,6 +69,7 @@ class ChunkOfflineData(OfflineData):
         dataset: The opened dataset.
         training: Start rows of the training chunks, int64 `[M]`.
         validation: Start rows of the held-out episodes' chunks, int64 (may be empty).
+        notes: What a user should know of the data, a sentence each without its full stop.
     """
 
     def __init__(self, config: Any) -> None:
@@ -78,6 +79,8 @@ class ChunkOfflineData(OfflineData):
         self.dataset = open_dataset(config)
         index = ChunkIndex(self.dataset, config.horizon)
         self.training, self.validation = index.split(config.validation_fraction, seed=int(config.seed or 0))
+        lost = index.note()
+        self.notes = (*self.dataset.info.notes, *([] if lost is None else [lost]))
 
     def epoch_starts(self, epoch: int) -> IntArray:
         """All training chunks once, in the order of this epoch: int64 `[M]`, the same for the same seed."""
