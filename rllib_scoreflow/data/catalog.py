@@ -28,6 +28,8 @@ class DatasetEntry:
         reference_score: (random, expert) mean returns of D4RL's normalised score, or None.
         constant_observations: observation dimensions that never change are known and allowed.
         demonstrations_url: where the same demonstrations lie without observations, to render images from, or None.
+        size: bytes of the file, where known.
+        sha256: its hash, where known; the addresses are plain http, so that nothing else vouches for a download.
     """
 
     dataset_id: str
@@ -37,6 +39,8 @@ class DatasetEntry:
     reference_score: tuple[float, float] | None
     constant_observations: bool
     demonstrations_url: str | None = None
+    size: int | None = None
+    sha256: str | None = None
 
 
 # Environment, reference score, observation padded with zeros.
@@ -47,10 +51,23 @@ _LOCOMOTION: dict[str, tuple[str | None, tuple[float, float], bool]] = {
     "ant": (None, (-325.6, 3879.7), True),
 }
 _QUALITIES = ("random", "medium", "expert", "medium-replay", "full-replay", "medium-expert")
+# File, bytes, SHA-256.
 _KITCHEN = {
-    "complete": "mini_kitchen_microwave_kettle_light_slider-v0.hdf5",
-    "partial": "kitchen_microwave_kettle_light_slider-v0.hdf5",
-    "mixed": "kitchen_microwave_kettle_bottomburner_light-v0.hdf5",
+    "complete": (
+        "mini_kitchen_microwave_kettle_light_slider-v0.hdf5",
+        556_544,
+        "cd797c38cd52dfbe3f960cef73935cc724847abd189e47a703a7a2315ed60a81",
+    ),
+    "partial": (
+        "kitchen_microwave_kettle_light_slider-v0.hdf5",
+        19_558_459,
+        "57bfd9c5fe88a7cf702bbaf8b7cd800d30cd869e7f73416007238d26cd859800",
+    ),
+    "mixed": (
+        "kitchen_microwave_kettle_bottomburner_light-v0.hdf5",
+        19_560_760,
+        "a30382a50278fdaea2e2d88e5f2836a95bcf9b581d252617872fd6537302721b",
+    ),
 }
 
 
@@ -62,10 +79,11 @@ def _entries() -> list[DatasetEntry]:
             file_name = f"{robot}_{quality.replace('-', '_')}-v2.hdf5"
             url = f"{_BUCKET}/gym_mujoco_v2/{file_name}"
             entries.append(DatasetEntry(name, url, file_name, env_id or name, reference, constant))
-    for kind, file_name in _KITCHEN.items():
+    for kind, (file_name, size, sha256) in _KITCHEN.items():
         name = f"kitchen-{kind}-v0"
         url = f"{_BUCKET}/kitchen/{file_name}"
-        entries.append(DatasetEntry(name, url, file_name, name, (0.0, 4.0), True))
+        entry = DatasetEntry(name, url, file_name, name, (0.0, 4.0), True, size=size, sha256=sha256)
+        entries.append(entry)
     return entries
 
 

@@ -30,6 +30,7 @@ _HARMLESS_BYTES = 64 << 20
 _HARMLESS_TOTAL_BYTES = 512 << 20
 # A file system that compresses stores less than a file's size, but not this much less: there it is a hole.
 _MAX_HOLES = 100
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _FLAGS_LEFT = "already open for write"
 
 D4RL_LAYOUT = "give a file in D4RL's flat layout (observations, actions, rewards, terminals, timeouts)"
@@ -252,6 +253,22 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         raise InputError(f"{path}: {_fault(path, error)}") from error
+
+
+def hdf5_fault(path: Path) -> str | None:
+    """What keeps a file from being a whole HDF5 file, or None; its values are not read.
+
+    HDF5 writes down where a file ends, so that one that was cut short is found.
+    """
+    with path.open("rb") as file:
+        head = file.read(64)
+    if not head.startswith(_SIGNATURE):
+        return f"it is no HDF5 file but begins with '{shorten(head.decode('ascii', 'replace'), 60)}'"
+    try:
+        with open_hdf5(path):
+            return None
+    except InputError as error:
+        return shorten(str(error).removeprefix(f"{path}: ").partition("; ")[0])
 
 
 def _check_openable(path: Path) -> None:

@@ -10,13 +10,14 @@ from pathlib import Path
 from rllib_scoreflow.data.catalog import (
     D4RL_DATASETS,
     SHIPPED,
+    DatasetEntry,
     env_id_of_file,
     find_dataset,
     first_constant_dimension,
 )
 from rllib_scoreflow.data.d4rl_hdf5 import read_d4rl_hdf5
 from rllib_scoreflow.data.download import check_recorded_hash, download
-from rllib_scoreflow.data.hdf5 import open_hdf5
+from rllib_scoreflow.data.hdf5 import hdf5_fault, open_hdf5
 from rllib_scoreflow.data.images import with_images
 from rllib_scoreflow.data.minari_dataset import PREFIX as MINARI
 from rllib_scoreflow.data.minari_dataset import locate_minari, read_minari
@@ -44,12 +45,14 @@ class Source:
         name: what the dataset is called: the id, or the stem of the file.
         env_id: the environment that the id stands for, or None.
         allow_constant: whether constant observation dimensions are known of this id.
+        published: what is known of its file, for an id; None for a file of the user's.
     """
 
     path: Path
     name: str
     env_id: str | None = None
     allow_constant: bool = False
+    published: DatasetEntry | None = None
 
     @property
     def is_parquet(self) -> bool:
@@ -113,6 +116,8 @@ def identify(
     sha256 = source_digest(source, digest)
     if source.path.is_file():
         check_recorded_hash(source.path, sha256)
+    if source.published is not None:
+        _check_published(source.path, sha256, source.published)
     return source, sha256, options
 
 
@@ -157,8 +162,24 @@ def _published(dataset: str, cache: Path, options: ReadOptions) -> Source:
         )
     target = cache / "downloads" / entry.file_name
     if not target.is_file():
-        download(entry.url, target)
-    return Source(target, dataset, entry.env_id, entry.constant_observations)
+        download(entry.url, target, size=entry.size, sha256=entry.sha256, fault=hdf5_fault)
+    return Source(target, dataset, entry.env_id, entry.constant_observations, entry)
+
+
+def _check_published(path: Path, sha256: str, entry: DatasetEntry) -> None:
+    """Name a file in the cache that is not the published one, however it came there.
+
+    Raises:
+        InputError: it is no HDF5 file, damaged, or has another hash than is known.
+    """
+    fault = hdf5_fault(path)
+    if fault is None and entry.sha256 not in (None, sha256):
+        fault = f"its SHA-256 is {sha256} and not {entry.sha256}"
+    if fault is not None:
+        raise InputError(
+            f"{path}: the file in the cache is not {entry.dataset_id} as it is published ({fault}); remove it to "
+            "download it again, or give the path of a file of your own as the dataset"
+        )
 
 
 def source_digest(source: Source, digest: Callable[[Path], str] = file_digest) -> str:
