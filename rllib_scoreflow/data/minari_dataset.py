@@ -5,19 +5,23 @@ Dicts) one after another in the order of the space, named by their keys with "/"
 among them; the name of an inner Dict stands for all that it holds.
 """
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib_scoreflow.data.hdf5 import open_hdf5
 from rllib_scoreflow.data.options import ReadOptions
 from rllib_scoreflow.data.progress import Bar
 from rllib_scoreflow.data.schema import Float32, RawColumns
 from rllib_scoreflow.data.validation import check_lengths, first_sentence
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, shorten
+from rllib_scoreflow.json_files import parse_json, read_json
 
 PREFIX = "minari:"
+_HDF5_NAME = "main_data.hdf5"
 _REMEDY = "choose a dataset (or observation_keys) of Box spaces without images"
 
 
@@ -60,13 +64,19 @@ def read_minari(folder: Path, options: ReadOptions) -> RawColumns:
         options: `observation_keys`, see above.
 
     Returns:
-        columns of N steps with final_observations [E, O]; `env_id` and `env_config` from the recorded environment.
+        columns of N steps with final_observations [E, O]; `env_id` and `env_config` from the recorded environment: its
+        arguments, and where it was recorded with others than the registered ones its `max_episode_steps`, and its
+        `additional_wrappers`.
 
     Raises:
         InputError: minari is not installed, the folder cannot be read, spaces that cannot be flattened, an unknown
             key, or episodes whose arrays do not fit together.
     """
     minari = _import_minari()
+    try:
+        _check_folder(folder)
+    except InputError as error:
+        raise InputError(f"not a readable Minari dataset: {error}") from error
     try:
         dataset = minari.MinariDataset(folder)
         episodes = dataset.iterate_episodes()
@@ -79,15 +89,18 @@ def read_minari(folder: Path, options: ReadOptions) -> RawColumns:
                 bar.advance()
     except InputError:
         raise
-    except (OSError, KeyError, ValueError, AssertionError) as error:
-        raise InputError(
-            f"{folder}: not a readable Minari dataset ({first_sentence(error)}); fetch it again"
-        ) from error
+    # What a damaged set makes Minari and the libraries below it raise is not told anywhere.
+    except Exception as error:
+        reason = shorten(first_sentence(error), 120)
+        raise InputError(f"{folder}: not a readable Minari dataset ({reason}); fetch it again") from error
     if not parts:
         raise InputError(f"{folder}: the dataset holds no episodes; choose another one")
     ends = np.cumsum([len(part["rewards"]) for part in parts]) - 1
     terminals = np.zeros(ends[-1] + 1, np.bool_)
     terminals[ends] = [part["terminated"] for part in parts]
+    widths = {(part["observations"].shape[1], part["actions"].shape[1]) for part in parts}
+    if len(widths) > 1:
+        raise InputError(f"{folder}: episodes of different dimensions {shorten(sorted(widths))}; fetch it again")
     timeouts = np.zeros(ends[-1] + 1, np.bool_)
     timeouts[ends] = ~terminals[ends]
     spec = dataset.spec.env_spec
@@ -99,9 +112,52 @@ def read_minari(folder: Path, options: ReadOptions) -> RawColumns:
         timeouts=timeouts,
         final_observations=np.stack([part["observations"][-1] for part in parts]),
         env_id=None if spec is None else str(spec.id),
-        env_config={} if spec is None else {k: v for k, v in spec.kwargs.items() if k != "render_mode"},
+        env_config={} if spec is None else _env_config(spec),
         observation_keys=tuple(key for key in keys if key),
+        action_dtype=parts[0]["action_dtype"],
     )
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse what Minari would believe: sizes that are not there, a missing space (it would import the environment).
+
+    Raises:
+        InputError: naming the file and what is wrong with it.
+    """
+    path = folder / "metadata.json"
+    metadata = read_json(path)
+    spaces = ("observation_space", "action_space")
+    if not isinstance(metadata, dict) or not all(isinstance(metadata.get(key), str) for key in spaces):
+        raise InputError(f"{path}: holds no {' and '.join(spaces)}, each a text; fetch the dataset again")
+    for key in spaces:
+        parse_json(metadata[key], f"{path}: key '{key}'")
+    main = folder / _HDF5_NAME
+    if metadata.get("data_format") == "hdf5":
+        with open_hdf5(main) as file:
+            held = sum(name.startswith("episode_") for name in file.names())
+            file.check_all_storage()
+    else:
+        held = sum(each.is_dir() for each in folder.iterdir())
+    for key, most in (("total_episodes", held), ("total_steps", 2**48)):
+        value = metadata.get(key)
+        if not isinstance(value, int) or not 0 <= value <= most:
+            raise InputError(
+                f"{path}: '{key}' is {shorten(value)}, and the folder holds {held} episodes; fetch the dataset again"
+            )
+
+
+def _env_config(spec: Any) -> dict[str, Any]:
+    """Return what the recording environment was made with beyond its registration, as plain JSON values."""
+    import gymnasium
+
+    config = {key: value for key, value in (spec.kwargs or {}).items() if key != "render_mode"}
+    registered = gymnasium.registry.get(spec.id)
+    known = None if registered is None else registered.max_episode_steps
+    if spec.max_episode_steps is not None and spec.max_episode_steps != known:
+        config["max_episode_steps"] = spec.max_episode_steps
+    if spec.additional_wrappers:
+        config["additional_wrappers"] = [dataclasses.asdict(each) for each in spec.additional_wrappers]
+    return config
 
 
 def _import_minari() -> Any:
@@ -160,11 +216,13 @@ def _read_episode(folder: Path, episode: Any, keys: list[str]) -> dict[str, Any]
     if steps == 0:
         raise InputError(f"{folder}: episode {episode.id} holds no steps; remove it from the dataset")
     actions = _flat(episode.actions)
+    flags = {key: len(getattr(episode, key)) for key in ("terminations", "truncations")}
     lengths = {f"observations {key}".strip(): len(c) - 1 for key, c in zip(keys, columns, strict=True)}
-    check_lengths(folder, {f"episode {episode.id} rewards": steps, "actions": len(actions), **lengths})
+    check_lengths(folder, {f"episode {episode.id} rewards": steps, "actions": len(actions), **flags, **lengths})
     return {
         "observations": np.concatenate(columns, axis=1),
         "actions": actions,
+        "action_dtype": str(np.asarray(episode.actions).dtype),
         "rewards": np.asarray(episode.rewards, np.float32),
         "terminated": bool(episode.terminations[-1]),
     }
