@@ -25,6 +25,9 @@ NORMALIZATION = "normalization.npz"
 _LAYOUT = "give a file with states, actions, rewards and traj_lengths"
 _EPSILON = 1e-6  # the authors' own
 _BLOCK_BYTES = 64 << 20
+_FAR_OUTSIDE = (
+    1.5  # scaled values lie within [-1, 1]; of episodes held out when the bounds were taken, a little outside
+)
 
 
 def read_reinflow_npz(path: Path, options: ReadOptions) -> RawColumns:
@@ -42,7 +45,7 @@ def read_reinflow_npz(path: Path, options: ReadOptions) -> RawColumns:
 
     Raises:
         InputError: one of the two files is missing, damaged or holds pickled objects, an array is missing or of a
-            wrong shape, or the names do not match the number of cameras.
+            wrong shape, values are not scaled by the bounds, or the names do not match the number of cameras.
     """
     arrays = _read(path, ("states", "actions", "traj_lengths"), ("rewards", "terminals"))
     scale = _read(path.with_name(NORMALIZATION), ("obs_min", "obs_max", "action_min", "action_max"), ())
@@ -66,6 +69,7 @@ def read_reinflow_npz(path: Path, options: ReadOptions) -> RawColumns:
         observations=_raw(path, "states", arrays["states"], scale["obs_min"], scale["obs_max"]),
         actions=_raw(path, "actions", arrays["actions"], scale["action_min"], scale["action_max"]),
         rewards=arrays["rewards"].astype(np.float32),
+        action_dtype=str(arrays["actions"].dtype),
         terminals=terminals,
         timeouts=ends & ~terminals,
         cameras=options.cameras or (),
@@ -103,6 +107,20 @@ def _raw(path: Path, key: str, scaled: NDArray[Any], low: NDArray[Any], high: ND
             f"{list(low.shape)} and {list(high.shape)}; put the {NORMALIZATION} that belongs to it beside it"
         )
     low, high = low.astype(np.float64), high.astype(np.float64)
+    wrong = ~(np.isfinite(low) & np.isfinite(high) & (low <= high))
+    if wrong.any():
+        dim = int(np.argmax(wrong))
+        raise InputError(
+            f"{path.with_name(NORMALIZATION)}: the bounds of '{key}' in dimension {dim} run from {low[dim]:g} to "
+            f"{high[dim]:g}; write the smallest and the largest value of every dimension"
+        )
+    outside = np.abs(scaled) > _FAR_OUTSIDE
+    if outside.any():
+        row, dim = (int(i) for i in np.argwhere(outside)[0])
+        raise InputError(
+            f"{path}: array '{key}' holds {scaled[row, dim]:g} in row {row}, dimension {dim}, far outside [-1, 1] to "
+            f"which this layout scales by the bounds in {NORMALIZATION}; scale it, or give the raw values as HDF5"
+        )
     raw: Float32 = ((scaled.astype(np.float64) + 1.0) / 2.0 * (high - low + _EPSILON) + low).astype(np.float32)
     return raw
 
