@@ -21,13 +21,15 @@ _FOREIGN_SECONDS = 24 * 3600.0
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary sibling of `path` to write to, and move it to `path` if the block succeeds.
 
-    After a failure neither file exists (or `path` is what it was before). The sibling has the ending of `path`, by
-    which some libraries choose the format. What killed processes left in the folder is removed.
+    After a failure neither file exists (or `path` is what it was before); that the disk is full is found before the
+    move. The sibling has the ending of `path`, by which some libraries choose the format. What killed processes left in
+    the folder is removed.
     """
     sweep(path.parent)
-    temporary = _temporary(path)
+    temporary = temporary_sibling(path)
     try:
         yield temporary
+        _hand_to_disk(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -40,7 +42,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     What killed processes left in the parent folder is removed.
     """
     sweep(path.parent)
-    temporary, former = _temporary(path), _temporary(path)
+    temporary, former = temporary_sibling(path), temporary_sibling(path)
     try:
         temporary.mkdir()
         yield temporary
@@ -72,10 +74,59 @@ def sweep(folder: Path) -> None:
                         Path(entry.path).unlink()
 
 
-def _temporary(path: Path) -> Path:
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a file, whole or not at all.
+
+    Args:
+        path: the file, which is made if it is missing.
+        line: text without line breaks.
+
+    Raises:
+        OSError: it cannot be written; the file is as it was before.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        before = os.fstat(descriptor).st_size
+        rest = (line + "\n").encode("utf-8")
+        try:
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, before)
+            raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        os.close(descriptor)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a name is one of `temporary_sibling`.
+
+    Args:
+        path: a file or folder.
+    """
+    return _TEMPORARY.match(path.name) is not None
+
+
+def temporary_sibling(path: Path) -> Path:
+    """A name beside `path` that nobody else uses, and that `sweep` knows once this process has ended.
+
+    Args:
+        path: a file or folder.
+    """
     # A name may have 255 bytes; the end of a long one is left out.
     stem = os.fsdecode(os.fsencode(path.stem)[:120])
     return path.with_name(f".{stem}.{_host()}-{os.getpid()}-{uuid.uuid4().hex[:12]}.tmp{path.suffix}")
+
+
+def _hand_to_disk(path: Path) -> None:
+    if path.is_file():
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _host() -> str:

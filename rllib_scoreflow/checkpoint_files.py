@@ -1,6 +1,7 @@
 """Which checkpoint is whole: a list of a checkpoint's files with their sizes and hashes, written last."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from rllib_scoreflow.atomic_files import atomic_path
@@ -41,6 +42,36 @@ def damage(folder: Path) -> str | None:
     return None
 
 
+def numbered_checkpoints(trial: Path) -> list[Path]:
+    """All checkpoints of a trial, whole or not, the newest first.
+
+    Args:
+        trial: The trial's folder.
+    """
+    found = [path for path in trial.glob("checkpoint_*") if path.is_dir() and checkpoint_number(path) is not None]
+    return sorted(found, key=lambda path: checkpoint_number(path) or 0, reverse=True)
+
+
+def checkpoint_number(folder: Path) -> int | None:
+    """The number in `checkpoint_<number>`, or None if the name has none.
+
+    Args:
+        folder: The checkpoint.
+    """
+    digits = folder.name.removeprefix("checkpoint_")
+    return int(digits) if digits.isascii() and digits.isdigit() else None
+
+
+def iteration_of(folder: Path) -> int | None:
+    """The training iteration of which a checkpoint says it is; None if its writing did not come to an end.
+
+    Args:
+        folder: The checkpoint.
+    """
+    manifest = _read_manifest(folder)
+    return None if manifest is None else manifest[0]
+
+
 def newest_whole(folder: Path) -> tuple[Path, int, str | None]:
     """The checkpoint to go on from: `folder`, or the newest whole one beside it that is older.
 
@@ -54,16 +85,20 @@ def newest_whole(folder: Path) -> tuple[Path, int, str | None]:
         InputError: If neither it nor an older one beside it is whole.
     """
     reason = damage(folder)
-    older = sorted((path for path in folder.parent.glob("checkpoint_*") if path.name < folder.name), reverse=True)
-    for candidate in [folder] if reason is None else older:
-        if damage(candidate) is None:
-            manifest = _read_manifest(candidate)
-            assert manifest is not None
-            return candidate, manifest[0], reason
+    for candidate in [folder] if reason is None else _older(folder):
+        iteration = iteration_of(candidate)
+        if iteration is not None and damage(candidate) is None:
+            return candidate, iteration, reason
     raise InputError(
         f"The checkpoint {folder} is damaged ({reason}) and there is no whole one before it; "
         "train anew with --overwrite, or start from an exported policy by weights_from."
     )
+
+
+def _older(folder: Path) -> Iterator[Path]:
+    for candidate in numbered_checkpoints(folder.parent):
+        if (checkpoint_number(candidate) or 0) < (checkpoint_number(folder) or 0):
+            yield candidate
 
 
 def _files(folder: Path) -> list[Path]:
@@ -74,5 +109,5 @@ def _read_manifest(folder: Path) -> tuple[int, dict[str, str]] | None:
     try:
         content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         return int(content[_ITERATION]), dict(content[_FILES])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

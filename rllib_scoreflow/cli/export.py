@@ -1,12 +1,11 @@
 """After a run: which trial and checkpoint count, and the policy copied out of it."""
 
-import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rllib_scoreflow.atomic_files import atomic_folder
 from rllib_scoreflow.cli import metrics
 from rllib_scoreflow.cli.experiments import Experiment
 from rllib_scoreflow.cli.plots import read_results
@@ -85,12 +84,6 @@ def export_policy(checkpoint: Path, folder: Path) -> Path | None:
     if source is None:
         return None
     target = folder / "policy"
-    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".policy-"))
-    try:
-        shutil.copytree(source, temporary / "policy")
-        if target.exists():
-            os.replace(target, temporary / "old")
-        os.replace(temporary / "policy", target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with atomic_folder(target) as temporary:
+        shutil.copytree(source, temporary, dirs_exist_ok=True)
     return target

@@ -3,12 +3,19 @@
 import errno
 import os
 import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from rllib_scoreflow.errors import InputError
 
 # The error of an actor that dies in its constructor reaches the driver as text alone.
 _INPUT_ERROR = re.compile(r"rllib_scoreflow\.errors\.InputError: (?P<message>.+)")
 _LONGEST_NAME = 300
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FULL_TEXT = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
 _LAST_LINE = re.compile(r"^(?:[\w.]+(?:Error|Exception|Exit|Interrupt|Warning)\b.*)$", re.MULTILINE)
 
 
@@ -30,6 +37,58 @@ def input_error_in(error: BaseException) -> InputError | None:
     if not found:
         return None
     return InputError(found[-1])
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether an error is, wraps or quotes one of a disk that is full, or of a quota that is used up.
+
+    Args:
+        error: what a trial, or the command itself, failed with.
+    """
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        if isinstance(current, OSError) and current.errno in _FULL:
+            return True
+        cause = getattr(current, "cause", None)
+        current = cause if isinstance(cause, BaseException) else current.__cause__ or current.__context__
+    return _FULL_TEXT.search(str(error)) is not None
+
+
+@contextmanager
+def naming_full_disk(name: str, folder: Path, resume_command: str) -> Iterator[None]:
+    """Turn the errors of a full disk into one sentence.
+
+    Args:
+        name: the experiment's.
+        folder: where its results go.
+        resume_command: what to type to go on.
+
+    Raises:
+        RunFailed: the disk is full.
+    """
+    try:
+        yield
+    except (InputError, RunFailed, Interrupted):
+        raise
+    except Exception as error:
+        if not disk_is_full(error):
+            raise
+        raise RunFailed(
+            f"{name}: the disk is full, {_fullest(folder)}; make room and go on with: {resume_command}"
+        ) from error
+
+
+def _fullest(folder: Path) -> str:
+    """The place with the least room: results go to one, what Ray is about to write to another."""
+    left = {}
+    for place in (folder, Path(tempfile.gettempdir())):
+        existing = next((path for path in (place, *place.parents) if path.exists()), None)
+        if existing is not None:
+            left[place] = shutil.disk_usage(existing).free
+    place = min(left, key=lambda one: left[one])
+    return f"{place} has {left[place] / 2**20:,.1f} MiB left"
 
 
 def summary(error: BaseException) -> str:

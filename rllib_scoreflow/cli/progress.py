@@ -10,8 +10,9 @@ from ray.tune.experiment import Trial
 from rich.status import Status
 from rich.text import Text
 
+from rllib_scoreflow.checkpoint_files import iteration_of, write_manifest
 from rllib_scoreflow.cli import metrics
-from rllib_scoreflow.cli.failures import input_error_in, summary
+from rllib_scoreflow.cli.failures import disk_is_full, input_error_in, summary
 from rllib_scoreflow.cli.session import INTERRUPT, stop_tune
 from rllib_scoreflow.cli.stopping import share_done
 from rllib_scoreflow.cli.terminal import new_console
@@ -90,21 +91,30 @@ class ProgressLines(Callback):  # type: ignore[misc, unused-ignore]
             result[_SHOULD_CHECKPOINT] = True
 
     def on_checkpoint(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """End the run once the checkpoint asked for is written; a trial at its end may end by itself."""
+        """End the run once the checkpoint asked for is written; a trial at its end may end by itself.
+
+        A checkpoint of an algorithm of RLlib's own gets its list of files here, by which it is known to be whole.
+        """
+        written = Path(info["checkpoint"].path)
+        if iteration_of(written) is None:
+            write_manifest(written, int((trial.last_result or {}).get("training_iteration", 0)))
         if INTERRUPT.asked.is_set() and not (trial.last_result or {}).get("done"):
             stop_tune()
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Say that a trial failed and is about to be tried again; not after bad input, which stays bad.
+        """Say that a trial failed and is about to be tried again; not after bad input, or on a full disk.
 
         Raises:
             InputError: the one with which the trial failed.
+            RuntimeError: the disk is full.
         """
-        text = trial.get_error()  # of the error file, or None
-        error = None if text is None else RuntimeError(str(text))
+        text = _error_text(trial)
+        error = None if text is None else RuntimeError(text)
         found = None if error is None else input_error_in(error)
         if found is not None:
             raise found
+        if error is not None and disk_is_full(error):
+            raise error
         reason = "it was lost" if error is None else summary(error)
         name = _name(trial, trials) or "the trial"
         self._console.print(
@@ -226,6 +236,15 @@ def trial_folder(trial: Trial) -> str:
     text = "_".join(f"{key.rsplit('/', 1)[-1]}={_short(value)}" for key, value in chosen.items())
     safe = "".join(c if c.isalnum() or c in "=.-_+" else "_" for c in text)[:80]
     return f"{label}_{safe}" if safe else label
+
+
+def _error_text(trial: Trial) -> str | None:
+    """What the trial failed with last; its copy among the results may be some seconds behind."""
+    try:
+        text = Path(trial.error_file or "").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return text.rsplit("\nFailure # ", 1)[-1]
 
 
 def _looked_up(config: Mapping[str, Any], path: list[str], otherwise: Any) -> Any:

@@ -1,19 +1,25 @@
 """One experiment through Ray Tune, begun, resumed or refused."""
 
+import os
 import random
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rllib_scoreflow.atomic_files import sweep
 from rllib_scoreflow.cli import failures, stages
 from rllib_scoreflow.cli.experiments import Experiment
 from rllib_scoreflow.cli.identity import PATH_KEYS, with_absolute_paths
-from rllib_scoreflow.cli.loggers import LoggerOptions, make_loggers, use_secrets
+from rllib_scoreflow.cli.loggers import LoggerOptions, make_loggers
 from rllib_scoreflow.cli.outcome import Outcome, Stage, description, finish, remove_unused
-from rllib_scoreflow.cli.schedulers import judged_by, make_scheduler, scheduler_name
+from rllib_scoreflow.cli.resume import Progress, take_stock
+from rllib_scoreflow.cli.schedulers import judged_by, make_scheduler, mutations, scheduler_name
 from rllib_scoreflow.cli.search_space import to_tune
-from rllib_scoreflow.cli.session import INTERRUPT
+from rllib_scoreflow.cli.session import INTERRUPT, watching_ray
+from rllib_scoreflow.cli.terminal import new_console
 from rllib_scoreflow.errors import InputError
 
 # A trial that lost a Learner or its node goes on from the last checkpoint, without anybody's help.
@@ -23,6 +29,7 @@ CHECKPOINT_DEFAULTS: Mapping[str, Any] = {
     "checkpoint_at_end": True,
     "num_to_keep": 2,
 }
+_EARLIER_ENDS = "earlier_stops"
 # A population's trials start from each other's checkpoints, which must still be there by then.
 _POPULATION_KEEPS = 4
 
@@ -63,34 +70,29 @@ def run_stage(stage: Stage, digest: str, weights: Path | None, *, resume: bool, 
 
     from rllib_scoreflow.cli.progress import trial_folder
 
-    absolute = str(stage.folder.resolve())  # Ray takes a relative path for a URI
-    noted = any(stage.folder.glob("experiment_state-*.json"))  # without it Tune knows of no trial, and raises
-    resuming = resume and noted and tune.Tuner.can_restore(absolute)
-    if resuming:
-        use_secrets(stage.experiment, options.loggers)  # the callbacks of the noted run have none
-        tuner = tune.Tuner.restore(
-            absolute,
-            trainable=stage.algorithm,
-            resume_unfinished=True,
-            resume_errored=True,
-        )
+    sweep(stage.folder.parent)
+    found: dict[str, Progress] = {}
+    begun = description(stage, digest, weights)
+    if resume:
+        begun[_EARLIER_ENDS] = _ends_so_far(stage.folder)
+        found = _take_stock(stage, begun[_EARLIER_ENDS])
     else:
-        stages.clear(stage.folder)  # with --resume too: what Tune cannot restore would be mixed with the new run
-        tuner = tune.Tuner(
-            stage.algorithm,
-            param_space=param_space(stage, weights),
-            tune_config=tune.TuneConfig(
-                num_samples=stage.experiment.num_samples,
-                search_alg=_seeded_search(stage.experiment),
-                scheduler=make_scheduler(stage.experiment),
-                trial_dirname_creator=trial_folder,
-                **judged_by(stage.experiment),
-            ),
-            run_config=_run_config(stage, options),
-        )
-        stages.write_json(stage.folder / stages.BEGUN_JSON, description(stage, digest, weights))
+        stages.clear(stage.folder)
+    stages.write_json(stage.folder / stages.BEGUN_JSON, begun)
+    tuner = tune.Tuner(
+        stage.algorithm,
+        param_space=param_space(stage, weights),
+        tune_config=tune.TuneConfig(
+            num_samples=stage.experiment.num_samples,
+            search_alg=_seeded_search(stage.experiment, found),
+            scheduler=make_scheduler(stage.experiment),
+            trial_dirname_creator=trial_folder,
+            **judged_by(stage.experiment),
+        ),
+        run_config=_run_config(stage, options),
+    )
     try:
-        with INTERRUPT.watching():
+        with INTERRUPT.watching(), watching_ray(partial(_end_without_ray, stage, options)):
             results = list(tuner.fit())
     except (tune.TuneError, InputError) as error:
         _raise_input_error(stage, error)
@@ -118,16 +120,46 @@ def param_space(stage: Stage, weights: Path | None) -> dict[str, Any]:
     return space
 
 
-def _seeded_search(experiment: Experiment) -> Any:
+def _take_stock(stage: Stage, ends: Sequence[Mapping[str, float]]) -> dict[str, Progress]:
+    """What an interrupted run has left, which had each of `ends` as its `stop`; says what was passed over."""
+    from rllib_scoreflow.cli.stopping import FirstReached
+
+    now, then = FirstReached(stage.stop), [FirstReached(stop) for stop in ends]
+
+    def ended(result: Mapping[str, Any]) -> bool:
+        # A scheduler ends a trial before its time; it is not begun again because the others may train for longer.
+        early = not any(reached("", result) for reached in then)
+        return bool(result.get("done")) and (now("", result) or early)
+
+    at_end = bool(checkpoint_settings(stage.experiment)["checkpoint_at_end"])
+    found = take_stock(stage.folder, ended, checkpoint_at_end=at_end)
+    console = new_console(soft_wrap=True)
+    for name, progress in found.items():
+        if progress.note is not None:
+            console.print(f"Note: {f'{name}: ' if len(found) > 1 else ''}{progress.note}.", markup=False)
+    return found
+
+
+def _ends_so_far(folder: Path) -> list[Mapping[str, float]]:
+    """Every `stop` that an experiment was run for."""
+    noted = [stages.read_json(folder / name) or {} for name in (stages.BEGUN_JSON, stages.DONE_JSON)]
+    ends: list[Mapping[str, float]] = []
+    for content in noted:
+        ends += [stop for stop in (*content.get(_EARLIER_ENDS, ()), content.get("stop") or {}) if stop not in ends]
+    return ends
+
+
+def _seeded_search(experiment: Experiment, found: Mapping[str, Progress]) -> Any:
     """Tune's own generator of trials, with a seed; population-based training draws from global ones."""
     import numpy as np
-    from ray.tune.search.basic_variant import BasicVariantGenerator
+
+    from rllib_scoreflow.cli.tune_adapter import ResumingSearch
 
     seed = experiment.settings.get("search_seed", 0)
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 (what Tune draws from)
     concurrent = experiment.settings.get("max_concurrent_trials", 0)
-    return BasicVariantGenerator(max_concurrent=concurrent, random_state=seed)
+    return ResumingSearch(found, mutations(experiment), max_concurrent=concurrent, seed=seed)
 
 
 def checkpoint_settings(experiment: Experiment) -> dict[str, Any]:
@@ -145,6 +177,7 @@ def _run_config(stage: Stage, options: RunOptions) -> Any:
 
     from rllib_scoreflow.cli.progress import ProgressLines
     from rllib_scoreflow.cli.stopping import FirstReached
+    from rllib_scoreflow.cli.tune_adapter import ResultFile, ResultTable
 
     loggers = make_loggers(stage.experiment, options.loggers, stage.folder.parent.name)
     return tune.RunConfig(
@@ -153,7 +186,7 @@ def _run_config(stage: Stage, options: RunOptions) -> Any:
         stop=FirstReached(stage.stop),
         checkpoint_config=tune.CheckpointConfig(**checkpoint_settings(stage.experiment)),
         failure_config=tune.FailureConfig(max_failures=stage.experiment.settings.get("max_failures", MAX_FAILURES)),
-        callbacks=[ProgressLines(stage.stop), *loggers],
+        callbacks=[ResultFile(), ResultTable(), ProgressLines(stage.stop), *loggers],
         log_to_file=("stdout.log", "stderr.log"),
         verbose=0,
     )
@@ -169,14 +202,34 @@ def _raise_input_error(stage: Stage, error: BaseException) -> None:
     raise InputError(f"{stage.experiment.where}: {found}")
 
 
+def _end_without_ray(stage: Stage, options: RunOptions, lost: str) -> None:
+    """Ends the command at once: Tune would wait for a Ray that is gone. What is on disk is whole at any time."""
+    if INTERRUPT.asked.is_set():
+        status, what = 130, _interrupted(stage, options)
+    else:
+        status, what = (
+            1,
+            f"{stage.experiment.name}: Ray's process {lost} has died; go on with: {options.resume_command}",
+        )
+    sys.stdout.flush()
+    print(f"rllib: {what}", file=sys.stderr, flush=True)
+    os._exit(status)
+
+
+def _interrupted(stage: Stage, options: RunOptions) -> str:
+    return f"{stage.experiment.name} was interrupted; go on with: {options.resume_command}"
+
+
 def _raise_failures(stage: Stage, results: Sequence[Any], options: RunOptions) -> None:
     complete = all((result.metrics or {}).get("done") for result in results)
     if INTERRUPT.asked.is_set() and not complete:
-        raise failures.Interrupted(f"{stage.experiment.name} was interrupted; go on with: {options.resume_command}")
+        raise failures.Interrupted(_interrupted(stage, options))
     failed = [result for result in results if result.error is not None]
     if not failed:
         return
     _raise_input_error(stage, failed[0].error)
+    if failures.disk_is_full(failed[0].error):
+        raise failed[0].error
     raise failures.RunFailed(
         f"{stage.experiment.name}: {len(failed)} of {len(results)} trials failed: "
         f"{failures.summary(failed[0].error)} "

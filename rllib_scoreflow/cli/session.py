@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -32,6 +32,7 @@ _QUIET = {
 }
 
 
+_WATCH_S = 1.0
 _chosen = {"level": logging.WARNING}
 
 
@@ -109,6 +110,8 @@ def ray_session(options: RayOptions) -> Iterator[None]:
     """
     import ray
 
+    from rllib_scoreflow.cli.ray_adapter import sessions_of_their_own
+
     set_log_levels()
     level = ("error", "warning", "info")[min(options.verbosity, 2)]
     arguments: dict[str, Any] = {
@@ -123,7 +126,8 @@ def ray_session(options: RayOptions) -> Iterator[None]:
     else:
         arguments.update(num_cpus=options.num_cpus, num_gpus=options.num_gpus, address="local")
     try:
-        ray.init(**arguments)
+        with sessions_of_their_own():
+            ray.init(**arguments)
     except ConnectionError as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"--ray-address {options.address}: no Ray cluster answers there ({reason}).") from error
@@ -131,6 +135,35 @@ def ray_session(options: RayOptions) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def watching_ray(on_loss: Callable[[str], None]) -> Iterator[None]:
+    """Notice within seconds that Ray itself has died; who waits for it may wait for ever.
+
+    Args:
+        on_loss: called in another thread, once, with the name of the process that was lost.
+    """
+    from rllib_scoreflow.cli.ray_adapter import lost_process
+
+    over = threading.Event()
+
+    def watch() -> None:
+        before = None
+        while not over.wait(_WATCH_S):
+            lost = lost_process()
+            if lost is not None and lost == before:  # twice: not while a cluster's socket is busy
+                on_loss(lost)
+                return
+            before = lost
+
+    thread = threading.Thread(target=watch, name="watching Ray", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def ray_resources() -> dict[str, float]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rllib_scoreflow.atomic_files import atomic_path
+from rllib_scoreflow.atomic_files import atomic_path, is_temporary, temporary_sibling
 from rllib_scoreflow.cli import metrics
 from rllib_scoreflow.cli.identity import Identity
 from rllib_scoreflow.cli.plots import read_results
@@ -56,7 +56,7 @@ def state_of(
         InputError: the folder holds something else, or an unfinished run and neither flag is given, or a finished one
         that cannot go on.
     """
-    if not folder.exists() or not any(folder.iterdir()):
+    if not _holds_anything(folder):
         return State.NEW
     done, begun = read_json(folder / DONE_JSON), read_json(folder / BEGUN_JSON)
     known = done or begun
@@ -152,6 +152,14 @@ def require_writable(folder: Path, where: str) -> None:
         ) from error
 
 
+def _holds_anything(folder: Path) -> bool:
+    """Whether a folder holds more than what a killed command has left before it wrote anything whole."""
+    try:
+        return not all(is_temporary(path) for path in folder.iterdir())
+    except FileNotFoundError:
+        return False
+
+
 def clear(folder: Path) -> None:
     """Remove an experiment's folder that this command made; anything else stays.
 
@@ -161,13 +169,16 @@ def clear(folder: Path) -> None:
     Raises:
         InputError: the folder does not look like one of this command's.
     """
-    if not folder.exists() or not any(folder.iterdir()):
+    if not _holds_anything(folder):
         return
     if not any((folder / name).is_file() for name in (BEGUN_JSON, DONE_JSON)):
         raise InputError(
             f"{folder} is no experiment of this command, so --overwrite leaves it; choose another --results-dir."
         )
-    shutil.rmtree(folder)
+    # Without its name at once: a folder that is half removed would be taken for somebody else's.
+    removed = temporary_sibling(folder)
+    folder.rename(removed)
+    shutil.rmtree(removed)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

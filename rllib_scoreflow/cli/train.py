@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rllib_scoreflow.cli import algorithms, config_check, env_check, stages, weights
+from rllib_scoreflow.cli import algorithms, config_check, env_check, run_lock, stages, weights
 from rllib_scoreflow.cli.experiments import Experiment, build_experiment
-from rllib_scoreflow.cli.failures import Interrupted
+from rllib_scoreflow.cli.failures import Interrupted, naming_full_disk
 from rllib_scoreflow.cli.identity import Identity, identify
 from rllib_scoreflow.cli.loggers import LoggerOptions, check_loggers
 from rllib_scoreflow.cli.overrides import apply_overrides, parse_override
@@ -87,12 +87,14 @@ def train(
         check_loggers(experiment, options.loggers)
     planned = [_check(experiment, options.results_dir / stem) for experiment in experiments]
     sources = _weights_sources(planned, base_dir)
-    _check_states(planned, sources, options)
+    run_lock.refuse_busy(stage.folder for stage in planned)
+    to_run = _check_states(planned, sources, options)
 
     console, wide = new_console(soft_wrap=True), wide_console()
     run_options = runner.RunOptions(options.loggers, options.resume_command or "the same command with --resume")
     outcomes: list[outcome.Outcome] = []
     with contextlib.ExitStack() as stack:
+        stack.enter_context(run_lock.hold(to_run))
         started = False
         for stage in planned:
             name = stage.experiment.name
@@ -116,7 +118,8 @@ def train(
                 resources.await_resources(stage, policy, options.ray.wait_s, partial(console.print, markup=False))
             console.print(_headline(stage, shown(stage.folder), state), markup=False)
             resume = state in (stages.State.UNFINISHED, stages.State.EXTENDED)
-            outcomes.append(runner.run_stage(stage, identity.digest, policy, resume=resume, options=run_options))
+            with naming_full_disk(name, stage.folder, run_options.resume_command):
+                outcomes.append(runner.run_stage(stage, identity.digest, policy, resume=resume, options=run_options))
             if outcomes[-1].sweep is not None:
                 print_sweep(wide, read_sweep(stage.folder))
     print_summary(wide, outcomes)
@@ -243,15 +246,15 @@ def _state(stage: Any, identity: Identity | None, options: TrainOptions) -> stag
     return stages.state_of(stage.folder, identity, stage.stop, where=stage.experiment.where, **flags)
 
 
-def _check_states(planned: Sequence[Any], sources: Mapping[str, Path], options: TrainOptions) -> None:
-    """Find folders that are in the way before the first stage runs, and not after hours of it."""
-    to_run: set[Path] = set()
+def _check_states(planned: Sequence[Any], sources: Mapping[str, Path], options: TrainOptions) -> list[Path]:
+    """Find folders that are in the way before the first stage runs, and not after hours of it; those to be run."""
+    to_run: list[Path] = []
     for stage in planned:
         source = sources.get(stage.experiment.name)
         if source in to_run:
             stages.require_writable(stage.folder, stage.experiment.where)
             # Its starting policy will be a new one, so whatever is in its folder will not fit.
-            to_run.add(stage.folder)
+            to_run.append(stage.folder)
             _state(stage, None, options)
             continue
         policy = _policy(source, stage.experiment.where)
@@ -259,7 +262,8 @@ def _check_states(planned: Sequence[Any], sources: Mapping[str, Path], options: 
             _validate(stage.experiment, stage.algorithm, {**stage.config, PRETRAINED_KEY: str(policy)})
         if _state(stage, _identity(stage, policy), options) is not stages.State.FINISHED:
             stages.require_writable(stage.folder, stage.experiment.where)
-            to_run.add(stage.folder)
+            to_run.append(stage.folder)
+    return to_run
 
 
 def _headline(stage: Any, folder: str, state: stages.State) -> str:

@@ -123,7 +123,7 @@ def draws(config, ppo, tmp_path, seed, count=6):
     from rllib_scoreflow.cli.runner import _seeded_search
 
     one = experiment(config, settings={"search_seed": seed})
-    search = _seeded_search(one)
+    search = _seeded_search(one, {})
     assert isinstance(search, BasicVariantGenerator)
     space = param_space(Stage(one, ppo, check_config(one, ppo), {}, tmp_path), None)
     search.add_configurations({"exp": {"run": "PPO", "config": space, "num_samples": count}})
