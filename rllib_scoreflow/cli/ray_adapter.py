@@ -4,6 +4,8 @@
 """
 
 import contextlib
+import os
+import signal
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -41,6 +43,18 @@ def lost_process() -> str | None:
     if not node.all_processes:  # a cluster that somebody else has started
         return None if _answers(node.raylet_socket_name) else "raylet"
     return next((kind for kind, _ in node.dead_processes() if kind in _NEEDED), None)
+
+
+def kill_own_processes() -> None:
+    """End what this command's Ray consists of at once; nothing where it has joined another's.
+
+    They were started in sessions of their own, so that each is the head of a group with those that it has started.
+    """
+    node = worker._global_node
+    for infos in [] if node is None else node.all_processes.values():
+        for info in infos:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(info.process.pid, signal.SIGKILL)
 
 
 def _answers(path: str) -> bool:

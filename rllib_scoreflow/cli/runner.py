@@ -204,6 +204,8 @@ def _raise_input_error(stage: Stage, error: BaseException) -> None:
 
 def _end_without_ray(stage: Stage, options: RunOptions, lost: str) -> None:
     """Ends the command at once: Tune would wait for a Ray that is gone. What is on disk is whole at any time."""
+    from rllib_scoreflow.cli.ray_adapter import kill_own_processes
+
     if INTERRUPT.asked.is_set():
         status, what = 130, _interrupted(stage, options)
     else:
@@ -213,6 +215,7 @@ def _end_without_ray(stage: Stage, options: RunOptions, lost: str) -> None:
         )
     sys.stdout.flush()
     print(f"rllib: {what}", file=sys.stderr, flush=True)
+    kill_own_processes()
     os._exit(status)
 
 

@@ -22,7 +22,7 @@ _QUIET = {
     # A metric that is missing in one iteration (an evaluation is not made in each) must not end a
     # sweep.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    # Seconds between copies of TensorBoard's logs to the results. Tune writes notes with them, which nothing depends on.
+    # Seconds between copies of TensorBoard's logs to the results, and notes of Tune's, on which nothing depends.
     "TUNE_GLOBAL_CHECKPOINT_S": "2",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",

@@ -66,6 +66,7 @@ def take_up(trial: Trial, progress: Progress, changed: Mapping[str, Any]) -> Non
         changed: keys of the config that a scheduler changes during the run.
     """
     _lay_over(trial.config, progress.parameters, changed)
+    trial.relative_logdir = trial.storage.trial_dir_name = trial.custom_dirname  # one that is done is never started
     for checkpoint in progress.checkpoints:
         saved = Checkpoint.from_directory(str(checkpoint.folder.resolve()))
         result = _TrainingResult(checkpoint=saved, metrics=dict(checkpoint.result))

@@ -27,11 +27,14 @@ def test_a_dead_process_is_told_by_the_node_that_started_it(monkeypatch):
 
     own = Own()
     monkeypatch.setattr(ray_adapter.worker, "_global_node", own)
-    process = services.start_ray_process([sys.executable, "-c", "input()"], "raylet", fate_share=True, pipe_stdin=True)
+    with ray_adapter.sessions_of_their_own():
+        process = services.start_ray_process(
+            [sys.executable, "-c", "input()"], "raylet", fate_share=True, pipe_stdin=True
+        )
     own.all_processes["raylet"] = [process]
     assert ray_adapter.lost_process() is None
-    process.process.kill()
-    process.process.wait()
+    ray_adapter.kill_own_processes()
+    process.process.wait(timeout=10)
     assert ray_adapter.lost_process() == "raylet"
     monkeypatch.setattr(ray_adapter.worker, "_global_node", None)
     assert ray_adapter.lost_process() is None

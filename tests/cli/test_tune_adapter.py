@@ -57,6 +57,7 @@ def test_trials_go_on_from_what_lies_in_their_folders(results):
     first, second, third = trials(results, {})
     assert (first.status, second.status, third.status) == (Trial.TERMINATED, Trial.PENDING, Trial.PENDING)
     assert first.last_result["done"]
+    assert [Path(trial.path) for trial in (first, second)] == sorted(results.glob("trial_*"))
     assert first.checkpoint.path == str(results / "trial_00000_lr=0.1" / "checkpoint_000001")
     assert second.checkpoint.path == str(results / "trial_00001_lr=0.2" / "checkpoint_000001")
     assert second.latest_checkpoint_result.metrics["training_iteration"] == 2
