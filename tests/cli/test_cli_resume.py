@@ -148,3 +148,35 @@ def test_a_number_beyond_six_digits_is_newer(tmp_path):
         report(trial, iteration)
         save(trial, number, iteration)
     assert stock(trial).result == row(2)
+
+
+def stage(folder: Path, **stop: float):
+    from rllib_scoreflow.cli.experiments import Experiment
+    from rllib_scoreflow.cli.outcome import Stage
+
+    experiment = Experiment(folder.name, "f.yaml", "PPO", env="CartPole-v1", stop=stop)
+    return Stage(experiment, object, {}, stop, folder)
+
+
+def test_a_larger_stop_goes_on_with_trials_that_had_reached_their_end_and_not_with_those_ended_early(tmp_path):
+    from rllib_scoreflow.cli.runner import _ends_so_far, _take_stock
+
+    for name, last in (("trial_00000", 4), ("trial_00001", 2)):
+        for iteration in range(1, last + 1):
+            report(tmp_path / name, iteration, done=iteration == last)
+        save(tmp_path / name, 0, last)
+
+    def ended(then: list[dict], **stop: float) -> list[bool]:
+        return [found.ended for found in _take_stock(stage(tmp_path, **stop), then).values()]
+
+    assert ended([{"training_iteration": 4}], training_iteration=4) == [True, True]
+    assert ended([{"training_iteration": 4}], training_iteration=9) == [False, True]
+    # Interrupted twice, the second time before a result: what it had been run for at first still counts.
+    (tmp_path / "experiment.json").write_text(
+        json.dumps({"stop": {"training_iteration": 9}, "earlier_stops": [{"training_iteration": 4}]})
+    )
+    (tmp_path / "done.json").write_text(json.dumps({"stop": {"training_iteration": 4}}))
+    ends = _ends_so_far(tmp_path)
+    assert ends == [{"training_iteration": 4}, {"training_iteration": 9}]
+    assert ended(ends, training_iteration=9) == [False, True]
+    assert iterations(tmp_path / "trial_00000") == [1, 2, 3, 4]
