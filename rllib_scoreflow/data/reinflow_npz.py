@@ -6,8 +6,6 @@ them `rewards` [N], `terminals` [N] and `images` [N, 3 V, H, W]. The authors sca
 here the raw values are recovered, since a policy carries its own normaliser.
 """
 
-import io
-import zipfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib_scoreflow.data.npz import open_npz, read_header, read_npz, skip_header
 from rllib_scoreflow.data.options import ReadOptions
 from rllib_scoreflow.data.schema import Float32, ImageSource, RawColumns, UInt8
 from rllib_scoreflow.data.validation import check_lengths
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, shorten
 
 NORMALIZATION = "normalization.npz"
 _LAYOUT = "give a file with states, actions, rewards and traj_lengths"
@@ -49,7 +48,7 @@ def read_reinflow_npz(path: Path, options: ReadOptions) -> RawColumns:
     """
     arrays = _read(path, ("states", "actions", "traj_lengths"), ("rewards", "terminals"))
     scale = _read(path.with_name(NORMALIZATION), ("obs_min", "obs_max", "action_min", "action_max"), ())
-    n = len(arrays["states"])
+    n = len(arrays["states"]) if arrays["states"].ndim else 0
     arrays.setdefault("rewards", np.zeros(n, np.float32))
     arrays.setdefault("terminals", np.zeros(n, np.bool_))
     for key, ndim in (("states", 2), ("actions", 2), ("rewards", 1), ("terminals", 1), ("traj_lengths", 1)):
@@ -57,7 +56,8 @@ def read_reinflow_npz(path: Path, options: ReadOptions) -> RawColumns:
             raise InputError(f"{path}: array '{key}' has shape {list(arrays[key].shape)}; {_LAYOUT}")
     check_lengths(path, {key: len(values) for key, values in arrays.items() if key != "traj_lengths"})
     lengths = arrays["traj_lengths"]
-    if lengths.dtype.kind not in "iu" or lengths.min() < 1 or lengths.sum() != n:
+    # Each of them first: a sum of large ones may overflow to the right number.
+    if lengths.dtype.kind not in "iu" or lengths.min() < 1 or lengths.max() > n or lengths.sum() != n:
         raise InputError(
             f"{path}: array 'traj_lengths' does not divide the {n} steps (its {len(lengths)} values add up to "
             f"{lengths.sum():g}); write the number of steps of every episode"
@@ -80,24 +80,7 @@ def read_reinflow_npz(path: Path, options: ReadOptions) -> RawColumns:
 def _read(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; give train.npz with its {NORMALIZATION} in the same folder")
-    if not zipfile.is_zipfile(path):
-        raise InputError(f"{path}: not a readable .npz file; {_LAYOUT}")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [key for key in required if key not in file]
-            if missing:
-                held = sorted(file.files)
-                raise InputError(f"{path}: array '{missing[0]}' is missing, the file holds {held}; {_LAYOUT}")
-            arrays = {key: file[key] for key in (*required, *optional) if key in file}
-    except InputError:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        reason = "it holds pickled objects" if "allow_pickle" in str(error) else "not a readable .npz file"
-        raise InputError(f"{path}: {reason}; {_LAYOUT}, plain arrays of numbers") from error
-    for key, values in arrays.items():
-        if values.dtype.kind not in "biuf":
-            raise InputError(f"{path}: array '{key}' is of type {values.dtype}; write it as numbers")
-    return arrays
+    return read_npz(path, required, optional, _LAYOUT)
 
 
 def _raw(path: Path, key: str, scaled: NDArray[Any], low: NDArray[Any], high: NDArray[Any]) -> Float32:
@@ -126,14 +109,13 @@ def _raw(path: Path, key: str, scaled: NDArray[Any], low: NDArray[Any], high: ND
 
 
 def _find_images(path: Path, steps: int, cameras: tuple[str, ...]) -> ImageSource:
-    with zipfile.ZipFile(path) as archive:
+    with open_npz(path, _LAYOUT) as archive:
         if "images.npy" not in archive.namelist():
             raise InputError(f"{path}: array 'images' is missing, so there are no cameras to read; leave cameras out")
-        with archive.open("images.npy") as member:
-            shape, fortran, dtype = _header(path, member)
+        shape, fortran, dtype = read_header(path, archive, "images", _LAYOUT)
     if len(shape) != 4 or shape[0] != steps or shape[1] % 3 or 0 in shape or dtype != np.uint8 or fortran:
         raise InputError(
-            f"{path}: array 'images' is {dtype} of shape {list(shape)}; write it as uint8 of shape "
+            f"{path}: array 'images' is {dtype} of shape {shorten(list(shape))}; write it as uint8 of shape "
             f"[{steps}, 3 * cameras, height, width]"
         )
     if len(cameras) != shape[1] // 3:
@@ -149,22 +131,11 @@ def _image_blocks(path: Path, shape: tuple[int, ...]) -> Iterator[UInt8]:
     """Stream the member out of the archive: np.load would bring all of it into memory."""
     steps, channels, height, width = shape
     row = channels * height * width
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open("images.npy") as member:
-            _header(path, member)
-            for start in range(0, steps, per_read := max(1, _BLOCK_BYTES // row)):
-                count = min(per_read, steps - start)
-                data = member.read(count * row)
-                block = np.frombuffer(data, np.uint8).reshape(count, channels // 3, 3, height, width)
-                yield np.moveaxis(block, 2, 4)
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
-        raise InputError(f"{path}: array 'images' is damaged; fetch or write the file again") from error
-
-
-def _header(path: Path, member: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    try:
-        version = np.lib.format.read_magic(member)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        return read(member)
-    except (ValueError, io.UnsupportedOperation) as error:
-        raise InputError(f"{path}: array 'images' is damaged; fetch or write the file again") from error
+    remedy = "array 'images' is damaged, fetch or write the file again"
+    with open_npz(path, remedy) as archive, archive.open("images.npy") as member:
+        skip_header(member)
+        for start in range(0, steps, per_read := max(1, _BLOCK_BYTES // row)):
+            count = min(per_read, steps - start)
+            data = member.read(count * row)
+            block = np.frombuffer(data, np.uint8).reshape(count, channels // 3, 3, height, width)
+            yield np.moveaxis(block, 2, 4)

@@ -1,6 +1,7 @@
 """The layout of DPPO's and ReinFlow's authors: train.npz and normalization.npz, in raw units here."""
 
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -213,3 +214,75 @@ def test_unusable_images(refused, written, images, cameras, word):
 
 def test_other_options_do_not_apply(refused, written):
     refused(written(), "'filter_key' does not apply", filter_key="train")
+
+
+def header(text, version=b"\x01\x00"):
+    body = text.encode("latin-1")
+    return b"\x93NUMPY" + version + len(body).to_bytes(2 if version == b"\x01\x00" else 4, "little") + body
+
+
+def member(shape, descr="'<f4'", fortran="False"):
+    return header(f"{{'descr': {descr}, 'fortran_order': {fortran}, 'shape': {shape}, }}\n")
+
+
+MEMBERS = {
+    "10^9 rows": member("(1000000000, 4)"),
+    "negative": member("(-5, 4)"),
+    "10^30": member("(1" + 30 * "0" + ", 4)"),
+    "no axis": member("()") + bytes(4),
+    "a deep header": header("(" * 5000 + ")" * 5000),
+    "a long header": header("{'descr': '<f4', " + "'x': 1, " * 5000 + "}", b"\x02\x00"),
+    "an open string": header("{'descr': '<f4\n"),
+    "tokens": header("{'descr': '<f4', 'fortran_order': False, 'shape': (15L, 4), \x00(((\n"),
+    "a type of many": member("(15, 4)", "('<f4', (100, 100))"),
+    "fields": member("(15,)", "[('a', '<f4'), ('b', '<f4')]"),
+    "text": member("(15, 4)", "'<U2'") + bytes(15 * 4 * 8),
+    "objects": member("(15, 4)", "'|O'") + b"cos\nsystem\n(S'true'\ntR.",
+    "times": member("(15, 4)", "'<M8[s]'") + bytes(15 * 4 * 8),
+    "cut": member("(15, 4)") + bytes(100),
+    "version 9": b"\x93NUMPY\x09\x00" + bytes(50),
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("what", MEMBERS)
+def test_a_hostile_array_is_one_sentence(refused, written, what):
+    path = written(states=None)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("states.npy", MEMBERS[what])
+    refused(path, "train.npz")
+
+
+def test_an_archive_that_zipfile_cannot_read_is_one_sentence(refused, written):
+    for flag in (b"\x01\x00", b"\x20\x00"):
+        path = written()
+        content = bytearray(path.read_bytes())
+        at = content.index(b"PK\x01\x02")
+        while at >= 0:  # the general purpose flags of every entry
+            content[at + 8 : at + 10] = flag
+            at = content.find(b"PK\x01\x02", at + 4)
+        path.write_bytes(content)
+        refused(path, "not a readable")
+    path = written()
+    with zipfile.ZipFile(path) as archive:
+        stored = archive.getinfo("states.npy").header_offset
+    content = bytearray(path.read_bytes())
+    content[stored + 60 : stored + 200] = bytes(140)
+    path.write_bytes(content)
+    refused(path, "not a readable")
+
+
+def test_zeros_that_would_fill_the_memory_are_refused(refused, written, monkeypatch):
+    monkeypatch.setattr("rllib_scoreflow.data.npz._HARMLESS_BYTES", 1 << 20)
+    path = written(states=None)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_BZIP2) as archive, archive.open("states.npy", "w") as file:
+        file.write(member("(1000000, 1)"))
+        for _ in range(4):
+            file.write(bytes(1_000_000))
+    assert path.stat().st_size < 3_000
+    refused(path, "'states' has the shape [1000000, 1], of which the file can hold a part at most")
+
+
+def test_lengths_whose_sum_overflows_to_the_right_number_are_refused(refused, written):
+    wrapped = np.array([2**63, 2**63 + 5, 10], np.uint64)
+    refused(written(traj_lengths=wrapped), "'traj_lengths' does not divide")
