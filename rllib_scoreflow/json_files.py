@@ -30,7 +30,9 @@ def parse_json(text: str | bytes, origin: str, *, finite: bool = False, remedy: 
         raise InputError(f"{origin} cannot be read as JSON (it is nested too deeply); {remedy}.") from None
     except ValueError as error:  # also what is not UTF-8, and numbers of thousands of digits
         raise InputError(f"{origin} cannot be read as JSON ({shorten(str(error), 100)}); {remedy}.") from None
-    problem = _problem(content, finite=finite)
+    # Long results are not walked where they cannot be deep.
+    openers = text.count(b"[") + text.count(b"{") if isinstance(text, bytes) else text.count("[") + text.count("{")
+    problem = _problem(content, finite=finite) if finite or openers > _MAX_DEPTH else None
     if problem is not None:
         raise InputError(f"{origin} cannot be read as JSON ({problem}); {remedy}.")
     return content
@@ -50,8 +52,8 @@ def read_json(path: Path, *, finite: bool = False, remedy: str = _REMEDY) -> Any
     try:
         with path.open("rb") as file:
             text = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}); {remedy}.") from error
+    except (OSError, ValueError) as error:  # a null character in the path
+        raise InputError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}); {remedy}.") from error
     if len(text) > _MAX_BYTES:
         raise InputError(f"{path} cannot be read as JSON (it has more than {_MAX_BYTES} bytes); {remedy}.")
     return parse_json(text, str(path), finite=finite, remedy=remedy)

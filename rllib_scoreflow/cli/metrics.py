@@ -78,7 +78,7 @@ def number(flat: Mapping[str, Any], keys: tuple[str, ...]) -> float | None:
     for key in keys:
         try:
             value = float(flat[key])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             continue
         if not math.isnan(value):
             return value

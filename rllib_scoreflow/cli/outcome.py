@@ -114,8 +114,19 @@ def finish(stage: Stage, digest: str, results: Sequence[Any]) -> Outcome:
 
 def _dataset_hash(result: Mapping[str, Any], policy: Path | None) -> Any:
     """The hash of the dataset, from the result or from the exported policy, None if neither has it."""
-    described = {} if policy is None else stages.read_json(policy / POLICY_JSON) or {}
-    return result.get("dataset_sha256") or described.get("metadata", {}).get("dataset_sha256")
+    return result.get("dataset_sha256") or dataset_hash_of(policy)
+
+
+def dataset_hash_of(policy: Path | None) -> str | None:
+    """Return the hash of the dataset that a policy's policy.json names, None where it cannot be told.
+
+    Args:
+        policy: a policy folder, or None.
+    """
+    described = None if policy is None else stages.read_json(policy / POLICY_JSON)
+    metadata = (described or {}).get("metadata")
+    found = metadata.get("dataset_sha256") if isinstance(metadata, Mapping) else None
+    return found if isinstance(found, str) else None
 
 
 def last_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """The learning curve of an experiment, and a sweep over denoising steps, as PNGs."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +7,11 @@ from typing import Any
 
 from rllib_scoreflow.atomic_files import atomic_path
 from rllib_scoreflow.cli import metrics
+from rllib_scoreflow.errors import InputError, shorten
+from rllib_scoreflow.json_files import parse_json
+
+# Beyond this matplotlib's own arithmetic overflows.
+_LARGEST_DRAWN = 1e100
 
 
 def read_results(trial_folder: Path) -> list[dict[str, Any]]:
@@ -21,16 +25,25 @@ def read_results(trial_folder: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     rows: list[dict[str, Any]] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            row = metrics.flatten(json.loads(line))
-        except ValueError:
-            continue
-        # After a crash a trial goes on from its last checkpoint, which may lie some iterations back.
-        while rows and row.get("training_iteration", math.inf) <= rows[-1].get("training_iteration", -math.inf):
-            rows.pop()
-        rows.append(row)
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+        for line in file:
+            try:
+                content = parse_json(line, str(path))
+            except InputError:
+                continue
+            if not isinstance(content, dict):
+                continue
+            row = metrics.flatten(content)
+            # After a crash a trial goes on from its last checkpoint, which may lie some iterations back.
+            while rows and _iteration(row, math.inf) <= _iteration(rows[-1], -math.inf):
+                rows.pop()
+            rows.append(row)
     return rows
+
+
+def _iteration(row: Mapping[str, Any], unknown: float) -> float:
+    number = metrics.number(row, ("training_iteration",))
+    return unknown if number is None else number
 
 
 def learning_curve(trials: Mapping[str, Sequence[Mapping[str, Any]]], title: str, path: Path) -> Path | None:
@@ -128,9 +141,12 @@ def curves(
 
 
 def _finish(figure: Any, axes: Any, title: str, path: Path) -> None:
-    axes.set_title(title, fontsize="medium", wrap=True)
+    # Names are text, also with a $ in them, and short enough to be laid out.
+    axes.set_title(shorten(title), fontsize="medium", wrap=True, parse_math=False)
+    axes.yaxis.label.set(text=shorten(axes.get_ylabel(), 80), parse_math=False)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    for text in axes.legend(fontsize="small").get_texts():
+        text.set(text=shorten(text.get_text(), 80), parse_math=False)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150)
 
@@ -139,7 +155,7 @@ def _series(
     results: Sequence[Mapping[str, Any]], x_keys: tuple[str, ...], y_keys: tuple[str, ...]
 ) -> tuple[list[float], list[float]]:
     pairs = [(metrics.number(row, x_keys), metrics.number(row, y_keys)) for row in results]
-    kept = [(x, y) for x, y in pairs if x is not None and y is not None]
+    kept = [(x, y) for x, y in pairs if x is not None and y is not None and max(abs(x), abs(y)) < _LARGEST_DRAWN]
     return [x for x, _ in kept], [y for _, y in kept]
 
 

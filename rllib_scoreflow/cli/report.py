@@ -9,10 +9,9 @@ from typing import Any
 
 import yaml
 
-from rllib_scoreflow.artefact_files import POLICY_JSON
 from rllib_scoreflow.atomic_files import atomic_path
 from rllib_scoreflow.cli import metrics, stages
-from rllib_scoreflow.cli.outcome import PLOT_NAME, last_figures
+from rllib_scoreflow.cli.outcome import PLOT_NAME, dataset_hash_of, last_figures
 from rllib_scoreflow.cli.plots import learning_curve
 from rllib_scoreflow.cli.sweep_report import SWEEP_PLOT, Sweep, draw_sweep, read_sweep, table_of
 from rllib_scoreflow.cli.trials import Trial
@@ -66,7 +65,8 @@ def write_report(run: Path, form: str, *, overwrite: bool) -> Path:
     pages = [_page(folder, target.parent) for folder in folders]
     text = _template(form).render(title=run.resolve().name, runs=pages)
     with atomic_path(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # Half characters (lone surrogates) may stand in JSON, but not in a file.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     return target
 
 
@@ -123,14 +123,22 @@ def _drawn(folder: Path, sweep: Sweep) -> dict[str, Path]:
     found: dict[str, Path] = {}
     curve = folder / PLOT_NAME
     several = len(sweep.trials) > 1
-    if not (finished and curve.is_file()):
+    if not (finished and _is_picture(curve)):
         lines = {trial.name if several else "": trial.rows for trial in sweep.trials}
         learning_curve(lines, f"{name} ({sweep.about.get('run')})", curve)
-    if curve.is_file():
+    if _is_picture(curve):
         found[f"learning curve of {name}"] = curve
     if several and draw_sweep(sweep, folder / SWEEP_PLOT) is not None:
         found[f"all trials of {name}"] = folder / SWEEP_PLOT
     return found
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether a file of the folder is a PNG; the page must not take in another file by a link."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(8) == b"\x89PNG\r\n\x1a\n"
 
 
 def _image(title: str, path: Path, beside: Path) -> Image:
@@ -140,12 +148,11 @@ def _image(title: str, path: Path, beside: Path) -> Image:
 def _facts(folder: Path, sweep: Sweep, trial: Trial | None) -> list[tuple[str, str]]:
     about, rows = sweep.about, [] if trial is None else trial.rows
     policy = folder / str(about["policy"]) if about.get("policy") else None
-    described = stages.read_json(policy / POLICY_JSON) if policy is not None else None
     figures = last_figures(rows)
     reported = {
         "dataset": (about.get("config") or {}).get("dataset"),
         "dataset sha256": about.get("dataset_sha256")
-        or ((described or {}).get("metadata") or {}).get("dataset_sha256")
+        or dataset_hash_of(policy)
         or next((row["dataset_sha256"] for row in rows if row.get("dataset_sha256")), None),
         "starts from": about.get("pretrained_policy"),
         "scheduler": about.get("scheduler"),

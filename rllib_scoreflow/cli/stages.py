@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rllib_scoreflow import json_files
 from rllib_scoreflow.atomic_files import atomic_path, is_temporary, temporary_sibling
 from rllib_scoreflow.cli import metrics
 from rllib_scoreflow.cli.identity import Identity
 from rllib_scoreflow.cli.plots import read_results
+from rllib_scoreflow.cli.stage_files import read_stage_file
 from rllib_scoreflow.errors import InputError
 
 BEGUN_JSON = "experiment.json"
@@ -202,10 +204,10 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """Return a JSON object from a file, or None when the file is missing or holds something else.
 
     Args:
-        path: the file.
+        path: the file; experiment.json and done.json count only in their form (`read_stage_file`).
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_stage_file(path) if path.name in (BEGUN_JSON, DONE_JSON) else json_files.read_json(path)
+    except InputError:
         return None
     return content if isinstance(content, dict) else None

@@ -7,6 +7,7 @@ from typing import Any
 
 from rllib_scoreflow.cli import metrics, stages
 from rllib_scoreflow.cli.plots import read_results
+from rllib_scoreflow.cli.stage_files import read_stage_file
 from rllib_scoreflow.cli.suggest import hint
 from rllib_scoreflow.errors import InputError
 
@@ -53,9 +54,9 @@ def described(folder: Path) -> dict[str, Any]:
         folder: the folder.
 
     Raises:
-        InputError: it is none of an experiment.
+        InputError: it is none of an experiment, or one of the files is damaged.
     """
-    found = [stages.read_json(folder / name) for name in (stages.BEGUN_JSON, stages.DONE_JSON)]
+    found = [read_stage_file(folder / name) for name in (stages.BEGUN_JSON, stages.DONE_JSON)]
     if found == [None, None]:
         raise InputError(f"{folder} is no experiment's folder (no {stages.BEGUN_JSON}); give DIR/FILE/EXPERIMENT.")
     begun, done = (content or {} for content in found)

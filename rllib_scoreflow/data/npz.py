@@ -22,7 +22,7 @@ _HARMLESS_BYTES = 64 << 20
 def open_npz(path: Path, layout: str) -> Iterator[zipfile.ZipFile]:
     """Open an .npz file; what goes wrong in reading it within the block is said as its fault.
 
-     What a damaged archive or header makes zipfile, zlib and NumPy raise is not told anywhere: BadZipFile, zlib.error,
+    What a damaged archive or header makes zipfile, zlib and NumPy raise is not told anywhere: BadZipFile, zlib.error,
     NotImplementedError, RuntimeError, TokenError, MemoryError and others were seen. So all are caught, here and nowhere
     else.
 
