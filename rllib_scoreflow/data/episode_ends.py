@@ -31,6 +31,10 @@ _FEWEST_ROWS = 30
 # Jumps are the largest steps, if the next smaller one is smaller by this factor: one step alone may be a collision.
 _GAP, _GAP_OF_ONE = 1.5, 2.0
 _MOST_JUMPS = 0.2
+# Where nothing but the flags tells resets from other steps: most flagged steps are at least as large as this quantile.
+_SMALL_RESET, _FEWEST_FLAGS = 0.1, 5
+# Flags that lie up to so many rows beside jumps, if most do and hardly any lies on one.
+_NEIGHBOURS, _MOST_FLAGS, _MOST_OF_THEM, _FEW_OF_THEM = 3, 0.05, 0.6, 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,8 +171,16 @@ def _check_steps(path: Path, observations: Float32, terminals: Bool, timeouts: B
             f"row {_first(terminals[1:] & flagged)} on), which makes episodes of one step; set it in the last row of "
             "every episode only"
         )
-    jumps = _find_jumps(observations)
-    unflagged = jumps & ~flagged
+    if not (flagged.any() or terminals[-1] or (timeouts is not None and timeouts[-1])):
+        raise InputError(
+            f"{path}: 'terminals' and 'timeouts' are set in no row, so episodes cannot be told apart; set 'timeouts' "
+            "(bool) in the last row of every episode"
+        )
+    if len(flagged) < _FEWEST_ROWS:
+        return []
+    sizes = _step_sizes(observations)
+    _check_neighbours(path, sizes, flagged)
+    unflagged = _find_jumps(sizes) & ~flagged
     found, ends = int(unflagged.sum()), int(flagged.sum())
     if found > 0.5 * ends:
         raise InputError(
@@ -176,25 +188,46 @@ def _check_steps(path: Path, observations: Float32, terminals: Bool, timeouts: B
             f"from row {_first(unflagged)} on, and {ends} rows are flagged; set 'timeouts' (bool) in the last row of "
             "every episode that no terminal ends"
         )
+    if not found and ends >= _FEWEST_FLAGS:
+        unflagged = (sizes >= np.quantile(sizes[flagged], _SMALL_RESET)) & ~flagged
+        found = int(unflagged.sum())
+        if not _FEW * ends < found <= 2 * ends:  # of many, resets are steps like others, and say nothing
+            return []
     if found:
         first = _first(unflagged)
         return [f"the observations jump as at a reset in {found} rows without a flag (the first is row {first})"]
-    if not ends and not (terminals[-1] or (timeouts is not None and timeouts[-1])):
-        return [f"no row is flagged as an episode's end, so all {len(terminals)} steps are one episode"]
     return []
 
 
-def _find_jumps(observations: Float32) -> Bool:
+def _check_neighbours(path: Path, sizes: NDArray[np.float64], flagged: Bool) -> None:
+    """Refuse flags beside the rows in which the observations jump: a row or a few too late, or too early."""
+    ends = int(flagged.sum())
+    if not _FEWEST_FLAGS - 1 <= ends <= _MOST_FLAGS * len(flagged):
+        return
+    large = sizes >= np.sort(sizes)[-ends]
+    near = large.copy()
+    for shift in range(1, _NEIGHBOURS + 1):
+        near[shift:] |= large[:-shift]
+        near[:-shift] |= large[shift:]
+    beside = near & ~large & flagged
+    if (large & flagged).sum() <= _FEW_OF_THEM * ends and beside.sum() >= _MOST_OF_THEM * ends:
+        row = _first(beside)
+        jump = row + min(
+            (k for k in range(-_NEIGHBOURS, _NEIGHBOURS + 1) if large[row + k : row + k + 1].any()), key=abs
+        )
+        raise InputError(
+            f"{path}: 'terminals' and 'timeouts' lie beside the ends of episodes: row {row} is flagged, and the "
+            f"observations jump as at a reset after row {jump}; set the flags in the last row of every episode"
+        )
+
+
+def _find_jumps(sizes: NDArray[np.float64]) -> Bool:
     """Return [N - 1] bool: steps that are larger than all others by a clear gap."""
-    none = np.zeros(max(len(observations) - 1, 0), np.bool_)
-    if len(none) < _FEWEST_ROWS:
-        return none
-    sizes = _step_sizes(observations)
     largest = np.sort(sizes)[::-1][: int(_MOST_JUMPS * len(sizes)) + 1]
     ratios = largest[:-1] / np.maximum(largest[1:], np.finfo(np.float32).tiny)
     count = int(np.argmax(ratios)) + 1
     if ratios[count - 1] < (_GAP_OF_ONE if count == 1 else _GAP):
-        return none
+        return np.zeros(len(sizes), np.bool_)
     jumps: Bool = sizes >= largest[count - 1]
     return jumps
 
