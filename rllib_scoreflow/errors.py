@@ -1,4 +1,4 @@
-"""The one exception type of bad input, and how much of a file's text its message may repeat."""
+"""The exception types of bad input and of failing simulators, and how much of a file's text its message may repeat."""
 
 import re
 
@@ -11,6 +11,13 @@ class InputError(ValueError):
 
     The message is one sentence that names the file or key, what was found and the remedy. The command line prints it
     without a traceback and exits with status 2; nothing has been written when it is raised.
+    """
+
+
+class SimulatorError(RuntimeError):
+    """An environment raised an exception, or returned NaN or infinity; the message is one sentence.
+
+    Another episode may go well: rollouts go on with new environments, and give up after a few tries.
     """
 
 

@@ -1,10 +1,12 @@
 """Validation of algorithm options: one sentence for the first bad one."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from rllib_scoreflow.envs.settings import MAX_EPISODE_STEPS, SUCCESS_RULE
 from rllib_scoreflow.errors import InputError
 
 
@@ -46,3 +48,17 @@ def build_section(name: str, section: type[BaseModel], values: dict[str, Any]) -
         raise InputError(
             f"Option '{key}' is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}."
         ) from error
+
+
+def laid_over_env_config(recorded: Mapping[str, Any], config: Any) -> dict[str, Any]:
+    """Returns what an environment is made with: `env_config` laid over what was recorded, and over both the options.
+
+    The options `max_episode_steps` and `success` stand in `env_config` from then on, so that they reach every
+    environment of the run and are exported with the policy.
+
+    Args:
+        recorded: `env_config` of the dataset or policy that names the same environment.
+        config: An algorithm's config with `env_config` and the two options, None where they are not given.
+    """
+    options = {key: getattr(config, key) for key in (MAX_EPISODE_STEPS, SUCCESS_RULE)}
+    return {**recorded, **config.env_config, **{key: value for key, value in options.items() if value is not None}}

@@ -10,7 +10,8 @@ import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.learner.learner import Learner
-from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
+
+from rllib_scoreflow.errors import InputError, SimulatorError
 
 
 def announce_new_weights(learner: Learner) -> None:
@@ -41,18 +42,35 @@ def declare_offline(config: AlgorithmConfig) -> None:
     config._is_online = False
 
 
-def sample_in_parallel(algorithm: Any) -> tuple[list[Any], list[Any]]:
-    """One `sample()` of every healthy EnvRunner: all episodes, and the EnvRunners' metrics.
+def sample_in_parallel(algorithm: Any) -> tuple[list[Any], list[Any], list[SimulatorError]]:
+    """One `sample()` of every healthy EnvRunner: all episodes, the EnvRunners' metrics, and what simulators raised.
 
-    The list of episodes is empty if no EnvRunner returned within `sample_timeout_s`.
+    The list of episodes is empty if no EnvRunner returned one within `sample_timeout_s`.
+
+    Raises:
+        InputError: If an environment breaks gymnasium's contract, which another try does not mend.
     """
-    episodes, results = synchronous_parallel_sample(
-        worker_set=algorithm.env_runner_group,
-        sample_timeout_s=algorithm.config.sample_timeout_s,
-        _uses_new_env_runners=True,
-        _return_metrics=True,
-    )
-    return list(episodes), list(results)
+    group = algorithm.env_runner_group
+    if group.num_remote_workers() > 0:
+        found = group.foreach_env_runner(
+            _sample_or_error, local_env_runner=False, timeout_seconds=algorithm.config.sample_timeout_s
+        )
+    else:
+        found = [_sample_or_error(group.local_env_runner)]
+    for error, _ in found:
+        if isinstance(error, InputError):
+            raise error
+    rollouts = [(episodes, metrics) for episodes, metrics in found if not isinstance(episodes, SimulatorError)]
+    failures = [error for error, _ in found if isinstance(error, SimulatorError)]
+    return [episode for episodes, _ in rollouts for episode in episodes], [m for _, m in rollouts], failures
+
+
+def _sample_or_error(env_runner: Any) -> tuple[Any, Any]:
+    """Episodes and metrics, or an error: raised, it would end the EnvRunner's process and be lost with it."""
+    try:
+        return env_runner.sample(), env_runner.get_metrics()
+    except (InputError, SimulatorError) as error:
+        return error, None
 
 
 class OwnEvaluation(Algorithm):

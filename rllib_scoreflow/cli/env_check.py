@@ -12,15 +12,16 @@ def check_env(env: Any, where: str) -> None:
 
     Args:
         env: an id registered with Gymnasium or Tune, ``module:EnvId``, a dotted class path, a D4RL
-            dataset id, or None
-            or a class (neither is checked).
+            dataset id, or None or a class (neither is checked).
         where: the start of the message.
 
     Raises:
-        InputError: the id is unknown; the nearest one is given.
+        InputError: the id is unknown (the nearest one is given), or its module raises an exception.
     """
     import gymnasium as gym
     from ray.tune.registry import ENV_CREATOR, _global_registry
+
+    from rllib_scoreflow.envs.resolve import import_env_module
 
     if not isinstance(env, str) or _global_registry.contains(ENV_CREATOR, env):
         return
@@ -29,11 +30,10 @@ def check_env(env: Any, where: str) -> None:
     module, _, name = env.rpartition(":")
     try:
         if module:
-            importlib.import_module(module)
+            import_env_module(module, env)
         gym.spec(name)
-    except ImportError as error:
-        reason = f"the module of the environment {quoted(env)} cannot be imported ({error})"
-        raise InputError(f"{where}: {reason}; put its folder on PYTHONPATH.") from error
+    except InputError as error:
+        raise InputError(f"{where}: {error}.") from error
     except gym.error.Error:
         remedy = _remedy(name, list(gym.registry))
         raise InputError(f"{where}: unknown environment {quoted(env)}; {remedy}") from None
@@ -50,5 +50,5 @@ def _is_class_path(env: str) -> bool:
         return False
     try:
         return hasattr(importlib.import_module(module), name)
-    except ImportError:
+    except Exception:  # what it raises is told where the id is taken for one of Gymnasium's
         return False

@@ -12,6 +12,7 @@ from rllib_scoreflow.errors import InputError, shorten
 
 VARIANTS = ("flow", "scoreflow")
 _BACKENDS = ("auto", "envpool", "gymnasium")
+_SUCCESS_RULES = ("last", "any")
 
 
 def check_new_file(option: str, target: Path, ending: str) -> None:
@@ -44,6 +45,8 @@ class EvaluateOptions:
         backend: simulator.
         video: .mp4 to film one more episode into.
         contact_sheet: .png to draw frames of the same episode on.
+        max_episode_steps: time limit in primitive steps, or None for the policy's or the registered one.
+        success: "last" or "any" step of an episode decides its success, None for the policy's own rule.
     """
 
     episodes: int
@@ -54,12 +57,16 @@ class EvaluateOptions:
     backend: str = "auto"
     video: Path | None = None
     contact_sheet: Path | None = None
+    max_episode_steps: int | None = None
+    success: str | None = None
 
     def __post_init__(self) -> None:
         if self.variant is not None and self.variant not in VARIANTS:
             raise InputError(f"--variant {self.variant}: {hint(self.variant, VARIANTS, 'it is one of')}")
         if self.backend not in _BACKENDS:
             raise InputError(f"--backend {self.backend}: {hint(self.backend, _BACKENDS, 'it is one of')}")
+        if self.success is not None and self.success not in _SUCCESS_RULES:
+            raise InputError(f"--success {self.success}: {hint(self.success, _SUCCESS_RULES, 'it is one of')}")
         for option, target, ending in (
             ("--video", self.video, ".mp4"),
             ("--contact-sheet", self.contact_sheet, ".png"),
@@ -119,7 +126,7 @@ def evaluate_flow_policy(policy_folder: Path, options: EvaluateOptions) -> dict[
     Raises:
         InputError: the policy is broken, or does not fit the environment or an option.
     """
-    player = Player.load(policy_folder, options.env)
+    player = Player.load(policy_folder, options)
     # Pictures first: where nothing can be rendered that is known at once.
     return {**player.film(options), **player.evaluate(options)}
 
@@ -132,7 +139,7 @@ class Player:
         folder: folder with policy.json and policy.safetensors.
         policy: a FlowPolicy.
         env_id: the environment.
-        env_config: keyword arguments of the environment.
+        env_config: keyword arguments of the environment, its time limit and what counts as success.
     """
 
     folder: Path
@@ -141,17 +148,24 @@ class Player:
     env_config: dict[str, Any]
 
     @classmethod
-    def load(cls, folder: Path, env: str | None = None) -> "Player":
-        """Load a policy and check that it fits its environment, or `env`.
+    def load(cls, folder: Path, options: EvaluateOptions) -> "Player":
+        """Load a policy and check that it fits its environment, or that of the options.
 
         Raises:
             InputError: the policy is broken or does not fit.
         """
+        from rllib_scoreflow.envs import env_dims, require_time_limit
+        from rllib_scoreflow.evaluation import check_policy_fits
         from rllib_scoreflow.policy import FlowPolicy
 
         policy = FlowPolicy.load(folder)
-        env_id, env_config = _environment_of(folder, policy.metadata, env)
-        _check_dims(folder, policy.config, env_id, env_config)
+        env_id, env_config = _environment_of(folder, policy.metadata, options.env)
+        for key in ("max_episode_steps", "success"):
+            if getattr(options, key) is not None:
+                env_config[key] = getattr(options, key)
+        dims = env_dims(env_id, env_config)
+        check_policy_fits(policy, dims, str(folder), env_id)
+        require_time_limit(env_id, dims.max_episode_steps)
         return cls(folder, policy, env_id, env_config)
 
     @property
@@ -269,22 +283,6 @@ def _environment_of(folder: Path, metadata: Any, env: str | None) -> tuple[str, 
     return env or own, dict(metadata.env_config) if as_trained else {}
 
 
-def _check_dims(folder: Path, config: Any, env_id: str, env_config: dict[str, Any]) -> None:
-    from rllib_scoreflow.envs import env_dims
-
-    dims = env_dims(env_id, env_config)
-    for what, mine, its in (
-        ("observations", (config.observation_dim,), (dims.observation_dim,)),
-        ("actions", (config.action_dim,), (dims.action_dim,)),
-        ("images", config.image_shape, dims.image_shape),
-    ):
-        if mine != its:
-            raise InputError(
-                f"{folder} has {what} of shape {mine} and the environment {env_id} of {its}; "
-                "evaluate it in the environment that it was trained for."
-            )
-
-
 def print_evaluation(found: dict[str, Any]) -> None:
     """Print an evaluation for people.
 
@@ -301,7 +299,8 @@ def print_evaluation(found: dict[str, Any]) -> None:
         ("episode length", f"{found['length_mean']:.1f} steps"),
     ]
     if found.get("success_rate") is not None:
-        lines.append(("success", f"{100 * found['success_rate']:.1f} %"))
+        where = " (in any step of an episode)" if found.get("success_rule") == "any" else ""
+        lines.append(("success", f"{100 * found['success_rate']:.1f} %{where}"))
     lines += [(name, f"{value:.3f}") for name, value in (found.get("metrics") or {}).items()]
     if found.get("normalized_score") is not None:
         lines.append(("normalised score", f"{found['normalized_score']:.1f} (D4RL: 0 random, 100 expert)"))

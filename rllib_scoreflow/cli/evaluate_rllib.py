@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rllib_scoreflow.cli import stages
 from rllib_scoreflow.cli.session import set_log_levels
+from rllib_scoreflow.envs.contract import reason_of
 from rllib_scoreflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def evaluate_checkpoint(checkpoint: Path, options: "EvaluateOptions") -> dict[st
     Raises:
         InputError: an option does not apply, or the checkpoint is broken or of the old API stack.
     """
-    for name in ("denoising_steps", "variant", "video", "contact_sheet"):
+    for name in ("denoising_steps", "variant", "video", "contact_sheet", "max_episode_steps", "success"):
         if getattr(options, name) is not None:
             option = "--" + name.replace("_", "-")
             raise InputError(
@@ -75,11 +76,17 @@ def evaluate_checkpoint(checkpoint: Path, options: "EvaluateOptions") -> dict[st
         # The one environment plays one episode after the other: parallel ones would favour short
         # episodes.
         episodes = runner.sample(num_episodes=options.episodes, explore=False)
+    # Whatever the environment or the algorithm's module raises.
+    except Exception as error:
+        raise InputError(
+            f"{checkpoint} cannot be played in the environment {str(config.env)!r}, which raised {reason_of(error)}; "
+            "give --env, or correct it."
+        ) from error
     finally:
         runner.stop()
     returns = [float(episode.get_return()) for episode in episodes]
     lengths = [len(episode) for episode in episodes]
-    error = statistics.stdev(returns) / math.sqrt(len(returns)) if len(returns) > 1 else None
+    stderr = statistics.stdev(returns) / math.sqrt(len(returns)) if len(returns) > 1 else None
     return {
         "checkpoint": str(checkpoint),
         "algorithm": algorithm,
@@ -87,7 +94,7 @@ def evaluate_checkpoint(checkpoint: Path, options: "EvaluateOptions") -> dict[st
         "seed": options.seed,
         "episodes": len(returns),
         "return_mean": statistics.fmean(returns),
-        "return_stderr": error,
+        "return_stderr": stderr,
         "length_mean": statistics.fmean(lengths),
         "success_rate": None,
         "normalized_score": None,
@@ -142,7 +149,14 @@ def _env_runner(config: Any, checkpoint: Path, options: "EvaluateOptions") -> An
         from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner as Runner
     else:
         from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner as Runner
-    runner = (config.env_runner_cls or Runner)(config=config)
+    try:
+        runner = (config.env_runner_cls or Runner)(config=config)
+    # Whatever the environment's constructor raises.
+    except Exception as error:
+        raise InputError(
+            f"{checkpoint}: its environment {str(config.env)!r} cannot be made ({reason_of(error)}); give --env, or "
+            "correct it."
+        ) from error
     try:
         complete = checkpoint.resolve()  # RLlib takes a relative path for a URI
         connectors = complete / "env_runner"

@@ -95,7 +95,7 @@ def run_sweep(path: Path, options: EvaluateOptions, settings: Settings, *, plot:
     folder = existing_policy(path)
     if folder is None:
         raise InputError(f"{path} holds no policy (policy.json), and a sweep is for exported flow policies.")
-    player = Player.load(folder, options.env)
+    player = Player.load(folder, options)
     own = player.policy.config.sde.chain.denoising_steps
     variants = settings.variants or player.variants
     steps = settings.denoising_steps or sorted({*_DENOISING_STEPS, own})

@@ -31,7 +31,7 @@ from rllib_scoreflow.cli.train_arguments import (
     WandbKey,
 )
 from rllib_scoreflow.cli.yaml_loader import parse_mapping
-from rllib_scoreflow.errors import InputError, quoted
+from rllib_scoreflow.errors import InputError, SimulatorError, quoted
 from rllib_scoreflow.user_paths import expand_user
 
 # Read by torch's thread pool when torch is loaded, here and in Ray's workers. Threads that spin while they wait for
@@ -277,6 +277,12 @@ def evaluate(
         ),
     ] = None,
     backend: Annotated[str, typer.Option(help="auto, envpool or gymnasium.")] = "auto",
+    max_episode_steps: Annotated[
+        int | None, typer.Option(help="Time limit in steps (default: as trained, or as registered).", min=1)
+    ] = None,
+    success: Annotated[
+        str | None, typer.Option(help="What counts: success in the last step of an episode, or in any (default: last).")
+    ] = None,
     video: Annotated[Path | None, typer.Option(help="Also film one episode into this new .mp4.")] = None,
     contact_sheet: Annotated[
         Path | None, typer.Option(help="Also draw frames of that episode on this new .png.")
@@ -297,7 +303,16 @@ def evaluate(
     quieten(verbose)
     path, settings = expand_user(path), read_settings(denoising_steps, variant)
     video, contact_sheet, plot = (target and expand_user(target) for target in (video, contact_sheet, plot))
-    options = EvaluateOptions(episodes, seed, env=env, backend=backend, video=video, contact_sheet=contact_sheet)
+    options = EvaluateOptions(
+        episodes,
+        seed,
+        env=env,
+        backend=backend,
+        video=video,
+        contact_sheet=contact_sheet,
+        max_episode_steps=max_episode_steps,
+        success=success,
+    )
     if sweep or settings.several:
         run_sweep(path, options, settings, plot=plot, as_json=as_json)
     elif plot is not None:
@@ -408,7 +423,7 @@ def run(arguments: list[str]) -> int:
     except typer.TyperException as error:
         _complain(error.format_message())
         return error.exit_code
-    except InputError as error:
+    except (InputError, SimulatorError) as error:
         _complain(str(error))
         if traceback:
             raise

@@ -14,7 +14,7 @@ from rllib_scoreflow.data.chunks import ChunkIndex, gather_chunks
 from rllib_scoreflow.data.resolve import load_dataset
 from rllib_scoreflow.data.schema import SCHEMA_VERSION, DatasetInfo
 from rllib_scoreflow.data.store import TrajectoryDataset
-from rllib_scoreflow.data.validation import ConstantObservations, check_compatible
+from rllib_scoreflow.data.validation import ConstantObservations, check_compatible, dimension_outside
 
 __all__ = [
     "D4RL_DATASETS",
@@ -28,6 +28,7 @@ __all__ = [
     "TrajectoryDataset",
     "cache_folder",
     "check_compatible",
+    "dimension_outside",
     "find_dataset",
     "gather_chunks",
     "load_dataset",

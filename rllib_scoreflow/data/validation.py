@@ -153,15 +153,35 @@ def check_compatible(
             f"dataset {info.name}: images of shape {info.image_shape} (cameras, height, width, 3) but {env_id} gives "
             f"{image_shape}; set the same cameras and image size in 'cameras' and in 'env_config'"
         )
-    margin = _BOUND_TOLERANCE * np.maximum(1.0, np.abs(action_high - action_low))
-    outside = (info.action_min < action_low - margin) | (info.action_max > action_high + margin)
-    if outside.any():
-        dim = int(np.argmax(outside))
+    dim = dimension_outside(info.action_min, info.action_max, action_low, action_high)
+    if dim is not None:
         raise InputError(
             f"dataset {info.name}: key 'actions' runs from {info.action_min[dim]:g} to "
             f"{info.action_max[dim]:g} in dimension {dim}, outside the bounds {action_low[dim]:g} "
             f"to {action_high[dim]:g} of {env_id}; rescale or clip the recorded actions"
         )
+
+
+def dimension_outside(
+    found_low: NDArray[np.floating],
+    found_high: NDArray[np.floating],
+    low: NDArray[np.floating],
+    high: NDArray[np.floating],
+) -> int | None:
+    """Return the first dimension in which a range lies outside bounds by more than rounding, None where none does.
+
+    Args:
+        found_low: [A] the least actions of a dataset.
+        found_high: [A] the largest ones.
+        low: [A] lower action bounds of an environment, -inf where there are none.
+        high: [A] upper action bounds.
+    """
+    sizes = np.stack([np.abs(low), np.abs(high)])
+    largest = np.max(np.where(np.isfinite(sizes), sizes, 0.0), axis=0)
+    # At least 1e-5, but no more than a hundredth of narrow bounds.
+    margin = np.maximum(np.minimum(_BOUND_TOLERANCE, 0.01 * largest), 2 * _BOUND_TOLERANCE * largest)
+    outside = (found_low < low - margin) | (found_high > high + margin)
+    return int(np.argmax(outside)) if outside.any() else None
 
 
 def _ranges(mask: Bool) -> str:

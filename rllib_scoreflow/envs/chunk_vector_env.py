@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rllib_scoreflow.envs.seeding import sub_env_seeds
 from rllib_scoreflow.envs.single_env import EnvDims
+from rllib_scoreflow.errors import SimulatorError
 from rllib_scoreflow.observations import IMAGES, STATE, Observation, map_observation
 
 Float32 = NDArray[np.float32]
@@ -43,10 +44,10 @@ class ChunkOutcome:
     success: Float32
     episode_metrics: dict[str, Float32] = field(default_factory=dict)
 
-    def report(self, i: int, info: Mapping[str, Any]) -> None:
-        """Take success and metrics from the `info` that ended the episode of sub environment `i`."""
-        self.success[i] = info.get("success", info.get("is_success", np.nan))
-        for name, value in info.get("episode_metrics", {}).items():
+    def report(self, i: int, success: float, episode_metrics: Mapping[str, float]) -> None:
+        """Take what is known of the episode of sub environment `i`, which has ended; NaN: not known."""
+        self.success[i] = success
+        for name, value in episode_metrics.items():
             column = self.episode_metrics.setdefault(name, np.full_like(self.success, np.nan))
             column[i] = value
 
@@ -140,7 +141,7 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
         """Execute one chunk in every sub environment, or in the active ones.
 
         Args:
-            actions: [N, horizon * A] in the environment's own units; not clipped.
+            actions: [N, horizon * A] in the environment's own units; clipped to its bounds.
             active: bool [N]; the others execute nothing and report zero steps.
 
         Returns:
@@ -153,8 +154,9 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
             episode, NaN elsewhere (empty where no episode ended or none are reported).
 
         Raises:
-            RuntimeError: before reset, or a non-finite action, observation or reward, naming the
-                sub environment.
+            RuntimeError: before reset, or a non-finite action, naming the sub environment.
+            SimulatorError: a non-finite observation or reward, or an exception of the environment.
+            InputError: the environment returns something that breaks gymnasium's contract.
         """
         if self._elapsed is None:
             raise RuntimeError("step() before reset()")
@@ -187,8 +189,8 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
         result = map_observation(np.copy, observations)
         return result, outcome.rewards, outcome.terminated, outcome.truncated, info
 
-    def _split(self, actions: Float32) -> Float32:
-        """Return the executed part of the chunks, float32 [N, act_steps, A], as a copy."""
+    def _split(self, actions: Float32) -> NDArray[Any]:
+        """Return the executed part of the chunks [N, act_steps, A] as the environment takes it, as a copy."""
         shape = (self.num_envs, self.horizon * self.dims.action_dim)
         if np.shape(actions) != shape:
             raise ValueError(f"actions have shape {np.shape(actions)}, expected {shape}")
@@ -198,7 +200,7 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
         if not finite.all():
             bad = int(np.flatnonzero(~finite.all(axis=(1, 2)))[0])
             raise RuntimeError(f"non-finite action for sub environment {bad} of {self.dims.env_id}")
-        return executed
+        return self.dims.fit_actions(executed)
 
     def _check_finite(self, observations: Observation, rewards: NDArray[np.float64]) -> None:
         state = observations[STATE] if isinstance(observations, dict) else observations
@@ -207,7 +209,10 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
         finite = np.isfinite(state).all(axis=1) & np.isfinite(rewards)
         bad = int(np.flatnonzero(~finite)[0])
         what = "reward" if not np.isfinite(rewards[bad]) else "observation"
-        raise RuntimeError(f"non-finite {what} from sub environment {bad} of {self.dims.env_id}")
+        raise SimulatorError(
+            f"non-finite {what} from sub environment {bad} of {self.dims.env_id}; end the episode in the environment "
+            "before its simulation diverges"
+        )
 
     @abstractmethod
     def _reset_all(self, observations: Observation, seeds: list[int] | None, options: Mapping[str, Any] | None) -> None:
@@ -218,7 +223,7 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
         """Reset the sub environments `ids` and write into their rows of `observations` [N, ...]."""
 
     @abstractmethod
-    def _run_chunk(self, chunks: Float32, ids: Ids, elapsed: NDArray[np.int64], outcome: ChunkOutcome) -> None:
+    def _run_chunk(self, chunks: NDArray[Any], ids: Ids, elapsed: NDArray[np.int64], outcome: ChunkOutcome) -> None:
         """Execute `chunks` [N, act_steps, A] in the sub environments `ids`; no reset.
 
         `elapsed` [N] holds the primitive steps that the running episodes had before this chunk.

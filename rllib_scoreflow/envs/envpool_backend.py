@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib_scoreflow.envs.chunk_vector_env import ChunkOutcome, ChunkVectorEnv, Float32, Ids
+from rllib_scoreflow.envs.chunk_vector_env import ChunkOutcome, ChunkVectorEnv, Ids
 from rllib_scoreflow.envs.envpool_assets import write_models_with_half_margins
 from rllib_scoreflow.envs.resolve import EnvSource
 from rllib_scoreflow.envs.seeding import sub_env_seeds
-from rllib_scoreflow.envs.single_env import BACKEND_KEYS, env_dims
+from rllib_scoreflow.envs.settings import MAX_EPISODE_STEPS, SUCCESS_RULE
+from rllib_scoreflow.envs.single_env import env_dims
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.observations import Observation
 
@@ -24,13 +25,15 @@ PARITY_TESTED = frozenset(
     for version in ("v4", "v5")
 )
 _NO_LIMIT = 2**31 - 1
+# Keys of `env_config` that EnvPool is not given: the limit is kept here, and none of the tasks reports success.
+_OWN_KEYS = frozenset({MAX_EPISODE_STEPS, SUCCESS_RULE})
 
 
 def load_envpool() -> Any | None:
     """Return the module envpool, None if it is not installed or does not load here."""
     try:
         return importlib.import_module("envpool")
-    except ImportError:
+    except (ImportError, OSError):  # OSError: its folder is incomplete
         return None
 
 
@@ -41,7 +44,7 @@ def refusal(source: EnvSource, env_config: Mapping[str, Any]) -> str | None:
     envpool = load_envpool()
     if envpool is None:
         return "envpool cannot be imported (pip install 'rllib-scoreflow[envpool]')"
-    unknown = [k for k in env_config if k not in BACKEND_KEYS and k not in _config(source, envpool)]
+    unknown = [k for k in env_config if k not in {*_OWN_KEYS, "num_threads"} and k not in _config(source, envpool)]
     if unknown:
         return f"EnvPool's {source.env_id} has no option {', '.join(map(repr, unknown))}"
     return None
@@ -96,7 +99,7 @@ class EnvPoolChunkEnv(ChunkVectorEnv):
         limit = self.max_episode_steps
         options = {
             "num_threads": 1,
-            **self._env_config,
+            **{key: value for key, value in self._env_config.items() if key not in _OWN_KEYS},
             "num_envs": self.num_envs,
             "env_seed": seeds,
             "max_episode_steps": _NO_LIMIT if limit is None else limit + 1,
@@ -128,7 +131,7 @@ class EnvPoolChunkEnv(ChunkVectorEnv):
         assert not isinstance(observations, dict)  # no task in PARITY_TESTED has cameras
         observations[info["env_id"], : self._width] = first
 
-    def _run_chunk(self, chunks: Float32, ids: Ids, elapsed: NDArray[np.int64], outcome: ChunkOutcome) -> None:
+    def _run_chunk(self, chunks: NDArray[Any], ids: Ids, elapsed: NDArray[np.int64], outcome: ChunkOutcome) -> None:
         limit = _NO_LIMIT if self.max_episode_steps is None else self.max_episode_steps
         running, observations = ids.astype(np.int32), outcome.observations
         assert not isinstance(observations, dict)

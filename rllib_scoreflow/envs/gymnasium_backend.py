@@ -6,9 +6,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib_scoreflow.envs.chunk_vector_env import ChunkOutcome, ChunkVectorEnv, Float32, Ids
+from rllib_scoreflow.envs.chunk_vector_env import ChunkOutcome, ChunkVectorEnv, Ids
+from rllib_scoreflow.envs.contract import CheckedEnv, Env
 from rllib_scoreflow.envs.resolve import EnvSource
-from rllib_scoreflow.envs.single_env import Env, dims_of, make_single_env
+from rllib_scoreflow.envs.settings import EnvSettings
+from rllib_scoreflow.envs.single_env import EnvDims, dims_of, make_single_env
+from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.observations import IMAGES, STATE, Observation
 
 
@@ -26,6 +29,7 @@ class GymnasiumChunkEnv(ChunkVectorEnv):
     backend: ClassVar[str] = "gymnasium"
     # Here and not in the constructor: gymnasium also closes what was refused while it was made.
     envs: Sequence[Env] = ()
+    _checked: Sequence[CheckedEnv] = ()
 
     def __init__(
         self,
@@ -38,8 +42,11 @@ class GymnasiumChunkEnv(ChunkVectorEnv):
         max_episode_steps: int | None,
         seed: int | None,
     ) -> None:
+        settings = EnvSettings.of(env_config)
         self.envs = [make_single_env(source, env_config) for _ in range(num_envs)]
-        dims = dims_of(self.envs[0], source)
+        dims = dims_of(self.envs[0], source, settings.max_episode_steps)
+        for i, env in enumerate(self.envs):
+            _refuse_other_spaces(dims, dims_of(env, source, settings.max_episode_steps), i, source)
         super().__init__(
             dims,
             num_envs,
@@ -51,7 +58,7 @@ class GymnasiumChunkEnv(ChunkVectorEnv):
         # Columns that the simulator fills; the rest is padding and stays zero.
         space: Any = self.envs[0].observation_space
         self._width = int((space if dims.image_shape is None else space[STATE]).shape[0])
-        self._steppers = [env.step for env in self.envs]
+        self._checked = [CheckedEnv(env, source.requested_id, settings.success) for env in self.envs]
         self._told_when_to_render = dims.image_shape is not None and hasattr(self.envs[0].unwrapped, "images_wanted")
 
     def _write(self, observations: Observation, i: int, observation: Any) -> None:
@@ -63,18 +70,18 @@ class GymnasiumChunkEnv(ChunkVectorEnv):
 
     def _reset_all(self, observations: Observation, seeds: list[int] | None, options: Mapping[str, Any] | None) -> None:
         env_options = None if options is None else dict(options)
-        for i, env in enumerate(self.envs):
+        for i, env in enumerate(self._checked):
             seed = None if seeds is None else seeds[i]
-            self._write(observations, i, env.reset(seed=seed, options=env_options)[0])
+            self._write(observations, i, env.reset(seed=seed, options=env_options))
 
     def _reset_some(self, ids: Ids, observations: Observation) -> None:
         for i in ids.tolist():
-            self._write(observations, i, self.envs[i].reset()[0])
+            self._write(observations, i, self._checked[i].reset())
 
-    def _run_chunk(self, chunks: Float32, ids: Ids, elapsed: NDArray[np.int64], outcome: ChunkOutcome) -> None:
+    def _run_chunk(self, chunks: NDArray[Any], ids: Ids, elapsed: NDArray[np.int64], outcome: ChunkOutcome) -> None:
         limit = self.max_episode_steps
         for i in ids.tolist():
-            step, chunk = self._steppers[i], chunks[i]
+            env, chunk = self._checked[i], chunks[i]
             left = None if limit is None else limit - int(elapsed[i])
             total, terminated, truncated = 0.0, False, False
             steps = 0
@@ -82,8 +89,8 @@ class GymnasiumChunkEnv(ChunkVectorEnv):
             for action in chunk[:left]:
                 if self._told_when_to_render:
                     self.envs[i].unwrapped.images_wanted = steps == last
-                observation, reward, terminated, truncated, info = step(action)
-                total += float(reward)
+                observation, reward, terminated, truncated = env.step(action)
+                total += reward
                 steps += 1
                 if terminated or truncated:
                     break
@@ -93,9 +100,24 @@ class GymnasiumChunkEnv(ChunkVectorEnv):
             outcome.terminated[i] = terminated
             outcome.truncated[i] = truncated = truncated or steps == left
             if terminated or truncated:
-                outcome.report(i, info)
+                outcome.report(i, env.success(), env.episode_metrics())
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the sub environments."""
-        for env in self.envs:
-            env.close()  # type: ignore[no-untyped-call]  # gymnasium leaves it without types
+        for env in self._checked:
+            env.close()
+
+
+def _refuse_other_spaces(first: EnvDims, other: EnvDims, i: int, source: EnvSource) -> None:
+    """Refuse an environment that is constructed with other spaces the next time."""
+    for what, one, two in (
+        ("an observation of length", first.observation_dim, other.observation_dim),
+        ("images of shape", first.image_shape, other.image_shape),
+        ("lower action bounds", first.action_low.tolist(), other.action_low.tolist()),
+        ("upper action bounds", first.action_high.tolist(), other.action_high.tolist()),
+    ):
+        if one != two:
+            raise InputError(
+                f"environment {source.requested_id!r} has {what} {one} when it is made first and {two} when it is made "
+                f"as number {i + 1}: let its constructor set the same spaces every time, for the same env_config"
+            )

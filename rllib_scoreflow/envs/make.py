@@ -33,8 +33,9 @@ def make_chunk_vector_env(
         horizon: actions per chunk.
         backend: "auto" takes EnvPool where it is installed and its parity with gymnasium is tested
             for the environment and its options, gymnasium otherwise.
-        env_config: keyword arguments of the environment, and "num_threads" (EnvPool, default 1).
-        max_episode_steps: time limit in primitive steps instead of the registered one.
+        env_config: keyword arguments of the environment, "num_threads" (EnvPool, default 1), and the keys of
+            EnvSettings: "max_episode_steps", "success", "additional_wrappers".
+        max_episode_steps: time limit in primitive steps instead of that of `env_config` or the registered one.
         seed: of the first reset; None draws one.
 
     Raises:
@@ -60,3 +61,21 @@ def make_chunk_vector_env(
         max_episode_steps=max_episode_steps,
         seed=seed,
     )
+
+
+def require_time_limit(env_id: str, limit: int | None) -> int:
+    """Return the time limit of an environment that is to play whole episodes.
+
+    Args:
+        env_id: the environment's name, for the message.
+        limit: from EnvDims.max_episode_steps.
+
+    Raises:
+        InputError: it has none.
+    """
+    if limit is None:
+        raise InputError(
+            f"environment {env_id!r} has no time limit, so that an evaluation might never end: give max_episode_steps "
+            "(an option of the algorithms, and --max-episode-steps of rllib evaluate)"
+        )
+    return limit

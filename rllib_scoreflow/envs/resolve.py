@@ -8,8 +8,9 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
 from rllib_scoreflow.data.catalog import D4RL_DATASETS
+from rllib_scoreflow.envs.contract import reason_of
 from rllib_scoreflow.envs.kitchen import KITCHEN_TASKS, require_kitchen
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, shorten
 
 # D4RL recorded ant with 84 contact forces that are all zero, on top of Ant-v4's 27 numbers.
 _ANT_ENV_ID, _ANT_OBSERVATION_DIM = "Ant-v4", 111
@@ -48,7 +49,7 @@ def resolve_env(env_id: str) -> EnvSource:
         require_kitchen(env_id)
     module, colon, name = gym_id.rpartition(":")
     if colon:
-        _import_module(module, env_id)
+        import_env_module(module, env_id)
     try:
         spec = gym.spec(name)
     except gym.error.Error:
@@ -56,15 +57,23 @@ def resolve_env(env_id: str) -> EnvSource:
     return EnvSource(env_id, name, spec, padded)
 
 
-def _import_module(module: str, env_id: str) -> None:
-    """Import the module that registers an environment."""
+def import_env_module(module: str, env_id: str) -> None:
+    """Import the module that registers an environment.
+
+    Raises:
+        InputError: it cannot be found, or raises an exception, or ends the process, which would end in silence.
+    """
     try:
         importlib.import_module(module)
     except ImportError as error:
         raise InputError(
-            f"environment {env_id!r}: module {module!r} cannot be imported ({error}): "
+            f"environment {env_id!r}: module {module!r} cannot be imported ({shorten(str(error))}): "
             "install it or put its folder on PYTHONPATH"
-        ) from None
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise InputError(
+            f"environment {env_id!r}: module {module!r} raised {reason_of(error)} when it was imported; correct it"
+        ) from error
 
 
 def _unknown_id_message(env_id: str, name: str) -> str:

@@ -1,5 +1,6 @@
 """One episode, played step by step where it can be looked at."""
 
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -10,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib_scoreflow.action_chunks import check_act_steps
-from rllib_scoreflow.envs import make_single_env, resolve_env, sub_env_seeds
-from rllib_scoreflow.envs.single_env import Env, dims_of
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.envs import EnvSettings, make_single_env, require_time_limit, resolve_env, sub_env_seeds
+from rllib_scoreflow.envs.contract import CheckedEnv, Env, close_env
+from rllib_scoreflow.envs.single_env import dims_of
+from rllib_scoreflow.errors import InputError, SimulatorError
 from rllib_scoreflow.evaluation.evaluate import Act
 from rllib_scoreflow.observations import IMAGES, STATE, Observation
 
@@ -41,11 +43,13 @@ class Episode:
     Args:
         env_id: D4RL dataset id, gymnasium id or "module:EnvId".
         seed: of the initial state.
-        env_config: keyword arguments of the environment, its camera and image size among them.
-        max_episode_steps: time limit instead of the registered one.
+        env_config: keyword arguments of the environment, its camera and image size among them, and the keys of
+            EnvSettings.
+        max_episode_steps: time limit instead of that of `env_config` or the registered one.
 
     Raises:
-        InputError: the environment has no time limit, or it cannot be made or rendered here.
+        InputError: the environment has no time limit, it cannot be made or rendered here, or it breaks gymnasium's
+            contract.
     """
 
     def __init__(
@@ -59,23 +63,22 @@ class Episode:
         self.env_id = env_id
         self.total, self.length, self.ended = 0.0, 0, False
         self.success: float | None = None
-        source = resolve_env(env_id)
-        limit = max_episode_steps or source.spec.max_episode_steps
-        if limit is None:
-            raise InputError(f"environment {env_id!r} has no time limit: give max_episode_steps")
-        self._limit = limit
+        source, settings = resolve_env(env_id), EnvSettings.of(env_config)
+        limit = max_episode_steps or settings.max_episode_steps or source.spec.max_episode_steps
+        self._limit = require_time_limit(env_id, limit)
         chosen = _choose_headless_rendering()
         env: Env | None = None
         try:
             env = make_single_env(source, env_config, render_mode="rgb_array")
             self._dims = dims_of(env, source)
-            self._observation, _ = env.reset(seed=sub_env_seeds(seed, 1)[0])
+            self._checked = CheckedEnv(env, env_id, settings.success)
+            self._observation = self._checked.reset(seed=sub_env_seeds(seed, 1)[0])
             _as_frame(env.render())
         # OpenGL, EGL, GLFW and pygame each raise exceptions of their own, mujoco when it is imported.
         except Exception as error:
             if env is not None:
-                env.close()  # type: ignore[no-untyped-call]  # gymnasium leaves it without types
-            if isinstance(error, InputError):
+                close_env(env, env_id)
+            if isinstance(error, InputError | SimulatorError):
                 raise
             if chosen:
                 del os.environ["MUJOCO_GL"]
@@ -93,26 +96,27 @@ class Episode:
             horizon: actions per chunk.
 
         Raises:
-            InputError: act_steps is not between 1 and horizon.
+            InputError: act_steps is not between 1 and horizon, or the environment breaks gymnasium's contract.
+            SimulatorError: the environment raises an exception.
         """
         check_act_steps(act_steps, horizon)
         yield 0
         while not self.ended:
             chunk = np.asarray(act(self._batch_of_one()), np.float32).reshape(horizon, self._dims.action_dim)
-            for action in chunk[:act_steps]:
+            for action in self._dims.fit_actions(chunk[:act_steps]):
                 self._step(action)
                 yield self.length
                 if self.ended:
                     break
 
-    def _step(self, action: NDArray[np.float32]) -> None:
-        self._observation, reward, terminated, truncated, info = self._env.step(action)
-        self.total += float(reward)
+    def _step(self, action: NDArray[Any]) -> None:
+        self._observation, reward, terminated, truncated = self._checked.step(action)
+        self.total += reward
         self.length += 1
-        self.ended = bool(terminated or truncated or self.length >= self._limit)
-        success = info.get("success", info.get("is_success"))
-        if self.ended and success is not None:
-            self.success = float(success)
+        self.ended = terminated or truncated or self.length >= self._limit
+        success = self._checked.success()
+        if self.ended and not math.isnan(success):
+            self.success = success
 
     def frame(self) -> Frame:
         """Return a picture of the present state, uint8 [H, W, 3]."""
@@ -136,7 +140,7 @@ class Episode:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._env.close()  # type: ignore[no-untyped-call]
+        self._checked.close()
 
 
 def _choose_headless_rendering() -> bool:

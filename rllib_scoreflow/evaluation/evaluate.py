@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib_scoreflow.envs import ChunkVectorEnv, make_chunk_vector_env
+from rllib_scoreflow.envs import (
+    ChunkVectorEnv,
+    EnvSettings,
+    is_standard,
+    make_chunk_vector_env,
+    require_time_limit,
+    resolve_env,
+)
 from rllib_scoreflow.envs.make import Backend
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.evaluation.result import EvaluationResult
@@ -48,12 +55,14 @@ def evaluate_policy(
         act_steps: primitive steps executed per chunk.
         horizon: actions per chunk.
         num_envs: N, by default up to 40 and never more than `episodes`.
-        env_config: keyword arguments of the environment.
+        env_config: keyword arguments of the environment and the keys of EnvSettings.
         backend: see make_chunk_vector_env.
-        max_episode_steps: time limit instead of the registered one.
+        max_episode_steps: time limit instead of that of `env_config` or the registered one.
 
     Raises:
-        InputError: see make_chunk_vector_env; or an environment that has no time limit.
+        InputError: see make_chunk_vector_env; or an environment that has no time limit, or that breaks gymnasium's
+            contract.
+        SimulatorError: the environment raises an exception, or returns NaN.
     """
     if episodes < 1:
         raise InputError(f"episodes is {episodes}: choose at least 1")
@@ -68,13 +77,19 @@ def evaluate_policy(
         seed=seed,
     )
     try:
-        if env.max_episode_steps is None:
-            raise InputError(
-                f"environment {env_id!r} has no time limit, so that an evaluation might never end: "
-                "give max_episode_steps"
-            )
+        require_time_limit(env_id, env.max_episode_steps)
         returns, lengths, successes, metrics = _play(act, env, episodes)
-        return EvaluationResult(env_id, env.backend, seed, returns, lengths, successes, metrics)
+        return EvaluationResult(
+            env_id,
+            env.backend,
+            seed,
+            returns,
+            lengths,
+            successes,
+            metrics,
+            is_standard=is_standard(resolve_env(env_id), env_config, env.max_episode_steps),
+            success_rule=EnvSettings.of(env_config).success,
+        )
     finally:
         env.close()
 

@@ -22,6 +22,8 @@ class EvaluationResult:
         successes: 1 or 0 for each episode, None where the environment does not say.
         metrics: further figures of the environment by name, one for each episode, NaN where it does
             not say.
+        is_standard: whether the environment is the one for which D4RL's score of its id is defined.
+        success_rule: "last" where the last step of an episode decides its success, "any" where any step does.
     """
 
     env_id: str
@@ -31,6 +33,8 @@ class EvaluationResult:
     lengths: tuple[int, ...]
     successes: tuple[float | None, ...]
     metrics: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    is_standard: bool = True
+    success_rule: str = "last"
 
     @property
     def episodes(self) -> int:
@@ -85,8 +89,8 @@ class EvaluationResult:
 
     @property
     def normalized_score(self) -> float | None:
-        """D4RL's score in percent (0 random, 100 expert), None without reference returns."""
-        return normalized_score(self.env_id, self.return_mean)
+        """D4RL's score in percent (0 random, 100 expert), None without reference returns for this environment."""
+        return normalized_score(self.env_id, self.return_mean) if self.is_standard else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values, of the metrics means and standard errors; what is not defined is None."""
@@ -101,6 +105,7 @@ class EvaluationResult:
             "length_mean": self.length_mean,
             "success_rate": self.success_rate,
             "success_stderr": _defined(self.success_stderr),
+            "success_rule": self.success_rule,
             "normalized_score": self.normalized_score,
             "metrics": self.metric_means,
             "metric_stderrs": {name: _defined(error) for name, error in self.metric_stderrs.items()},

@@ -84,7 +84,7 @@ class FlowPolicy(nn.Module):
 
     def to_actions(self, chunk: torch.Tensor) -> torch.Tensor:
         """The end `x_K [B, D]` of a chain as raw actions `[B, D]`: clipped to `[-1, 1]` and denormalised."""
-        return self.action_normalizer.denormalize(chunk.clamp(-1.0, 1.0))
+        return self.action_normalizer.denormalize_within(chunk.clamp(-1.0, 1.0))
 
     @torch.no_grad()
     def act(

@@ -15,13 +15,13 @@ from rllib_scoreflow.action_chunks import check_act_steps
 from rllib_scoreflow.algorithms.env_option import check_env_option
 from rllib_scoreflow.algorithms.flow_bc.flow_bc_learner import FlowBCLearner
 from rllib_scoreflow.algorithms.flow_bc.offline_data import ChunkOfflineData, open_dataset
-from rllib_scoreflow.algorithms.options import build_section, check_options
+from rllib_scoreflow.algorithms.options import build_section, check_options, laid_over_env_config
 from rllib_scoreflow.algorithms.policy_algorithm import PolicyAlgorithm
 from rllib_scoreflow.algorithms.ray_adapter import OfflineRestore, declare_offline
 from rllib_scoreflow.algorithms.rl_module import module_spec
 from rllib_scoreflow.algorithms.rllib_option_check import check_rllib_options
 from rllib_scoreflow.data import ChunkIndex, check_compatible
-from rllib_scoreflow.envs import env_dims
+from rllib_scoreflow.envs import require_time_limit, try_env
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.flow.config import ChainConfig, SDEConfig, VelocityConfig, VisionConfig, apply_variant
 from rllib_scoreflow.observations import IMAGES, STATE
@@ -57,6 +57,10 @@ class FlowBCConfig(AlgorithmConfig):
         early_stopping_patience: Epochs without a better validation loss after which training ends; None: never.
         streaming: Read the chunks through Ray Data instead of from memory.
         env_backend: Vector environment for evaluation: `auto`, `envpool` or `gymnasium`.
+        max_episode_steps: Time limit in environment steps; None: that of the dataset's environment, or the registered
+            one. It goes with the policy, as `success` does.
+        success: `last` counts an evaluated episode by the `success` of its last step, `any` by that of any step;
+            None: as the dataset says, or `last`.
         num_torch_threads: Threads of a local Learner; None: all cores (small batches gain nothing from more than one).
 
     One iteration is one epoch. `train_batch_size_per_learner` is the minibatch size. `grad_clip` and `grad_clip_by` are
@@ -87,6 +91,8 @@ class FlowBCConfig(AlgorithmConfig):
         "early_stopping_patience": Positive | None,
         "streaming": bool,
         "env_backend": Literal["auto", "envpool", "gymnasium"],
+        "max_episode_steps": Positive | None,
+        "success": Literal["last", "any"] | None,
         "num_torch_threads": Positive | None,
         "train_batch_size_per_learner": Positive,
     }
@@ -122,6 +128,8 @@ class FlowBCConfig(AlgorithmConfig):
         self.early_stopping_patience: int | None = None
         self.streaming = False
         self.env_backend = "auto"
+        self.max_episode_steps: int | None = None
+        self.success: str | None = None
         self.num_torch_threads: int | None = 1
         self.num_env_runners = 0
         self.evaluation_duration = 20
@@ -151,10 +159,12 @@ class FlowBCConfig(AlgorithmConfig):
         dataset = open_dataset(self)
         ChunkIndex(dataset, self.horizon)  # refuses episodes that are shorter than chunks
         if self.env is not None:
-            if dataset.info.env_id == self.env:
-                # What the recording environment was made with, unless the config says otherwise.
-                self.env_config = {**dataset.info.env_config, **self.env_config}
-            dims = env_dims(self.env, dict(self.env_config))
+            # What the recording environment was made with, unless the config says otherwise.
+            recorded = dataset.info.env_config if dataset.info.env_id == self.env else {}
+            self.env_config = laid_over_env_config(recorded, self)
+            dims = try_env(self.env, self.env_config)
+            if self.evaluation_interval:
+                require_time_limit(str(self.env), dims.max_episode_steps)
             check_compatible(
                 dataset.info,
                 dims.observation_dim,

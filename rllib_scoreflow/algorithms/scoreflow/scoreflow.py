@@ -21,6 +21,7 @@ from rllib_scoreflow.versions import installed_versions
 
 _STATE = "scoreflow"
 _SECONDS_BETWEEN_TRIES = 1.0
+_SIMULATOR_TRIES = 3
 _LARGEST_CLAMP_RATE = 0.1  # with the published bounds of sigma it is 0
 
 
@@ -102,15 +103,23 @@ class ScoreFlow(PolicyAlgorithm):
         """One rollout of the EnvRunners that deliver one; waits for lost ones if it is none of them.
 
         Raises:
+            InputError: If an environment breaks gymnasium's contract.
+            SimulatorError: If the simulators of all EnvRunners have failed in several tries in a row.
             RuntimeError: If no EnvRunner has delivered a rollout for `sample_timeout_s` after the first try.
         """
         timeout, expected = float(self.config.sample_timeout_s), max(1, self.config.num_env_runners)
-        deadline = None
+        deadline, tries = None, 0
         while True:
-            episodes, results = sample_in_parallel(self)
-            if len(results) < expected:
+            episodes, results, failures = sample_in_parallel(self)
+            for failure in failures:
+                self.note(f"{failure}; this rollout of its EnvRunner is lost")
+            tries = tries + 1 if len(failures) == expected else 0
+            if tries == _SIMULATOR_TRIES:
+                raise failures[-1]
+            missing = expected - len(results) - len(failures)
+            if missing > 0:
                 self.note(
-                    f"{expected - len(results)} of {expected} EnvRunners gave no rollout (lost, failed, or slower than "
+                    f"{missing} of {expected} EnvRunners gave no rollout (lost, failed, or slower than "
                     f"sample_timeout_s = {timeout:g})"
                 )
             if episodes:

@@ -10,14 +10,15 @@ from ray.rllib.connectors.learner import LearnerConnectorPipeline
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from rllib_scoreflow.algorithms.env_option import check_env_option
-from rllib_scoreflow.algorithms.options import build_section, check_options
+from rllib_scoreflow.algorithms.options import build_section, check_options, laid_over_env_config
 from rllib_scoreflow.algorithms.rl_module import module_spec
 from rllib_scoreflow.algorithms.rllib_option_check import check_rllib_options
 from rllib_scoreflow.algorithms.scoreflow.connectors import EpisodesToChainBatch
 from rllib_scoreflow.algorithms.scoreflow.env_runner import ChunkEnvRunner
 from rllib_scoreflow.algorithms.scoreflow.scoreflow_learner import ScoreFlowLearner
-from rllib_scoreflow.envs import env_dims
+from rllib_scoreflow.envs import require_time_limit, try_env
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.evaluation import check_policy_fits
 from rllib_scoreflow.flow.config import VARIANTS, ChainConfig, NoiseConfig, ScoreConfig
 from rllib_scoreflow.policy import FlowPolicy, find_policy, load_policy
 
@@ -61,6 +62,9 @@ class ScoreFlowConfig(AlgorithmConfig):
         reward_scaling: Divide rewards by the running std of the discounted return.
         schedule_iterations: Iterations over which `learn_decay` anneals the noise bound.
         env_backend: Vector environment: `auto`, `envpool` or `gymnasium`.
+        max_episode_steps: Time limit in environment steps; None: the pretrained policy's, or the registered one.
+        success: `last` counts an episode by the `success` of its last step, `any` by that of any step; None: as the
+            pretrained policy was evaluated, or `last`.
         num_torch_threads: Threads of a local Learner; None: all cores.
 
     `grad_clip` bounds the norm of every network's gradient (`grad_clip_by: network`); `global_norm`, `norm` (of every
@@ -104,6 +108,8 @@ class ScoreFlowConfig(AlgorithmConfig):
         "reward_scaling": bool,
         "schedule_iterations": Positive,
         "env_backend": Literal["auto", "envpool", "gymnasium"],
+        "max_episode_steps": Positive | None,
+        "success": Literal["last", "any"] | None,
         "num_torch_threads": Positive | None,
         "num_envs_per_env_runner": Positive,
         "rollout_fragment_length": Positive,
@@ -154,6 +160,8 @@ class ScoreFlowConfig(AlgorithmConfig):
         self.reward_scaling = True
         self.schedule_iterations = 1001
         self.env_backend = "auto"
+        self.max_episode_steps: int | None = None
+        self.success: str | None = None
         self.num_torch_threads: int | None = None
         self.num_env_runners = 0
         self.num_envs_per_env_runner = 40
@@ -189,21 +197,12 @@ class ScoreFlowConfig(AlgorithmConfig):
             raise InputError("ScoreFlow needs an environment: set 'env'.")
         if policy.config.sde.noise.kind == "none":
             raise InputError(f"Variant '{self.variant}' has no noise, hence nothing to optimise; choose 'noise.kind'.")
-        if policy.metadata.env_id == self.env:
-            self.env_config = {**policy.metadata.env_config, **self.env_config}
-        dims = env_dims(self.env, dict(self.env_config))
-        found = (policy.config.observation_dim, policy.config.action_dim)
-        if found != (dims.observation_dim, dims.action_dim):
-            raise InputError(
-                f"The policy '{self.pretrained_policy}' has {found[0]} observation and {found[1]} action "
-                f"dimensions, the environment '{self.env}' has {dims.observation_dim} and "
-                f"{dims.action_dim}; choose the policy of this task."
-            )
-        if policy.config.image_shape != dims.image_shape:
-            raise InputError(
-                f"The policy '{self.pretrained_policy}' sees images of shape {policy.config.image_shape} (cameras, "
-                f"height, width, 3), the environment '{self.env}' gives {dims.image_shape}; set 'env_config' alike."
-            )
+        recorded = policy.metadata.env_config if policy.metadata.env_id == self.env else {}
+        self.env_config = laid_over_env_config(recorded, self)
+        dims = try_env(self.env, self.env_config)
+        if self.evaluation_interval:
+            require_time_limit(str(self.env), dims.max_episode_steps)
+        check_policy_fits(policy, dims, f"The policy '{self.pretrained_policy}'", str(self.env))
         self._resolved_module_spec = self._module_spec_of(policy)
         super().validate()
 
