@@ -9,6 +9,7 @@ from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.file_digest import file_digest
 
 MANIFEST = "files.sha256.json"
+RLLIB_METADATA = "rllib_checkpoint.json"
 _ITERATION, _FILES = "training_iteration", "files"
 
 
@@ -70,6 +71,18 @@ def iteration_of(folder: Path) -> int | None:
     """
     manifest = _read_manifest(folder)
     return None if manifest is None else manifest[0]
+
+
+def is_unlisted(folder: Path) -> bool:
+    """Whether a checkpoint is one of RLlib's `save_to_path()` alone, which writes no list of its files.
+
+    One of Tune's, `checkpoint_<number>`, without a list was cut off.
+
+    Args:
+        folder: The checkpoint.
+    """
+    tunes = folder.name.startswith("checkpoint_")
+    return not tunes and (folder / RLLIB_METADATA).is_file() and not (folder / MANIFEST).exists()
 
 
 def newest_whole(folder: Path) -> tuple[Path, int, str | None]:

@@ -9,10 +9,11 @@ from ray.rllib.callbacks.utils import make_callback
 from ray.rllib.utils.metrics import EVALUATION_RESULTS
 
 from rllib_scoreflow.algorithms.ray_adapter import OwnEvaluation
-from rllib_scoreflow.checkpoint_files import newest_whole, write_manifest
+from rllib_scoreflow.checkpoint_files import is_unlisted, newest_whole, write_manifest
 from rllib_scoreflow.evaluation import EvaluationResult, evaluate_policy
 from rllib_scoreflow.policy import FlowPolicy, PolicyMetadata
 from rllib_scoreflow.policy.threads import one_thread, use_threads
+from rllib_scoreflow.user_paths import expand_user
 
 POLICY_FOLDER = "policy"
 NOTE = "note"
@@ -46,11 +47,23 @@ class PolicyAlgorithm(OwnEvaluation):
         policy.load_state_dict({name: torch.as_tensor(value) for name, value in weights.items()})
         return policy.eval()
 
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Writes RLlib's checkpoint, in its folder `policy` the artefact, and last the hashes of all files."""
-        super().save_checkpoint(checkpoint_dir)
-        self.flow_policy().save(Path(checkpoint_dir) / POLICY_FOLDER, overwrite=True)
-        write_manifest(Path(checkpoint_dir), self.iteration)
+    def save_to_path(
+        self, path: Any = None, *, state: dict[str, Any] | None = None, filesystem: Any = None, **options: Any
+    ) -> str:
+        """Writes RLlib's checkpoint, in its folder `policy` the artefact, and last the hashes of all files.
+
+        Tune's checkpoints are made by it too. A relative path is one of the working folder; artefact and hashes are
+        left out of a checkpoint on another file system, the artefact of one of a given `state`.
+        """
+        local = filesystem is None and (path is None or "://" not in str(path))
+        if local and path is not None:
+            path = str(expand_user(path).absolute())
+        written: str = super().save_to_path(path, state=state, filesystem=filesystem, **options)
+        if local:
+            if state is None:
+                self.flow_policy().save(Path(written) / POLICY_FOLDER, overwrite=True)
+            write_manifest(Path(written), self.iteration)
+        return written
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         """Goes on from a checkpoint, or from the one before it if it is damaged.
@@ -58,6 +71,9 @@ class PolicyAlgorithm(OwnEvaluation):
         Raises:
             InputError: If no whole checkpoint is there.
         """
+        if is_unlisted(Path(checkpoint_dir)):
+            super().load_checkpoint(checkpoint_dir)
+            return
         folder, iteration, reason = newest_whole(Path(checkpoint_dir))
         if reason is not None:
             self.note(f"{Path(checkpoint_dir).name} is damaged ({reason}); went on from {folder.name}")

@@ -4,9 +4,10 @@ import contextlib
 import importlib
 from typing import Any
 
+from rllib_scoreflow.cli.experiments import first_line
 from rllib_scoreflow.cli.session import set_log_levels
 from rllib_scoreflow.cli.suggest import hint
-from rllib_scoreflow.errors import InputError, quoted
+from rllib_scoreflow.errors import InputError, quoted, shorten
 
 OWN_ALGORITHMS = ("FlowBC", "ScoreFlow")
 # Keys that RLlib's config takes under another name than its attribute has.
@@ -78,12 +79,18 @@ def _registered(name: str) -> Any:
 
 def _import_class(path: str, where: str) -> Any:
     module, _, name = path.partition(":")
+    what = f"{where}: the module of `run: {shorten(path)}`"
     try:
-        return getattr(importlib.import_module(module), name)
+        found = getattr(importlib.import_module(module), name, None)
     except ImportError as error:
-        raise InputError(f"{where}: the module of `run: {path}` cannot be imported ({error}).") from error
-    except AttributeError:
-        raise InputError(f"{where}: the module {module} has no class {quoted(name)} for `run: {path}`.") from None
+        reason = shorten(first_line(error))
+        raise InputError(f"{what} cannot be imported ({reason}); put its folder on PYTHONPATH.") from error
+    except (Exception, SystemExit) as error:
+        reason = shorten(f"{type(error).__name__}: {first_line(error)}")
+        raise InputError(f"{what} fails when it is imported ({reason}); correct it.") from error
+    if found is None:
+        raise InputError(f"{where}: the module {shorten(module)} has no class {quoted(name)} for `run`.")
+    return found
 
 
 def own_name(algorithm: type[Any]) -> str | None:

@@ -11,6 +11,8 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
+from rllib_scoreflow.errors import quoted
+
 _SIMPLE = (bool, int, float, str)
 
 
@@ -103,4 +105,4 @@ def wanted_words(default: Any) -> str:
     """Say in words what an option takes, from its default."""
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
     kind = words.get(type(default), "of another type")
-    return f"{kind} (the default is {default!r})"
+    return f"{kind} (the default is {quoted(default)})"

@@ -105,7 +105,7 @@ def evaluate_checkpoint(checkpoint: Path, options: "EvaluateOptions") -> dict[st
 
 def _read_config(checkpoint: Path) -> tuple[Any, str]:
     """The checkpoint's AlgorithmConfig as an unfrozen copy, and the algorithm's name."""
-    from rllib_scoreflow.cli.algorithms import register_own
+    from rllib_scoreflow.cli.algorithms import OWN_ALGORITHMS, register_own
 
     register_own()
     set_log_levels()
@@ -132,6 +132,11 @@ def _read_config(checkpoint: Path) -> tuple[Any, str]:
     config = config.copy(copy_frozen=False)
     if not config.enable_env_runner_and_connector_v2:
         raise InputError(f"{checkpoint} is of RLlib's old API stack, which this command does not evaluate.")
+    if algorithm.__name__ in OWN_ALGORITHMS:  # its policy acts in chunks, and only the artefact says how
+        raise InputError(
+            f"{checkpoint} is a checkpoint of {algorithm.__name__} without the policy that it exports; restore it in "
+            "Python and save it again with save_to_path()."
+        )
     return config, str(algorithm.__name__)
 
 

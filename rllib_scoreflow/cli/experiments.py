@@ -20,7 +20,7 @@ from typing import Any
 
 from rllib_scoreflow.cli.suggest import hint
 from rllib_scoreflow.cli.yaml_loader import read_text, read_yaml
-from rllib_scoreflow.errors import InputError, quoted
+from rllib_scoreflow.errors import InputError, quoted, shorten
 
 # Where the old command had other names for the same thing.
 _CHECKPOINT_ALIASES = {
@@ -267,7 +267,8 @@ def _checkpoint(where: str, rest: dict[str, Any]) -> dict[str, Any]:
             checkpoint[new] = checkpoint.pop(old)
     for key, value in checkpoint.items():
         if key not in _CHECKPOINT_KEYS:
-            raise InputError(f"{where}: unknown key checkpoint_config.{key}; {hint(key, _CHECKPOINT_KEYS)}")
+            what = f"unknown key checkpoint_config.{shorten(str(key))}"
+            raise InputError(f"{where}: {what}; {hint(str(key), _CHECKPOINT_KEYS)}")
         _check_type(f"{where}: checkpoint_config.{key}", value, _CHECKPOINT_KEYS[key])
     if checkpoint.get("checkpoint_score_order", "max") not in {"max", "min"}:
         raise InputError(f"{where}: checkpoint_config.checkpoint_score_order must be 'max' or 'min'.")

@@ -101,7 +101,9 @@ def redact(word: str) -> str:
         word: such as ``--wandb-key=abc`` or ``https://user:password@host``.
     """
     word = _PASSWORD.sub("USER:PASSWORD@", word)
-    return _NAMED_SECRET.sub(lambda found: f"{found['name']}SECRET", word)
+    return _NAMED_SECRET.sub(
+        lambda found: found["name"] + ("KEY" if "key" in found["name"].lower() else "SECRET"), word
+    )
 
 
 def use_secrets(experiment: Experiment, options: LoggerOptions) -> dict[str, dict[str, Any]]:

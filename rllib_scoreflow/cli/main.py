@@ -32,7 +32,7 @@ from rllib_scoreflow.cli.train_arguments import (
 )
 from rllib_scoreflow.cli.yaml_loader import parse_mapping
 from rllib_scoreflow.errors import InputError, SimulatorError, quoted
-from rllib_scoreflow.user_paths import expand_user
+from rllib_scoreflow.user_paths import ensure_home, expand_user
 
 # Read by torch's thread pool when torch is loaded, here and in Ray's workers. Threads that spin while they wait for
 # one another come to a standstill as soon as another process wants a core.
@@ -124,7 +124,7 @@ def resume_command(arguments: list[str]) -> str:
     kept: list[str] = []
     for before, word in zip(["", *arguments], arguments, strict=False):
         if before == "--wandb-key":
-            kept.append("SECRET")
+            kept.append("KEY")
         elif word not in {"--resume", "--overwrite"}:
             kept.append(redact(word))
     return shlex.join(["rllib", *kept, "--resume"])
@@ -418,6 +418,7 @@ def run(arguments: list[str]) -> int:
     traceback = "-vv" in arguments
     try:
         _check_text(arguments)
+        ensure_home()
         status = app(args=arguments, prog_name="rllib", standalone_mode=False)
         return status if isinstance(status, int) else 0
     except typer.TyperException as error:

@@ -44,11 +44,11 @@ def print_summary(console: Console, outcomes: Sequence[Outcome]) -> None:
         module = last.policy is not None and isinstance(last.env, str) and ":" in last.env
         named = f" --env {shlex.quote(last.env)}" if module else ""
         console.print(
-            f"Evaluate it:   rllib evaluate {shown(target)}{named} --episodes 20 --seed 0",
+            f"Evaluate it:   rllib evaluate {as_word(target)}{named} --episodes 20 --seed 0",
             soft_wrap=True,
             markup=False,
         )
-    console.print(f"See the logs:  tensorboard --logdir {shown(last.folder)}", soft_wrap=True, markup=False)
+    console.print(f"See the logs:  tensorboard --logdir {as_word(last.folder)}", soft_wrap=True, markup=False)
 
 
 def figures_text(outcome: Outcome) -> str:
@@ -70,6 +70,16 @@ def figures_text(outcome: Outcome) -> str:
         parts.append(f"in {clock(figures['seconds'])}")
     text = ", ".join(parts)
     return f"{text} (finished earlier)" if outcome.skipped else text
+
+
+def as_word(path: Path) -> str:
+    """Return a path as a word of a command that can be copied to a shell.
+
+    Args:
+        path: any path.
+    """
+    text = shown(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def shown(path: Path) -> str:

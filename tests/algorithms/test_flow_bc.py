@@ -1,10 +1,14 @@
 """Behaviour cloning through RLlib's Algorithm: learning, averaging, exporting, streaming."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from rllib_scoreflow.algorithms.flow_bc import FlowBCConfig
+from rllib_scoreflow.checkpoint_files import MANIFEST, damage
+from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.policy import FlowPolicy
 
 
@@ -98,6 +102,37 @@ def test_a_checkpoint_holds_the_policy_and_resumes_exactly(reach_dataset, tmp_pa
     after = resumed.flow_policy().state_dict()
     resumed.stop()
     assert all(torch.equal(value, after[name]) for name, value in unbroken.items())
+
+
+def test_a_checkpoint_of_save_to_path_restores_evaluates_and_is_known_to_be_whole(
+    reach_dataset, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    algo = small_config(reach_dataset).build_algo()
+    algo.train()
+    written = Path(algo.save_to_path("mine"))
+    weights = algo.flow_policy().state_dict()
+    assert written == tmp_path / "mine"
+    assert damage(written) is None
+    algo.train()
+    algo.restore(str(written))
+    assert algo.iteration == 1
+    restored = algo.flow_policy().state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in restored.items())
+    exported = FlowPolicy.load(written / "policy").state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in exported.items())
+
+    # What RLlib's own save_to_path() writes, as earlier versions of this package did.
+    (written / MANIFEST).unlink()
+    algo.train()
+    algo.restore(str(written))
+    assert algo.iteration == 1
+    assert all(torch.equal(value, weights[name]) for name, value in algo.flow_policy().state_dict().items())
+    # Of Tune's checkpoints a missing list says that they were cut off.
+    cut = written.rename(tmp_path / "checkpoint_000000")
+    with pytest.raises(InputError, match="there is no whole one before it"):
+        algo.restore(str(cut))
+    algo.stop()
 
 
 def test_early_stopping_marks_the_result_as_done(reach_dataset) -> None:

@@ -173,3 +173,25 @@ def test_a_later_stage_is_judged_before_the_first_one_runs(refused, tmp_path):
         sentence = refused("train", "file", file)
         assert f"{file}: fine: " in sentence
         assert all(word in sentence for word in words), sentence
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("raise RuntimeError('no licence')", ["imported", "RuntimeError", "no licence"]),
+        ("import no_such_module", ["cannot be imported", "no_such_module"]),
+        ("def (", ["imported", "SyntaxError"]),
+        ("raise SystemExit(3)", ["imported", "SystemExit"]),
+        ("x = 1", ["arm_of_"]),
+    ],
+)
+def test_modules_that_fail(refused, experiment, tmp_path, source, words):
+    name = f"arm_of_{tmp_path.name.lower()}"
+    (tmp_path / f"{name}.py").write_text(source)
+    sys.path.insert(0, str(tmp_path))
+    try:
+        for key in ("run", "env"):
+            sentence = refused("train", "file", experiment(**{key: f"{name}:Arm"}))
+            assert all(word in sentence for word in words), sentence
+    finally:
+        sys.path.remove(str(tmp_path))

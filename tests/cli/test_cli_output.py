@@ -1,5 +1,10 @@
+import io
 import json
+import shlex
+from pathlib import Path
 from types import SimpleNamespace
+
+import pytest
 
 from rllib_scoreflow.cli import metrics
 from rllib_scoreflow.cli.evaluate import print_evaluation
@@ -7,9 +12,11 @@ from rllib_scoreflow.cli.experiments import Experiment
 from rllib_scoreflow.cli.export import best_result
 from rllib_scoreflow.cli.failures import input_error_in, summary
 from rllib_scoreflow.cli.main import resume_command
-from rllib_scoreflow.cli.outcome import last_figures
+from rllib_scoreflow.cli.outcome import Outcome, last_figures
 from rllib_scoreflow.cli.plots import learning_curve, read_results
 from rllib_scoreflow.cli.progress import ProgressLines, clock, iteration_line
+from rllib_scoreflow.cli.summary import print_summary
+from rllib_scoreflow.cli.terminal import new_console
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.evaluation import EvaluationResult
 
@@ -89,6 +96,21 @@ def test_an_input_error_is_found_however_ray_wraps_it():
     )
     assert str(input_error_in(RuntimeError(text))) == "data.hdf5 is missing."
     assert input_error_in(ValueError("InputError: not ours")) is None
+
+
+@pytest.mark.parametrize("name", ["my runs", "[red]x[/]", "a;b", "it's", "$HOME", "-x"])
+def test_the_printed_commands_can_be_copied(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    folder = Path(name) / "file" / "exp"
+    out = io.StringIO()
+    print_summary(new_console(file=out, width=200), [Outcome("exp", folder, policy=folder / "policy")])
+    (evaluate,) = [line for line in out.getvalue().splitlines() if line.startswith("Evaluate it:")]
+    words = shlex.split(evaluate.removeprefix("Evaluate it:"))
+    assert words[:2] == ["rllib", "evaluate"]
+    assert Path(words[2]) == folder / "policy"
+    assert not words[2].startswith("-")
+    (logs,) = [line for line in out.getvalue().splitlines() if line.startswith("See the logs:")]
+    assert Path(shlex.split(logs)[-1]) == folder
 
 
 def test_the_summary_of_an_error_is_its_last_line():

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from rich.table import Table
 from rllib_scoreflow.cli import main
 from rllib_scoreflow.cli.failures import file_system_sentence
 from rllib_scoreflow.cli.terminal import new_console, one_line
+from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.user_paths import ensure_home
 
 PPO = "{run: PPO, env: CartPole-v1, stop: {training_iteration: 1}}"
 
@@ -110,3 +113,50 @@ def test_errors_of_the_file_system_are_one_sentence(monkeypatch, rllib):
     assert answer.status == 2
     assert answer.err.startswith("rllib: results/result.json: no space left on device; make room there")
     assert file_system_sentence(OSError("of a socket")) is None
+
+
+NOBODY = """
+mount --bind /dev/null /etc/passwd && echo passwd: files > {folder}/nsswitch.conf || exit 99
+mount --bind {folder}/nsswitch.conf /etc/nsswitch.conf || exit 99
+unset HOME USER LOGNAME RLLIB_SCOREFLOW_CACHE
+export TMPDIR={folder}
+exec {python} -c "
+import sys
+from rllib_scoreflow.cli.main import run
+status = run(['dataset', 'info', 'hopper-small', '--json'])
+import ray.tune
+sys.exit(status)"
+"""
+
+
+def test_the_command_works_without_a_home_and_an_entry_in_the_password_file(tmp_path):
+    script = NOBODY.format(folder=tmp_path, python=sys.executable)
+    try:
+        answer = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("no unshare")
+    if answer.returncode == 99 or "unshare" in answer.stderr:
+        pytest.skip("this user may not mount anything")
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["name"] == "hopper-small"
+    (home,) = tmp_path.glob("rllib_scoreflow-*")
+    assert home.stat().st_mode & 0o077 == 0
+
+
+def test_a_planted_home_is_refused(tmp_path, monkeypatch):
+    def nobody(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("HOME", "before")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setenv("USER", "before")
+    ensure_home()
+    assert os.environ["HOME"] == f"{tmp_path}/rllib_scoreflow-{os.getuid()}"
+    monkeypatch.delenv("HOME")
+    (tmp_path / f"rllib_scoreflow-{os.getuid()}").rmdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / f"rllib_scoreflow-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="set HOME"):
+        ensure_home()

@@ -70,6 +70,41 @@ stop = {"training_iteration": 1}
 """
 
 
+BREAKING_ENV = """
+import gymnasium as gym
+import numpy as np
+from ray.rllib.algorithms.ppo import PPOConfig
+from rllib_scoreflow.errors import InputError
+
+
+class Arm(gym.Env):
+    observation_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+    steps = 0
+
+    def __init__(self, config=None):
+        pass
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        if self.steps > 300:
+            raise InputError("scene 7 of arm.xml is missing; put it beside the script.")
+        return np.zeros(2, np.float32), 0.0, self.steps % 20 == 0, False, {}
+
+
+config = (
+    PPOConfig()
+    .environment(Arm)
+    .env_runners(num_env_runners=0)
+    .training(train_batch_size_per_learner=200, minibatch_size=100, num_epochs=1)
+)
+stop = {"training_iteration": 9}
+"""
+
+
 # An environment and a dataset that nothing here has heard of.
 DRONE = """
 import gymnasium as gym
@@ -238,3 +273,13 @@ def test_bad_input_found_within_a_trial(rllib_process, tmp_path):
     assert answer.status == 2
     assert answer.err == "rllib: arm.py: arm: arm.xml is missing; put it beside the script.\n"
     assert [path.name for path in work.iterdir() if path.name != "__pycache__"] == ["arm.py"]
+
+
+def test_bad_input_found_in_the_middle_of_a_trial_is_not_tried_again(rllib_process, tmp_path):
+    work = tmp_path / "work"
+    (work / "arm.py").write_text(BREAKING_ENV)
+    answer = rllib_process("train", "file", "arm.py", "--ray-num-cpus", "1")
+    assert answer.status == 2, answer
+    assert answer.err == "rllib: arm.py: arm: scene 7 of arm.xml is missing; put it beside the script.\n"
+    assert "restart" not in answer.out
+    assert "iter    1" in answer.out
