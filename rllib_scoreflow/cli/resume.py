@@ -57,7 +57,7 @@ def take_stock(
     """Find from where the trials of an experiment go on, and take later results out of their files.
 
     Left-overs of killed writers are removed: temporary files, and checkpoints that were cut off while they were
-    written and have a whole one before them.
+    written.
 
     Args:
         experiment: the experiment's folder, to which nobody else writes.
@@ -68,7 +68,7 @@ def take_stock(
         Name of a trial's folder -> how far it came.
 
     Raises:
-        InputError: the checkpoints of a trial are damaged, all of them.
+        InputError: no checkpoint of a trial is whole, and it has had others than the first.
     """
     for pattern in _TUNE_NOTES:
         for note in experiment.glob(pattern):
@@ -91,14 +91,17 @@ def _progress(folder: Path, ended: Callable[[Mapping[str, Any]], bool], *, check
         whole = _registered(numbered, chosen, rows) if chosen is not None else ()
         return Progress(folder, whole, last_number, rows[-1], True, parameters)
     if chosen is None:
-        _refuse_damaged(numbered, reasons)
+        if last_number > 0:  # there were whole ones: it is for the user to say that what they held is given up
+            raise InputError(
+                f"{folder}: no checkpoint is whole ({reasons[0]}); "
+                "train anew with --overwrite, or start from an exported policy by weights_from."
+            )
+        _remove(numbered)
         trial_files.cut_after(folder, 0)
         note = f"{reasons[0]} and there is none before it; began anew" if reasons else None
-        return Progress(folder, (), last_number, {}, False, parameters, note)
+        return Progress(folder, (), -1, {}, False, parameters, note)
     trial_files.cut_after(folder, reached)
-    for path in numbered[: numbered.index(chosen)]:
-        if iteration_of(path) is None:
-            shutil.rmtree(path, ignore_errors=True)
+    _remove([path for path in numbered[: numbered.index(chosen)] if iteration_of(path) is None])
     whole = _registered(numbered, chosen, rows)
     note = f"{'; '.join(reasons)}; went on from {chosen.name}" if reasons else None
     return Progress(folder, whole, last_number, whole[-1].result, False, parameters, note)
@@ -115,13 +118,9 @@ def _newest(numbered: list[Path]) -> tuple[Path | None, list[str]]:
     return None, reasons
 
 
-def _refuse_damaged(numbered: list[Path], reasons: list[str]) -> None:
-    """Where the only checkpoints are some that were whole once, it is for the user to say that they are given up."""
-    if any(iteration_of(path) is not None for path in numbered):
-        raise InputError(
-            f"{numbered[0].parent}: no checkpoint is whole ({reasons[0]}); "
-            "train anew with --overwrite, or start from an exported policy by weights_from."
-        )
+def _remove(checkpoints: list[Path]) -> None:
+    for path in checkpoints:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _registered(numbered: list[Path], chosen: Path, rows: list[dict[str, Any]]) -> tuple[Checkpoint, ...]:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ _QUIET = {
 
 
 _WATCH_S = 1.0
+_TOGETHER_S = 1.0
 _chosen = {"level": logging.WARNING}
 
 
@@ -173,7 +175,7 @@ def ray_resources() -> dict[str, float]:
 
 
 class Interrupt:
-    """Ctrl-C and SIGTERM during a run: the first ends it with a checkpoint, the second at once.
+    """Ctrl-C and SIGTERM during a run: the first ends it with a checkpoint, a later one at once.
 
     Attributes:
         asked: set once the user wants the run to end.
@@ -181,6 +183,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.asked = threading.Event()
+        self._asked_at = 0.0
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -198,9 +201,12 @@ class Interrupt:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.asked.is_set():
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            stop_tune()
+            # `timeout` sends its signal twice, to the command and to the whole group.
+            if time.monotonic() - self._asked_at > _TOGETHER_S:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                stop_tune()
             return
+        self._asked_at = time.monotonic()
         self.asked.set()
         text = "\nStopping after this iteration, with a checkpoint (again to stop at once) ...\n"
         os.write(sys.stderr.fileno(), text.encode())  # print is not safe within a signal handler

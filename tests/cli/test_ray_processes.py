@@ -2,12 +2,15 @@
 
 import inspect
 import os
+import signal
 import sys
+import time
 
 import pytest
 from ray._private import node, services
 
 from rllib_scoreflow.cli import ray_adapter
+from rllib_scoreflow.cli.session import Interrupt, watching_ray
 
 
 def test_processes_are_started_in_sessions_of_their_own():
@@ -64,6 +67,30 @@ def test_an_own_ray_has_both_processes_that_are_needed():
     assert names == {"raylet", "gcs_server"}
 
 
-@pytest.mark.parametrize("name", ["_global_node"])
-def test_the_driver_knows_its_node(name):
-    assert hasattr(ray_adapter.worker, name)
+def test_the_driver_knows_its_node():
+    assert hasattr(ray_adapter.worker, "_global_node")
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)])
+def test_a_signal_that_comes_twice_at_once_was_meant_once(numbers, capfd):
+    interrupt = Interrupt()
+    with interrupt.watching():
+        for number in numbers:
+            signal.raise_signal(number)  # to end at once would raise KeyboardInterrupt here
+        assert interrupt.asked.is_set()
+        assert capfd.readouterr().err.count("Stopping after this iteration") == 1
+        time.sleep(1.1)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(numbers[-1])
+
+
+def test_a_loss_is_told_once_and_only_while_it_is_watched(monkeypatch):
+    found, told = iter([None, "raylet", None, "raylet", "raylet"]), []
+    monkeypatch.setattr(ray_adapter, "lost_process", lambda: next(found))
+    monkeypatch.setattr("rllib_scoreflow.cli.session._WATCH_S", 0.01)
+    with watching_ray(told.append):
+        deadline = time.monotonic() + 10
+        while not told and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert told == ["raylet"]
+    assert next(found, "asked five times") == "asked five times"

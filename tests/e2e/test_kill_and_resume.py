@@ -85,10 +85,14 @@ def trial(folder: Path, experiment: str) -> Path:
     return found
 
 
+def written(folder: Path, experiment: str) -> list[dict]:
+    """Every line of the results."""
+    return [json.loads(line) for line in (trial(folder, experiment) / "result.json").read_text().splitlines()]
+
+
 def resumed(folder: Path, experiment: str) -> int:
     """The first iteration that was done after the kill."""
-    lines = (trial(folder, experiment) / "result.json").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
+    rows = written(folder, experiment)
     starts = [row["training_iteration"] for row in rows if row["iterations_since_restore"] == 1]
     assert len(starts) == 2, starts
     return starts[1]
@@ -105,7 +109,7 @@ def test_killed_in_pretraining(unbroken, tmp_path) -> None:
     kill_in(tmp_path, "pretrain", 5)
     finish(tmp_path, "--resume")
     assert resumed(tmp_path, "pretrain") > 5 - INTERVAL
-    assert [row["training_iteration"] for row in read_results(trial(tmp_path, "pretrain"))] == list(range(1, 10))
+    assert [row["training_iteration"] for row in written(tmp_path, "pretrain")] == list(range(1, 10))
     weights, expected = (
         FlowPolicy.load(folder / "results" / "hop" / "pretrain" / "policy").state_dict()
         for folder in (tmp_path, unbroken)
@@ -119,8 +123,8 @@ def test_killed_in_fine_tuning(tmp_path) -> None:
     said = finish(tmp_path, "--resume")
     assert "pretrain: already finished" in said
     assert resumed(tmp_path, "finetune") > 5 - INTERVAL
+    assert [row["training_iteration"] for row in written(tmp_path, "finetune")] == list(range(1, 10))
     rows = read_results(trial(tmp_path, "finetune"))
-    assert [row["training_iteration"] for row in rows] == list(range(1, 10))
     steps = [row["env_steps"] for row in rows]
     assert all(3000 < later - earlier <= 8000 for earlier, later in pairwise(steps))
     assert all(row["learners/default_policy/ratio_error_first"] < 1e-5 for row in rows)
@@ -141,4 +145,4 @@ def test_a_checkpoint_cut_off_anywhere_is_refused_and_the_one_before_it_is_used(
     assert f"Note: {newest.name} is damaged" in said, (seed, cut, said)
     assert f"went on from {checkpoints[-2].name}" in said, (seed, cut, said)
     assert resumed(tmp_path, "finetune") == whole + 1, (seed, cut)
-    assert [row["training_iteration"] for row in read_results(trial(tmp_path, "finetune"))] == list(range(1, 10))
+    assert [row["training_iteration"] for row in written(tmp_path, "finetune")] == list(range(1, 10))

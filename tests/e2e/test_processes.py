@@ -67,6 +67,7 @@ def test_sigterm_to_all_ends_like_one_to_the_command(tmp_path, to_all) -> None:
     until(process, 5)
     family = psutil.Process(process.pid).children(recursive=True)
     began = time.monotonic()
+    process.send_signal(signal.SIGTERM)  # `timeout` sends it to the command too
     os.killpg(process.pid, signal.SIGTERM)
     if to_all:
         for one in family:
