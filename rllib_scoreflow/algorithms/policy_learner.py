@@ -11,6 +11,7 @@ from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from rllib_scoreflow.algorithms.learner_exchange import rank
 from rllib_scoreflow.algorithms.ray_adapter import learner_device
 from rllib_scoreflow.algorithms.rl_module import FlowPolicyRLModule
+from rllib_scoreflow.plugins import import_plugins
 
 _RANDOM_STATE = "scoreflow_random_state"
 
@@ -27,6 +28,7 @@ class PolicyLearner(TorchLearner):
     def build(self) -> None:
         """Seeds the generator, on all Learners alike, and builds the module, the optimisers and the connectors."""
         self.iteration = 0
+        import_plugins(self.config.plugins)
         super().build()
         seed = 0 if self.config.seed is None else int(self.config.seed)
         self.generator = torch.Generator(device=learner_device(self))

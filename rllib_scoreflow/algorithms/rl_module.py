@@ -10,8 +10,8 @@ from ray.rllib.core.rl_module.apis import InferenceOnlyAPI, ValueFunctionAPI
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.torch import TorchRLModule
 
+from rllib_scoreflow.flow.fields.mlp import residual_mlp
 from rllib_scoreflow.flow.losses import SHORTCUT_DELTA, flow_matching_error, self_consistency_error
-from rllib_scoreflow.flow.networks import residual_mlp
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig
 from rllib_scoreflow.policy.vision import ImageEncoder, encode, make_encoder
 
@@ -37,7 +37,10 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
         critic: Value function on the features of an observation, or None.
         critic_encoder: The critic's own image encoder, or None.
         behavior: Frozen pretrained policy that the behaviour regulariser holds on to, or None.
+        chain_columns: Columns of the exploration that the Learner needs again, beside observations and rewards.
     """
+
+    chain_columns = (CHAIN, Columns.ACTION_LOGP)
 
     def setup(self) -> None:
         """Builds the networks from `model_config`."""

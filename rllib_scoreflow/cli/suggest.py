@@ -1,42 +1,5 @@
-"""Naming the nearest valid word, and finding misspelt keys."""
+"""The command's name for `rllib_scoreflow.suggest`."""
 
-import difflib
-from collections.abc import Iterable
+from rllib_scoreflow.suggest import hint, nearest
 
-_LONGEST_WORD = 100  # comparing takes time with the square of the length
-
-
-def nearest(word: str, valid: Iterable[str]) -> str | None:
-    """Return the valid word most like `word`, or None when none is like it.
-
-    Args:
-        word: what the user wrote.
-        valid: the words that would have been right.
-    """
-    if len(word) > _LONGEST_WORD:
-        return None
-    choices = sorted(set(valid))
-    lowered = {choice.lower(): choice for choice in choices}
-    if word.lower() in lowered:
-        return lowered[word.lower()]
-    matches = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
-    return matches[0] if matches else None
-
-
-def hint(word: str, valid: Iterable[str], what: str = "valid ones") -> str:
-    """Return the remedy for an unknown word: the nearest valid one, or the first of them all.
-
-    Args:
-        word: what the user wrote.
-        valid: the words that would have been right.
-        what: what to call them.
-
-    Returns:
-        A clause such as ``did you mean 'gamma'?`` without a leading space.
-    """
-    choices = sorted(set(valid))
-    match = nearest(word, choices)
-    if match is not None:
-        return f"did you mean {match!r}?"
-    listed = ", ".join(choices[:30]) + (", ..." if len(choices) > 30 else "")
-    return f"{what}: {listed}."
+__all__ = ["hint", "nearest"]

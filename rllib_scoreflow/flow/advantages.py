@@ -1,7 +1,13 @@
-"""Generalised advantage estimation and reward scaling on plain arrays."""
+"""Advantage estimators and reward scaling on plain arrays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from rllib_scoreflow.registry import Registry
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -34,6 +40,68 @@ def generalized_advantages(
         running = deltas[step] + gamma * lambda_ * running
         advantages[step] = running
     return advantages
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """What an estimator is told of a part of an episode, of `T` decisions.
+
+    Attributes:
+        episode: Id of the episode, the same for all its fragments.
+        rewards: Scaled rewards, `[T]`.
+        values: `V(o_0) .. V(o_T)`, `[T + 1]`; the last one belongs to the final observation.
+        terminated: Whether the environment terminated at the end of the fragment.
+        done: Whether the episode ends with the fragment, by termination or by a time limit.
+    """
+
+    episode: str
+    rewards: FloatArray
+    values: FloatArray
+    terminated: bool
+    done: bool
+
+
+class AdvantageEstimator(Protocol):
+    """Advantages of a whole rollout, made by `ESTIMATORS[name](gamma=..., lambda_=...)`."""
+
+    def __call__(self, fragments: Sequence[Fragment]) -> list[FloatArray]:
+        """The advantages `[T]` of every fragment; value targets are these plus the values."""
+        ...
+
+
+class EstimatorFactory(Protocol):
+    """What a registered estimator is called with: the discount and the trace decay, per decision."""
+
+    def __call__(self, *, gamma: float, lambda_: float) -> AdvantageEstimator:
+        """An estimator for these."""
+        ...
+
+
+ESTIMATORS: Registry[EstimatorFactory] = Registry("advantage estimator", "advantages")
+"""Advantage estimators by the name that `advantages` gives them."""
+
+
+@ESTIMATORS.register("gae")
+class GeneralizedAdvantages:
+    """`generalized_advantages` of every fragment."""
+
+    def __init__(self, *, gamma: float, lambda_: float) -> None:
+        """Takes discount and trace decay per decision."""
+        self.gamma = gamma
+        self.lambda_ = lambda_
+
+    def __call__(self, fragments: Sequence[Fragment]) -> list[FloatArray]:
+        """Advantages `[T]` of every fragment."""
+        return [
+            generalized_advantages(
+                fragment.rewards,
+                fragment.values,
+                terminated=fragment.terminated,
+                gamma=self.gamma,
+                lambda_=self.lambda_,
+            )
+            for fragment in fragments
+        ]
 
 
 class RunningRewardScaler:

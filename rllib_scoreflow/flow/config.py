@@ -5,43 +5,17 @@ artefact are all read into them, and unknown keys or wrong types are refused. Th
 for D4RL locomotion (arXiv 2604.10962 and 2505.22094).
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-# Far above what anybody trains, so that a damaged or hostile policy.json cannot ask for hours of building.
-MAX_LAYERS = 256
-MAX_DENOISING_STEPS = 10_000
+from rllib_scoreflow.flow.fields import FieldConfig, VelocityConfig, parse_field
+from rllib_scoreflow.flow.section import MAX_LAYERS, Section
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+MAX_DENOISING_STEPS = 10_000  # see MAX_LAYERS
 
 
-class VelocityConfig(_Section):
-    """Architecture of the velocity field `v(x, t, o)`.
-
-    `kind="shortcut"` is a shortcut model: its field also takes the step length that the chain is integrated with
-    (arXiv 2410.12557). `condition_dims` are the widths of an MLP that compresses the observation first; with
-    `fusion="add"` its output is added to the time embedding and must be as wide, with `"concat"` it stands beside it.
-    """
-
-    kind: Literal["flow", "shortcut"] = "flow"
-    hidden_dim: int = Field(default=512, ge=1)
-    num_layers: int = Field(default=3, ge=1, le=MAX_LAYERS)
-    activation: Literal["relu", "mish", "tanh"] = "relu"
-    time_dim: int = Field(default=16, ge=2, multiple_of=2)
-    condition_dims: tuple[int, ...] = Field(default=(), max_length=MAX_LAYERS)
-    fusion: Literal["concat", "add"] = "concat"
-
-    @model_validator(mode="after")
-    def _added_condition_is_as_wide(self) -> "VelocityConfig":
-        if self.fusion == "add" and (not self.condition_dims or self.condition_dims[-1] != self.time_dim):
-            raise ValueError(f"fusion 'add' needs condition_dims that end in time_dim ({self.time_dim})")
-        return self
-
-
-class VisionConfig(_Section):
+class VisionConfig(Section):
     """Architecture of the image encoder: a small vision transformer with a spatial embedding.
 
     A camera image becomes `embed_dim` channels on a grid of patches (a convolution of `patch_size` with
@@ -65,7 +39,7 @@ class VisionConfig(_Section):
         return self
 
 
-class ScoreConfig(_Section):
+class ScoreConfig(Section):
     """Drift strength `alpha(t)` on the closed-form score.
 
     `alpha(t) = (1 - t) ** decay_power * gain(t) * scale`, clamped at `2 * scale`; `decay=False` drops the power of
@@ -84,7 +58,7 @@ class ScoreConfig(_Section):
     clip: float | None = Field(default=10.0, gt=0.0)
 
 
-class NoiseConfig(_Section):
+class NoiseConfig(Section):
     """Standard deviation of one denoising step.
 
     `kind="learn"`: a network of time and observation (with `use_time=False` of the observation alone), bounded by
@@ -110,7 +84,7 @@ class NoiseConfig(_Section):
         return self
 
 
-class ChainConfig(_Section):
+class ChainConfig(Section):
     """The denoising chain and the scale on which its log-probability is used.
 
     `mean_clip` bounds every transition mean, `draw_clip` a draw to that many standard deviations around the mean
@@ -125,10 +99,10 @@ class ChainConfig(_Section):
     logp_clamp: float | None = Field(default=1.0, gt=0.0)
 
 
-class SDEConfig(_Section):
+class SDEConfig(Section):
     """Everything that determines the transitions of one policy."""
 
-    velocity: VelocityConfig = VelocityConfig()
+    velocity: Annotated[SerializeAsAny[FieldConfig], BeforeValidator(parse_field)] = VelocityConfig()
     score: ScoreConfig = ScoreConfig()
     noise: NoiseConfig = NoiseConfig()
     chain: ChainConfig = ChainConfig()

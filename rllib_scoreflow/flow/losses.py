@@ -2,7 +2,7 @@
 
 import torch
 
-from rllib_scoreflow.flow.networks import VelocityNetwork
+from rllib_scoreflow.flow.fields import VelocityField
 
 SHORTCUT_DELTA = 1e-5
 """What is left of the noise at `t = 1` on a shortcut model's path."""
@@ -11,7 +11,7 @@ SHORTCUT_LEVELS = 7
 
 
 def flow_matching_error(
-    velocity: VelocityNetwork,
+    velocity: VelocityField,
     observation: torch.Tensor,
     chunk: torch.Tensor,
     noise: torch.Tensor,
@@ -42,7 +42,7 @@ def linear_path(noise: torch.Tensor, chunk: torch.Tensor, t: torch.Tensor, delta
 
 
 def self_consistency_error(
-    velocity: VelocityNetwork,
+    velocity: VelocityField,
     observation: torch.Tensor,
     chunk: torch.Tensor,
     noise: torch.Tensor,

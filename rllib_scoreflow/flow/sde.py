@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from rllib_scoreflow.flow.config import SDEConfig
-from rllib_scoreflow.flow.networks import VelocityNetwork
+from rllib_scoreflow.flow.fields import make_field
 from rllib_scoreflow.flow.noise import NoiseNetwork
 from rllib_scoreflow.flow.score import closed_form_score
 from rllib_scoreflow.flow.strength import DriftStrength
@@ -42,12 +42,12 @@ class ScoreSDE(nn.Module):
         noise: Learned sigma, or `None` where the variant has constant, coupled or no noise.
     """
 
-    def __init__(self, observation_dim: int, chunk_dim: int, config: SDEConfig) -> None:
-        """Creates the three networks for observations `[B, O]` and flattened chunks `[B, D]`."""
+    def __init__(self, observation_dim: int, chunk_dim: int, config: SDEConfig, horizon: int = 1) -> None:
+        """Creates the three networks for observations `[B, O]` and flattened chunks `[B, D]` of `horizon` steps."""
         super().__init__()
         self.config = config
         self.chunk_dim = chunk_dim
-        self.velocity = VelocityNetwork(observation_dim, chunk_dim, config.velocity)
+        self.velocity = make_field(observation_dim, (horizon, chunk_dim // horizon), config.velocity)
         self.strength = DriftStrength(config.score)
         self.noise: NoiseNetwork | None = None
         if config.noise.kind == "learn":
@@ -99,7 +99,7 @@ class ScoreSDE(nn.Module):
         if kind == "coupled":
             return torch.sqrt(2.0 * alpha * dt).clamp_min(_SMALLEST_STD).expand_as(x)
         assert self.noise is not None
-        std: torch.Tensor = self.noise(self.velocity.embed_time(t, dt), observation)
+        std: torch.Tensor = self.noise(self.velocity.time_features(t, dt), observation)
         return std
 
 

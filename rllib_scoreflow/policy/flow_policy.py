@@ -50,7 +50,7 @@ class FlowPolicy(nn.Module):
         self.action_normalizer = MinMaxNormalizer(action_low, action_high)
         self.encoder = make_encoder(config)
         features = 0 if self.encoder is None else self.encoder.output_dim
-        self.sde = ScoreSDE(features + config.observation_dim, config.chunk_dim, config.sde)
+        self.sde = ScoreSDE(features + config.observation_dim, config.chunk_dim, config.sde, config.horizon)
 
     @classmethod
     def blank(cls, config: PolicyConfig, metadata: PolicyMetadata | None = None) -> "FlowPolicy":

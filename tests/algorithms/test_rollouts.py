@@ -11,11 +11,11 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 
 from rllib_scoreflow.algorithms.rl_module import CHAIN
 from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
-from rllib_scoreflow.algorithms.scoreflow.connectors import REWARD_SCALE, EpisodesToChainBatch
+from rllib_scoreflow.algorithms.scoreflow.connectors import REWARD_SCALE, Advantages, ChainColumns
 from rllib_scoreflow.algorithms.scoreflow.env_runner import ChunkEnvRunner
 from rllib_scoreflow.algorithms.scoreflow.rollout_buffer import ENV_STEPS, SUCCESS, RolloutBuffer
 from rllib_scoreflow.algorithms.scoreflow.rollout_statistics import RolloutStatistics, observe_rewards
-from rllib_scoreflow.flow.advantages import RunningRewardScaler
+from rllib_scoreflow.flow.advantages import ESTIMATORS, RunningRewardScaler
 
 NUM_ENVS, STEPS = 3, 6
 
@@ -68,6 +68,8 @@ def test_fragments_hold_every_step_once_and_end_where_episodes_end() -> None:
 class LinearValues(torch.nn.Module):
     """A critic whose value of an observation is the observation."""
 
+    chain_columns = (CHAIN, Columns.ACTION_LOGP)
+
     def __init__(self) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.ones(1))
@@ -79,12 +81,20 @@ class LinearValues(torch.nn.Module):
         return batch[Columns.OBS][:, 0]
 
 
+def train_batch(episodes: list, *, gamma: float, reward_scale: float = 1.0) -> dict:
+    """The columns that both connectors make of episodes, with `lambda = 0`."""
+    module, shared = {DEFAULT_MODULE_ID: LinearValues()}, {REWARD_SCALE: reward_scale}
+    estimator = ESTIMATORS.choose("gae")(gamma=gamma, lambda_=0.0)
+    batch: dict = {}
+    for connector in (ChainColumns(), Advantages(estimator)):
+        batch = connector(rl_module=module, batch=batch, episodes=episodes, shared_data=shared)
+    return batch[DEFAULT_MODULE_ID]
+
+
 def test_advantages_bootstrap_at_cuts_and_time_limits_but_not_at_terminal_states() -> None:
     buffer = filled_buffer(terminated_at={(5, 0)}, truncated_at={(5, 1)})
     episodes = buffer.episodes(["a", "b", "c"], np.zeros(NUM_ENVS, dtype=np.int64))
-    connector = EpisodesToChainBatch(gamma=0.9, lambda_=0.0)
-    batch = connector(rl_module={DEFAULT_MODULE_ID: LinearValues()}, batch={}, episodes=episodes)
-    columns = batch[DEFAULT_MODULE_ID]
+    columns = train_batch(episodes, gamma=0.9)
     advantages = columns[Postprocessing.ADVANTAGES].reshape(NUM_ENVS, STEPS)
     last = [5.5 - 5.0, 105.5 + 0.9 * 1106.0 - 105.0, 205.5 + 0.9 * 206.0 - 205.0]
     np.testing.assert_allclose(advantages[:, -1], last, rtol=1e-5)
@@ -129,10 +139,7 @@ def test_rewards_are_divided_by_the_running_std_of_the_return() -> None:
     scale = observe_rewards(episodes, scaler)
     assert scale == scaler.scale > 1.0
     assert set(scaler.ongoing) == {"a", "b", "c"}
-    connector = EpisodesToChainBatch(gamma=0.0, lambda_=0.0)
-    module = {DEFAULT_MODULE_ID: LinearValues()}
-    batch = connector(rl_module=module, batch={}, episodes=episodes, shared_data={REWARD_SCALE: scale})
-    targets = batch[DEFAULT_MODULE_ID][Postprocessing.VALUE_TARGETS]
+    targets = train_batch(episodes, gamma=0.0, reward_scale=scale)[Postprocessing.VALUE_TARGETS]
     raw = np.concatenate([e.get_rewards() for e in episodes])
     np.testing.assert_allclose(targets, raw / scale, rtol=1e-4)
 

@@ -8,8 +8,8 @@ from torch import nn
 
 from rllib_scoreflow.flow.config import VelocityConfig
 from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
+from rllib_scoreflow.flow.fields.mlp import VelocityNetwork
 from rllib_scoreflow.flow.losses import clipped_surrogate_loss, flow_matching_error
-from rllib_scoreflow.flow.networks import VelocityNetwork
 
 POINT = 0.6
 
@@ -102,7 +102,7 @@ def test_training_on_two_modes_finds_both(make_sde) -> None:
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = VelocityNetwork(1, 1, VelocityConfig(hidden_dim=64, num_layers=3))
+        network = VelocityNetwork(1, (1, 1), VelocityConfig(hidden_dim=64, num_layers=3))
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
 
     def modes(observation: torch.Tensor) -> torch.Tensor:

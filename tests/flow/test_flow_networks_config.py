@@ -16,7 +16,7 @@ from rllib_scoreflow.flow.config import (
     VelocityConfig,
     apply_variant,
 )
-from rllib_scoreflow.flow.networks import ResidualBlock, TimeEmbedding, VelocityNetwork, residual_mlp
+from rllib_scoreflow.flow.fields.mlp import ResidualBlock, TimeEmbedding, VelocityNetwork, residual_mlp
 from rllib_scoreflow.flow.sde import ScoreSDE
 from rllib_scoreflow.flow.time_grid import time_grid
 
@@ -25,7 +25,7 @@ from rllib_scoreflow.flow.time_grid import time_grid
 @pytest.mark.parametrize("activation", ["relu", "mish", "tanh"])
 def test_velocity_has_as_many_hidden_layers_as_asked(num_layers: int, activation: str) -> None:
     config = VelocityConfig(hidden_dim=8, num_layers=num_layers, activation=activation)
-    network = VelocityNetwork(3, 6, config)
+    network = VelocityNetwork(3, (1, 6), config)
     out = network(torch.randn(5, 6), torch.rand(5, 1), torch.randn(5, 3))
     assert out.shape == (5, 6)
     assert out.dtype == torch.float32
@@ -42,7 +42,7 @@ def test_an_output_bias_is_what_an_untrained_network_gives_about() -> None:
 
 def test_velocity_depends_on_all_its_inputs() -> None:
     torch.manual_seed(0)
-    network = VelocityNetwork(3, 6, VelocityConfig(hidden_dim=8, activation="tanh"))
+    network = VelocityNetwork(3, (1, 6), VelocityConfig(hidden_dim=8, activation="tanh"))
     inputs = [torch.randn(5, 6), torch.rand(5, 1), torch.randn(5, 3)]
     base = network(*inputs)
     for i in range(3):

@@ -6,13 +6,13 @@ from pydantic import ValidationError
 
 from rllib_scoreflow.flow.config import VelocityConfig
 from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
+from rllib_scoreflow.flow.fields.mlp import VelocityNetwork
 from rllib_scoreflow.flow.losses import (
     SHORTCUT_DELTA,
     SHORTCUT_LEVELS,
     flow_matching_error,
     self_consistency_error,
 )
-from rllib_scoreflow.flow.networks import VelocityNetwork
 
 SHORTCUT = {"kind": "shortcut"}
 
@@ -69,7 +69,7 @@ def test_consistency_looks_at_the_grid_of_its_step_length() -> None:
 
 
 def test_no_gradient_flows_through_the_two_half_steps() -> None:
-    network = VelocityNetwork(2, 3, VelocityConfig(hidden_dim=8, **SHORTCUT))
+    network = VelocityNetwork(2, (1, 3), VelocityConfig(hidden_dim=8, **SHORTCUT))
     observation, chunk, noise, t = batch()
     levels = torch.zeros(64, 1)
     loss = self_consistency_error(network, observation, chunk, noise, t, level=levels).mean()
@@ -84,7 +84,7 @@ def test_no_gradient_flows_through_the_two_half_steps() -> None:
 
 
 def test_matching_at_step_length_zero_is_flow_matching_up_to_delta() -> None:
-    network = VelocityNetwork(2, 3, VelocityConfig(hidden_dim=8, **SHORTCUT))
+    network = VelocityNetwork(2, (1, 3), VelocityConfig(hidden_dim=8, **SHORTCUT))
     torch.testing.assert_close(
         flow_matching_error(network, *batch(), delta=SHORTCUT_DELTA),
         flow_matching_error(network, *batch()),
@@ -110,7 +110,7 @@ def test_a_learned_shortcut_takes_one_step_where_a_flow_needs_many() -> None:
     """Two modes: one Euler step of a flow lands between them, a shortcut's lands on one of them."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
-    network = VelocityNetwork(1, 1, VelocityConfig(hidden_dim=32, num_layers=3, activation="mish", **SHORTCUT))
+    network = VelocityNetwork(1, (1, 1), VelocityConfig(hidden_dim=32, num_layers=3, activation="mish", **SHORTCUT))
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
     for _ in range(500):
         observation = torch.zeros(256, 1)
@@ -135,10 +135,10 @@ def test_a_learned_shortcut_takes_one_step_where_a_flow_needs_many() -> None:
 
 def test_condition_is_compressed_and_added() -> None:
     config = VelocityConfig(hidden_dim=8, condition_dims=(12, 16), fusion="add")
-    network = VelocityNetwork(30, 4, config)
+    network = VelocityNetwork(30, (1, 4), config)
     assert network.trunk[0].in_features == 4 + 16
     assert network(torch.randn(5, 4), torch.rand(5, 1), torch.randn(5, 30)).shape == (5, 4)
-    beside = VelocityNetwork(30, 4, VelocityConfig(hidden_dim=8, condition_dims=(12, 6)))
+    beside = VelocityNetwork(30, (1, 4), VelocityConfig(hidden_dim=8, condition_dims=(12, 6)))
     assert beside.trunk[0].in_features == 4 + 16 + 6
     with pytest.raises(ValidationError, match="condition_dims that end in time_dim"):
         VelocityConfig(condition_dims=(12, 8), fusion="add")

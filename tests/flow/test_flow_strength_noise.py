@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rllib_scoreflow.flow.config import NoiseConfig, ScoreConfig, VelocityConfig
-from rllib_scoreflow.flow.networks import VelocityNetwork
+from rllib_scoreflow.flow.fields.mlp import VelocityNetwork
 from rllib_scoreflow.flow.noise import NoiseNetwork, annealed_sigma_max
 from rllib_scoreflow.flow.score import closed_form_score
 from rllib_scoreflow.flow.strength import DriftStrength
@@ -153,7 +153,7 @@ def test_sigma_without_time_depends_on_the_observation_alone() -> None:
 
 
 def test_sigma_gradient_stops_at_the_time_embedding() -> None:
-    velocity = VelocityNetwork(3, 4, VelocityConfig(hidden_dim=8))
+    velocity = VelocityNetwork(3, (1, 4), VelocityConfig(hidden_dim=8))
     network = NoiseNetwork(16, 3, 4, NoiseConfig())
     _, observation = noise_inputs(10)
     network(velocity.time_embedding(torch.rand(10, 1)), observation).sum().backward()

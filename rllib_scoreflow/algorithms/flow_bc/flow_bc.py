@@ -23,8 +23,10 @@ from rllib_scoreflow.algorithms.rllib_option_check import check_rllib_options
 from rllib_scoreflow.data import ChunkIndex, check_compatible
 from rllib_scoreflow.envs import require_time_limit, try_env
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.flow.config import ChainConfig, SDEConfig, VelocityConfig, VisionConfig, apply_variant
+from rllib_scoreflow.flow.config import ChainConfig, SDEConfig, VisionConfig, apply_variant
+from rllib_scoreflow.flow.fields import FieldConfig, field_class
 from rllib_scoreflow.observations import IMAGES, STATE
+from rllib_scoreflow.plugins import import_plugins
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata
 from rllib_scoreflow.versions import installed_versions
 
@@ -47,7 +49,8 @@ class FlowBCConfig(AlgorithmConfig):
         horizon: Steps of an action chunk.
         act_steps: Steps of a chunk that are executed before the next prediction.
         denoising_steps: Steps `K` with which the cloned policy acts.
-        velocity: Overrides of `VelocityConfig`; `kind: shortcut` makes it a shortcut model.
+        velocity: The velocity field: `type` names one of `rllib_scoreflow.flow.fields.FIELDS` (default `mlp`), the
+            other keys override its configuration (`VelocityConfig`); `kind: shortcut` makes it a shortcut model.
         consistency_fraction: Share of each batch that trains a shortcut model's self-consistency.
         vision: Overrides of `VisionConfig`, for policies with cameras.
         weight_decay: Of AdamW.
@@ -56,6 +59,8 @@ class FlowBCConfig(AlgorithmConfig):
         ema_warmup_steps: Gradient steps in which the average just follows.
         early_stopping_patience: Epochs without a better validation loss after which training ends; None: never.
         streaming: Read the chunks through Ray Data instead of from memory.
+        plugins: Modules of your own that register velocity fields, readers or environments; every process imports
+            them.
         env_backend: Vector environment for evaluation: `auto`, `envpool` or `gymnasium`.
         max_episode_steps: Time limit in environment steps; None: that of the dataset's environment, or the registered
             one. It goes with the policy, as `success` does.
@@ -90,6 +95,7 @@ class FlowBCConfig(AlgorithmConfig):
         "ema_warmup_steps": Annotated[int, Field(ge=0)],
         "early_stopping_patience": Positive | None,
         "streaming": bool,
+        "plugins": list[str],
         "env_backend": Literal["auto", "envpool", "gymnasium"],
         "max_episode_steps": Positive | None,
         "success": Literal["last", "any"] | None,
@@ -127,6 +133,7 @@ class FlowBCConfig(AlgorithmConfig):
         self.ema_warmup_steps = 1000
         self.early_stopping_patience: int | None = None
         self.streaming = False
+        self.plugins: list[str] = []
         self.env_backend = "auto"
         self.max_episode_steps: int | None = None
         self.success: str | None = None
@@ -200,7 +207,8 @@ class FlowBCConfig(AlgorithmConfig):
         )
         check_env_option(self.env)
         check_act_steps(self.act_steps, self.horizon)
-        build_section("velocity", VelocityConfig, self.velocity)
+        import_plugins(self.plugins)
+        self._velocity_config()
         build_section("vision", VisionConfig, self.vision)
 
     def cloned_policy(self) -> FlowPolicy:
@@ -216,7 +224,7 @@ class FlowBCConfig(AlgorithmConfig):
             image_size=info.image_size,
             vision=build_section("vision", VisionConfig, self.vision),
             sde=SDEConfig(
-                velocity=build_section("velocity", VelocityConfig, self.velocity),
+                velocity=self._velocity_config(),
                 score=score,
                 noise=noise,
                 chain=ChainConfig(denoising_steps=self.denoising_steps),
@@ -237,6 +245,10 @@ class FlowBCConfig(AlgorithmConfig):
                 versions=installed_versions(),
             ),
         )
+
+    def _velocity_config(self) -> FieldConfig:
+        field: FieldConfig = build_section("velocity", field_class(self.velocity).CONFIG, self.velocity)
+        return field
 
     def get_default_learner_class(self) -> type[FlowBCLearner]:
         """The Learner unless `training(learner_class=...)` names another."""

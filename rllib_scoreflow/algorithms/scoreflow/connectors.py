@@ -1,4 +1,4 @@
-"""Learner connector: episodes with denoising chains to one train batch with advantages."""
+"""Learner connectors: episodes with denoising chains to one train batch with advantages."""
 
 from typing import Any
 
@@ -9,30 +9,23 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
-from rllib_scoreflow.algorithms.rl_module import CHAIN
-from rllib_scoreflow.flow.advantages import generalized_advantages
+from rllib_scoreflow.flow.advantages import AdvantageEstimator, FloatArray, Fragment
 from rllib_scoreflow.observations import map_observation, num_rows
 from rllib_scoreflow.policy.tensors import to_tensors
 
 REWARD_SCALE = "reward_scale"
 """Key of the shared data: what rewards are divided by (1 where it is missing)."""
+_VALUES = "fragment_values"
+"""Key of the shared data between the connectors: the critic's values, float64 `[T + 1]`, of every fragment."""
 _VALUE_BATCH = 8192
 _VALUE_BATCH_OF_IMAGES = 256
 
 
-class EpisodesToChainBatch(ConnectorV2):
-    """Concatenates whole columns of all episode fragments and adds advantages and value targets.
+class ChainColumns(ConnectorV2):
+    """Concatenates whole columns of all episode fragments, and asks the critic for their values.
 
     It replaces RLlib's default pipeline, which appends an artificial step to every episode and works item by item.
-    A fragment that ends in a terminal state does not bootstrap; one cut by a time limit or by the end of the rollout
-    bootstraps from the value of its last observation.
     """
-
-    def __init__(self, *, gamma: float, lambda_: float, **kwargs: Any) -> None:
-        """Takes discount and trace decay per chunk."""
-        super().__init__(**kwargs)
-        self.gamma = gamma
-        self.lambda_ = lambda_
 
     def __call__(
         self,
@@ -40,50 +33,73 @@ class EpisodesToChainBatch(ConnectorV2):
         rl_module: Any,
         batch: dict[str, Any],
         episodes: list[Any],
-        shared_data: dict[str, Any] | None = None,
+        shared_data: dict[str, Any],
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Builds the batch of the default module from numpy'ised episodes.
 
         Returns:
-            Float32 tensors by module id: `obs [B, O]` (with cameras a dictionary, its images uint8), the chains
-            `[B, K + 1, D]`, `action_logp`, `advantages`,
-            `value_targets` and `vf_preds` (`[B]` each).
+            Float32 tensors by module id: `obs [B, O]` (with cameras a dictionary, its images uint8), the module's
+            `chain_columns` and `vf_preds [B]`.
         """
         module = rl_module[DEFAULT_MODULE_ID].unwrapped()
         device = next(module.parameters()).device
         observations = [episode.get_observations() for episode in episodes]
-        scale = (shared_data or {}).get(REWARD_SCALE, 1.0)
         values = _values(module, map_observation(_concatenate, *observations), device)
-        advantages, predictions, first = [], [], 0
-        for episode, fragment in zip(episodes, observations, strict=True):
-            own = values[first : first + num_rows(fragment)]
-            first += num_rows(fragment)
-            predictions.append(own[:-1])
-            advantages.append(
-                generalized_advantages(
-                    np.asarray(episode.get_rewards(), dtype=np.float64) / scale,
-                    own,
-                    terminated=episode.is_terminated,
-                    gamma=self.gamma,
-                    lambda_=self.lambda_,
-                )
-            )
-        advantage, prediction = np.concatenate(advantages), np.concatenate(predictions)
-        columns = {
-            CHAIN: _extra_column(episodes, CHAIN),
-            Columns.ACTION_LOGP: _extra_column(episodes, Columns.ACTION_LOGP),
-            Postprocessing.ADVANTAGES: advantage,
-            Postprocessing.VALUE_TARGETS: advantage + prediction,
-            Columns.VF_PREDS: prediction,
-        }
-        batch[DEFAULT_MODULE_ID] = {
-            name: torch.as_tensor(np.asarray(column, dtype=np.float32), device=device)
-            for name, column in columns.items()
-        }
+        bounds = np.cumsum([num_rows(fragment) for fragment in observations])[:-1]
+        shared_data[_VALUES] = np.split(values, bounds)
+        columns = {name: _extra_column(episodes, name) for name in module.chain_columns}
+        columns[Columns.VF_PREDS] = np.concatenate([own[:-1] for own in shared_data[_VALUES]])
+        batch[DEFAULT_MODULE_ID] = {name: _to_float32(column, device) for name, column in columns.items()}
         acted_on = map_observation(lambda *parts: np.concatenate([part[:-1] for part in parts]), *observations)
         batch[DEFAULT_MODULE_ID][Columns.OBS] = to_tensors(acted_on, device)
         return batch
+
+
+class Advantages(ConnectorV2):
+    """Adds the advantages of an estimator, and the value targets that follow from them.
+
+    A fragment that ends in a terminal state does not bootstrap; one cut by a time limit or by the end of the rollout
+    bootstraps from the value of its last observation.
+    """
+
+    def __init__(self, estimator: AdvantageEstimator, **kwargs: Any) -> None:
+        """Takes an estimator of `rllib_scoreflow.flow.advantages`."""
+        super().__init__(**kwargs)
+        self.estimator = estimator
+
+    def __call__(
+        self,
+        *,
+        rl_module: Any,
+        batch: dict[str, Any],
+        episodes: list[Any],
+        shared_data: dict[str, Any],
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Adds `advantages` and `value_targets`, float32 `[B]`, to the batch of `ChainColumns`."""
+        scale, values = shared_data.get(REWARD_SCALE, 1.0), shared_data[_VALUES]
+        fragments = [
+            Fragment(
+                episode=str(episode.id_),
+                rewards=np.asarray(episode.get_rewards(), dtype=np.float64) / scale,
+                values=own,
+                terminated=bool(episode.is_terminated),
+                done=bool(episode.is_done),
+            )
+            for episode, own in zip(episodes, values, strict=True)
+        ]
+        advantages = np.concatenate(self.estimator(fragments))
+        predictions = np.concatenate([own[:-1] for own in values])
+        columns = batch[DEFAULT_MODULE_ID]
+        device = columns[Columns.VF_PREDS].device
+        columns[Postprocessing.ADVANTAGES] = _to_float32(advantages, device)
+        columns[Postprocessing.VALUE_TARGETS] = _to_float32(advantages + predictions, device)
+        return batch
+
+
+def _to_float32(column: Any, device: torch.device) -> torch.Tensor:
+    return torch.as_tensor(np.asarray(column, dtype=np.float32), device=device)
 
 
 def _concatenate(*parts: Any) -> Any:
@@ -94,11 +110,12 @@ def _extra_column(episodes: list[Any], key: str) -> Any:
     return np.concatenate([np.asarray(e.get_extra_model_outputs(key)) for e in episodes])
 
 
-def _values(module: Any, observations: Any, device: torch.device) -> Any:
+def _values(module: Any, observations: Any, device: torch.device) -> FloatArray:
     with torch.no_grad():
         size = _VALUE_BATCH if not isinstance(observations, dict) else _VALUE_BATCH_OF_IMAGES
         parts = []
         for first in range(0, num_rows(observations), size):
             rows = map_observation(lambda column: column[first : first + size], observations)  # noqa: B023
             parts.append(module.compute_values({Columns.OBS: to_tensors(rows, device)}))
-        return torch.cat(parts).cpu().numpy().astype(np.float64)
+        values: FloatArray = torch.cat(parts).cpu().numpy().astype(np.float64)
+        return values

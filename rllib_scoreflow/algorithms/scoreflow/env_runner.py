@@ -21,6 +21,7 @@ from ray.rllib.utils.metrics import (
 
 from rllib_scoreflow.algorithms.scoreflow.rollout_buffer import RolloutBuffer
 from rllib_scoreflow.envs import ChunkVectorEnv, make_chunk_vector_env
+from rllib_scoreflow.plugins import import_plugins
 from rllib_scoreflow.policy.tensors import to_tensors
 from rllib_scoreflow.policy.threads import one_thread
 
@@ -43,6 +44,7 @@ class ChunkEnvRunner(SingleAgentEnvRunner):
 
     def __init__(self, *, config: Any, **kwargs: Any) -> None:
         """Builds environments and policy, and seeds this process's exploration noise."""
+        import_plugins(config.plugins)
         super().__init__(config=config, **kwargs)
         self._observation: Any = None
         self._broken = False

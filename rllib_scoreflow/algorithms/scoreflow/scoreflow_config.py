@@ -13,13 +13,15 @@ from rllib_scoreflow.algorithms.env_option import check_env_option
 from rllib_scoreflow.algorithms.options import build_section, check_options, laid_over_env_config
 from rllib_scoreflow.algorithms.rl_module import module_spec
 from rllib_scoreflow.algorithms.rllib_option_check import check_rllib_options
-from rllib_scoreflow.algorithms.scoreflow.connectors import EpisodesToChainBatch
+from rllib_scoreflow.algorithms.scoreflow.connectors import Advantages, ChainColumns
 from rllib_scoreflow.algorithms.scoreflow.env_runner import ChunkEnvRunner
 from rllib_scoreflow.algorithms.scoreflow.scoreflow_learner import ScoreFlowLearner
 from rllib_scoreflow.envs import require_time_limit, try_env
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.evaluation import check_policy_fits
+from rllib_scoreflow.flow.advantages import ESTIMATORS
 from rllib_scoreflow.flow.config import VARIANTS, ChainConfig, NoiseConfig, ScoreConfig
+from rllib_scoreflow.plugins import import_plugins
 from rllib_scoreflow.policy import FlowPolicy, find_policy, load_policy
 
 Positive = Annotated[int, Field(ge=1)]
@@ -51,6 +53,9 @@ class ScoreFlowConfig(AlgorithmConfig):
         critic_output_bias: What an untrained critic expects of every state, about; None: drawn, near 0.
         critic_warmup_iterations: First iterations in which only the critic learns.
         lambda_: Trace decay of the advantages, per chunk.
+        advantages: Advantage estimator, by its name in `rllib_scoreflow.flow.advantages.ESTIMATORS`.
+        plugins: Modules of your own that register estimators, velocity fields or environments; every process imports
+            them.
         clip_param: PPO's clip range, on the scale of `chain.normalize_logp`.
         vf_loss_coeff: Weight of `0.5 * MSE` of the values.
         entropy_coeff: Weight of the entropy on the configured scale.
@@ -96,6 +101,8 @@ class ScoreFlowConfig(AlgorithmConfig):
         "critic_warmup_iterations": Count,
         "gamma": Discount,
         "lambda_": Discount,
+        "advantages": str,
+        "plugins": list[str],
         "clip_param": Annotated[float, Field(gt=0.0)],
         "vf_loss_coeff": Rate,
         "entropy_coeff": float,
@@ -147,6 +154,8 @@ class ScoreFlowConfig(AlgorithmConfig):
         self.critic_warmup_iterations = 0
         self.gamma = 0.99
         self.lambda_ = 0.95
+        self.advantages = "gae"
+        self.plugins: list[str] = []
         self.clip_param = 0.01
         self.vf_loss_coeff = 0.5
         self.entropy_coeff = 0.03
@@ -220,6 +229,8 @@ class ScoreFlowConfig(AlgorithmConfig):
             derived={},
         )
         check_env_option(self.env)
+        import_plugins(self.plugins)
+        ESTIMATORS.choose(self.advantages)
         self._sections()
 
     @property
@@ -285,9 +296,10 @@ class ScoreFlowConfig(AlgorithmConfig):
     def build_learner_connector(
         self, input_observation_space: Any, input_action_space: Any, device: Any = None
     ) -> LearnerConnectorPipeline:
-        """The one connector that makes a batch of chains from episodes."""
+        """Columns of the episodes' chains, then the advantages of the chosen estimator."""
+        estimator = ESTIMATORS.choose(self.advantages)(gamma=self.gamma, lambda_=self.lambda_)
         return LearnerConnectorPipeline(
-            connectors=[EpisodesToChainBatch(gamma=self.gamma, lambda_=self.lambda_)],
             input_observation_space=input_observation_space,
             input_action_space=input_action_space,
+            connectors=[ChainColumns(), Advantages(estimator)],
         )

@@ -1,11 +1,14 @@
 """Velocity network: a residual MLP with a sinusoidal time embedding."""
 
 import math
+from typing import Literal
 
 import torch
+from pydantic import Field, model_validator
 from torch import nn
 
-from rllib_scoreflow.flow.config import VelocityConfig
+from rllib_scoreflow.flow.fields.base import FIELDS, FieldConfig, VelocityField
+from rllib_scoreflow.flow.section import MAX_LAYERS
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "mish": nn.Mish, "tanh": nn.Tanh}
 
@@ -81,18 +84,43 @@ def plain_mlp(input_dim: int, widths: tuple[int, ...], activation: str) -> nn.Se
     return nn.Sequential(*layers[:-1])
 
 
-class VelocityNetwork(nn.Module):
-    """Velocity field `v(x, t, o)` of a flow over action chunks, or `s(x, t, d, o)` of a shortcut model.
+class VelocityConfig(FieldConfig):
+    """Architecture of the residual MLP, the published velocity field.
+
+    `condition_dims` are the widths of an MLP that compresses the observation first; with `fusion="add"` its output is
+    added to the time embedding and must be as wide, with `"concat"` it stands beside it.
+    """
+
+    type: Literal["mlp"] = "mlp"
+    hidden_dim: int = Field(default=512, ge=1)
+    num_layers: int = Field(default=3, ge=1, le=MAX_LAYERS)
+    activation: Literal["relu", "mish", "tanh"] = "relu"
+    condition_dims: tuple[int, ...] = Field(default=(), max_length=MAX_LAYERS)
+    fusion: Literal["concat", "add"] = "concat"
+
+    @model_validator(mode="after")
+    def _added_condition_is_as_wide(self) -> "VelocityConfig":
+        if self.fusion == "add" and (not self.condition_dims or self.condition_dims[-1] != self.time_dim):
+            raise ValueError(f"fusion 'add' needs condition_dims that end in time_dim ({self.time_dim})")
+        return self
+
+
+@FIELDS.register("mlp")
+class VelocityNetwork(VelocityField):
+    """A residual MLP on the flattened chunk, the time embedding and the observation.
 
     Attributes:
         time_embedding: Shared with the noise network, which reads it without gradient.
         condition: Compresses the observation, or None.
     """
 
-    def __init__(self, observation_dim: int, chunk_dim: int, config: VelocityConfig) -> None:
-        """Creates the network for observations `[B, observation_dim]` and chunks `[B, chunk_dim]`."""
-        super().__init__()
-        self.config = config
+    CONFIG = VelocityConfig
+    config: VelocityConfig
+
+    def __init__(self, observation_dim: int, chunk_shape: tuple[int, int], config: VelocityConfig) -> None:
+        """Creates the network for observations `[B, observation_dim]` and chunks of `chunk_shape`."""
+        super().__init__(observation_dim, chunk_shape, config)
+        chunk_dim = chunk_shape[0] * chunk_shape[1]
         self.time_embedding = TimeEmbedding(config.time_dim, 2 if config.kind == "shortcut" else 1)
         self.condition: nn.Sequential | None = None
         width = observation_dim
@@ -107,7 +135,7 @@ class VelocityNetwork(nn.Module):
             config.activation,
         )
 
-    def embed_time(self, t: torch.Tensor, step_size: float | torch.Tensor) -> torch.Tensor:
+    def time_features(self, t: torch.Tensor, step_size: float | torch.Tensor) -> torch.Tensor:
         """Embedding `[B, time_dim]` of times `t [B, 1]`, in a shortcut model of step lengths (one, or `[B, 1]`) too."""
         if self.config.kind == "flow":
             embedded: torch.Tensor = self.time_embedding(t)
@@ -116,16 +144,13 @@ class VelocityNetwork(nn.Module):
             embedded = self.time_embedding(torch.cat([t, sizes], dim=-1))
         return embedded
 
-    def forward(
-        self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, step_size: float | torch.Tensor = 0.0
+    def velocity(
+        self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, step_size: float | torch.Tensor
     ) -> torch.Tensor:
-        """Velocity `[B, D]` at points `x [B, D]`, times `t [B, 1]`, observations `[B, O]`.
-
-        `step_size`, a number or `[B, 1]`, is the step that the velocity is to be followed for; a plain flow's velocity
-        does not depend on it, and 0 is the instantaneous velocity of a shortcut model.
-        """
-        embedded = self.embed_time(t, step_size)
+        """Velocity `[B, H, A]` at chunks `x [B, H, A]`."""
+        embedded = self.time_features(t, step_size)
         condition = observation if self.condition is None else self.condition(observation)
-        parts = [x, embedded + condition] if self.config.fusion == "add" else [x, embedded, condition]
+        flat = x.flatten(1)
+        parts = [flat, embedded + condition] if self.config.fusion == "add" else [flat, embedded, condition]
         velocity: torch.Tensor = self.trunk(torch.cat(parts, dim=-1))
-        return velocity
+        return velocity.view_as(x)

@@ -1,0 +1,67 @@
+"""A user's own velocity field and advantage estimator, from a module outside the package."""
+
+import numpy as np
+import pytest
+
+from rllib_scoreflow.algorithms.flow_bc import FlowBCConfig
+from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
+from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.policy import FlowPolicy
+
+PLUGINS = ["outside_parts"]
+
+
+@pytest.mark.parametrize("remote", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_field_and_an_estimator_from_outside_train_like_the_packages_own(reach_dataset, tmp_path, remote) -> None:
+    cloning = (
+        FlowBCConfig()
+        .environment("toy_reach:ToyReach-v0")
+        .training(
+            dataset=str(reach_dataset),
+            velocity={"type": "outside_convolution", "channels": 8},
+            denoising_steps=4,
+            plugins=PLUGINS,
+        )
+        .learners(num_learners=remote)
+    )
+    algo = cloning.build_algo()
+    losses = [algo.train()["train_loss"] for _ in range(2)]
+    algo.save_checkpoint(str(tmp_path / "clone"))
+    algo.stop()
+    assert losses[1] < losses[0]
+    clone = FlowPolicy.load(tmp_path / "clone" / "policy")
+    assert clone.config.sde.velocity.channels == 8
+
+    tuning = (
+        ScoreFlowConfig()
+        .environment("toy_reach:ToyReach-v0")
+        .training(pretrained_policy=str(tmp_path / "clone"), advantages="outside_returns_to_go", plugins=PLUGINS)
+        .env_runners(num_env_runners=remote, num_envs_per_env_runner=4, rollout_fragment_length=10)
+        .learners(num_learners=remote)
+    )
+    algo = tuning.build_algo()
+    results = [algo.train() for _ in range(2)]
+    tuned = algo.flow_policy()
+    algo.stop()
+    assert all(result["ratio_mean"] == pytest.approx(1.0, abs=0.2) for result in results)
+    weights = [policy.sde.velocity.layers[0].weight.detach().numpy() for policy in (clone, tuned)]
+    assert not np.array_equal(*weights)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"plugins": ["no_such_module_anywhere"]}, "no_such_module_anywhere.*cannot be imported"),
+        ({"advantages": "gea"}, "advantages.*did you mean 'gae'"),
+    ],
+)
+def test_an_unknown_part_is_refused_with_its_nearest_name(policy_folder, options, message) -> None:
+    config = ScoreFlowConfig().environment("Pendulum-v1").training(pretrained_policy=str(policy_folder), **options)
+    with pytest.raises(InputError, match=message):
+        config.validate()
+
+
+def test_an_unknown_field_is_refused_and_names_the_known_ones(reach_dataset) -> None:
+    config = FlowBCConfig().training(dataset=str(reach_dataset), velocity={"type": "transformer"})
+    with pytest.raises(InputError, match=r"velocity\.type.*transformer.*mlp"):
+        config.validate()
