@@ -1,12 +1,15 @@
 """The policy artefact: a folder with safetensors weights and a JSON description."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch.overrides import TorchFunctionMode
 
 from rllib_scoreflow.artefact_files import POLICY_JSON, POLICY_WEIGHTS
 from rllib_scoreflow.atomic_files import atomic_folder
@@ -17,6 +20,9 @@ from rllib_scoreflow.policy.metadata import PolicyDescription, read_metadata
 _AGAIN = "copy the policy folder again, or export it again from its checkpoint"
 # What a safetensors file may hold beside its tensors: names, shapes, free text.
 _HEADER_BYTES = 16 << 20
+# While networks are built there are tensors that the file does not hold: initial values, positions in time.
+_SPARE_NUMBERS = 4 << 20
+_MAX_BYTES = 1 << 36
 
 
 def save_policy(policy: FlowPolicy, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -54,14 +60,12 @@ def load_policy(path: str | Path) -> FlowPolicy:
     file = folder / POLICY_WEIGHTS
     if not file.is_file():
         raise InputError(f"'{folder}' has no {POLICY_WEIGHTS}; export the policy again.")
-    expected = _expected_tensors(folder, description)
-    needed = sum(tensor.numel() * tensor.element_size() for tensor in expected.values())
     size = file.stat().st_size
+    policy = _build(folder, description, size)
+    expected = policy.state_dict()
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in expected.values())
     if not needed <= size <= needed + _HEADER_BYTES:
-        raise InputError(
-            f"'{file}' has {size} bytes and the tensors that {POLICY_JSON} describes have {needed}: one of the two "
-            f"files was truncated or altered; {_AGAIN}."
-        )
+        raise InputError(_sizes_differ(file, size, needed))
     content = file.read_bytes()
     if hashlib.sha256(content).hexdigest() != description.weights_sha256:
         raise InputError(
@@ -72,7 +76,6 @@ def load_policy(path: str | Path) -> FlowPolicy:
     except SafetensorError as error:
         raise InputError(f"'{file}' is not a safetensors file ({shorten(str(error))}); {_AGAIN}.") from error
     _check_weights(file, weights, expected)
-    policy = FlowPolicy.blank(description.config, description.metadata)
     policy.load_state_dict(weights)
     policy.eval()
     return policy
@@ -93,15 +96,59 @@ def _check_target(folder: Path, *, overwrite: bool) -> None:
         )
 
 
-def _expected_tensors(folder: Path, description: PolicyDescription) -> dict[str, torch.Tensor]:
-    """The tensors that the description asks for, without memory."""
+class _TooLargeError(Exception):
+    """More numbers were asked for than a file can hold."""
+
+
+class _Budget(TorchFunctionMode):
+    """Lets torch make tensors of so many numbers in all, and raises before it would make more."""
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self._left = numbers
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _FACTORIES:
+            size = kwargs.get("size", args[0] if args and not isinstance(args[0], int) else args)
+            self._left -= math.prod(number for number in size if isinstance(number, int))
+            if self._left < 0:
+                raise _TooLargeError
+        return func(*args, **kwargs)
+
+
+_FACTORIES = frozenset({torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full})
+
+
+def _build(folder: Path, description: PolicyDescription, size: int) -> FlowPolicy:
+    """The policy that the description asks for, if weights of `size` bytes can be its.
+
+    Raises:
+        InputError: They cannot, or the description contradicts itself.
+    """
+    file = folder / POLICY_WEIGHTS
+    if size > _MAX_BYTES:
+        raise InputError(f"'{file}' has {size} bytes, more than any policy; {_AGAIN}.")
     try:
-        with torch.device("meta"):
-            return FlowPolicy.blank(description.config).state_dict()
+        # Weights hardly compress: of a file whose disk blocks are far fewer than its bytes, most is a hole.
+        held = min(size, 10 * 512 * (folder / POLICY_WEIGHTS).stat().st_blocks or size)
+        with _Budget(held // 2 + _SPARE_NUMBERS):
+            return FlowPolicy.blank(description.config, description.metadata)
+    except _TooLargeError:
+        raise InputError(_sizes_differ(file, size, None)) from None
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:
         raise InputError(
             f"'{folder / POLICY_JSON}' describes networks that cannot be built ({shorten(str(error))}); {_AGAIN}."
         ) from error
+
+
+def _sizes_differ(file: Path, size: int, needed: int | None) -> str:
+    return (
+        f"'{file}' has {size} bytes and the tensors that {POLICY_JSON} describes have "
+        f"{'far more' if needed is None else needed}: one of the two files was truncated or altered; {_AGAIN}."
+    )
 
 
 def _check_weights(file: Path, weights: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> None:

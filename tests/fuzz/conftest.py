@@ -4,6 +4,8 @@ A test takes the fixture `fuzz` and hands it a strategy, a function that writes 
 reads it. It runs a few examples by default and 500 among the slow tests; $FUZZ_EXAMPLES sets another number for those.
 """
 
+import copy
+import json
 import os
 import resource
 import shutil
@@ -15,6 +17,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from rllib_scoreflow.errors import InputError
@@ -94,3 +97,67 @@ def fuzz(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         check()
 
     return run
+
+
+# What stands in JSON where something else is expected; NaN, infinities and numbers of many digits among it.
+_ODD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 3),
+    st.sampled_from([2**31, 2**63, -(2**63), 10**9, 10**30, 10**400]),
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.sampled_from([0.0, -0.0, 1e308, -1e308, 5e-324]),
+    st.text(max_size=8),
+    st.sampled_from(["", "\ud800", "\x00", "\x1b[2J", "[bold]x[/]", "$x^", "../../x", "~nobody", "NaN", "x" * 5000]),
+)
+_KEYS = st.text(max_size=6) | st.just("a" * 300)
+_ANYTHING = st.recursive(
+    _ODD,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6) | st.just("a" * 300), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+_DEEP = st.integers(50, 5000).map(lambda depth: "[" * depth + "]" * depth)
+
+
+def _places(content: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    return [above, *(place for key, value in items for place in _places(value, (*above, key)))]
+
+
+@st.composite
+def damaged_json(draw: st.DrawFn, content: Any) -> bytes:
+    """The bytes of JSON in which something is another value, missing or more; or that are cut, altered, or deep."""
+    content = copy.deepcopy(content)
+    for _ in range(draw(st.integers(0, 3))):
+        place = draw(st.sampled_from(_places(content)))
+        if not place:
+            content = draw(st.one_of(st.just(content), _ANYTHING))
+            continue
+        inside = content
+        for key in place[:-1]:
+            inside = inside[key]
+        action = draw(st.sampled_from(["replace", "replace", "delete", "add"]))
+        if action == "delete":
+            del inside[place[-1]]
+        elif action == "add" and isinstance(inside, dict):
+            inside[draw(st.text(max_size=6))] = draw(_ANYTHING)
+        else:
+            inside[place[-1]] = draw(_ANYTHING)
+    text = bytearray(json.dumps(content).encode())
+    damage = draw(st.sampled_from(["none"] * 6 + ["cut", "byte", "deep"]))
+    at = draw(st.integers(0, max(0, len(text) - 1)))
+    if damage == "cut":
+        del text[at:]
+    elif damage == "byte" and text:
+        text[at] = draw(st.integers(0, 255))
+    elif damage == "deep":
+        text[at:at] = draw(_DEEP).encode()
+    return bytes(text)
+
+
+@pytest.fixture(scope="session")
+def damage() -> Callable[[Any], SearchStrategy[bytes]]:
+    """Return a function from JSON content to a strategy of damaged forms of it."""
+    return damaged_json

@@ -214,3 +214,13 @@ def test_what_a_killed_process_left_is_swept_and_what_a_living_one_writes_stays(
     mine.write_text("not ours")
     policy.save(tmp_path / "two")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [mine.name, "one", "two"]
+
+
+@pytest.mark.parametrize("name", ["scoreflow", "pixels"])
+def test_comparing_sizes_does_not_load_the_compiler(name):
+    code = (
+        "import sys\nfrom rllib_scoreflow.policy import FlowPolicy\n"
+        f"FlowPolicy.load({str(SCHEMA_1 / name)!r})\nprint('torch._dynamo' in sys.modules)\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout == "False\n"

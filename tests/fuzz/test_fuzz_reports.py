@@ -1,0 +1,83 @@
+"""Reports of folders whose JSON is damaged: one sentence, or a page."""
+
+import json
+
+import pytest
+from hypothesis import strategies as st
+from rich.console import Console
+
+from rllib_scoreflow.cli import stages
+from rllib_scoreflow.cli.report import write_report
+from rllib_scoreflow.cli.sweep_report import as_plain, print_sweep, read_sweep, report_sweep
+
+ABOUT = {
+    "experiment": "tune",
+    "fingerprint": "ab",
+    "run": "ScoreFlow",
+    "env": "Hopper-v4",
+    "stop": {"training_iteration": 3.0, "env_steps": 1e6},
+    "config": {"lr": {"loguniform": [1e-4, 1e-2]}, "noise": {"sigma_max": 0.2}, "dataset": "x.hdf5"},
+    "swept": ["lr"],
+    "metric": "return_mean",
+    "mode": "max",
+    "versions": {"ray": "2.60.0"},
+    "pretrained_policy": None,
+}
+DONE = {**ABOUT, "checkpoint": "trial_00000/checkpoint_000001", "policy": "policy", "figures": {"return": 5.0}}
+PARAMS = {"lr": 0.001, "noise": {"sigma_max": 0.2}}
+ROW = {"training_iteration": 2, "env_steps": 200, "return_mean": 4.0, "eval_return_mean": 5.0, "done": True}
+LOSSES = {"training_iteration": 1, "epoch": 1, "train_loss": 0.5, "validation_loss": 0.25}
+POLICY = {"schema_version": 2, "metadata": {"dataset_sha256": "00"}}
+
+
+def write(example, folder):
+    run = folder / "file" / "tune"
+    for name, content in example.items():
+        target = run / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, list):
+            content = b"\n".join(content) + b"\n"
+        target.write_bytes(content)
+    return run
+
+
+@pytest.fixture
+def folders(damage):
+    """Files by their names, each damaged or whole."""
+
+    def either(content):
+        return st.one_of(st.just(json.dumps(content).encode()), damage(content))
+
+    rows = st.lists(either(ROW) | either({**ROW, "training_iteration": 1}) | either(LOSSES), max_size=4)
+    return st.fixed_dictionaries(
+        {
+            "experiment.json": either(ABOUT),
+            "trial_00000_lr=0.001/params.json": either(PARAMS),
+            "trial_00000_lr=0.001/result.json": rows,
+            "trial_00001_lr=0.01/params.json": either({**PARAMS, "lr": 0.01}),
+            "trial_00001_lr=0.01/result.json": rows,
+        },
+        optional={"done.json": either(DONE), "policy/policy.json": either(POLICY), "learning_curve.png": st.binary()},
+    )
+
+
+def test_what_the_folders_of_a_sweep_say(fuzz, folders):
+    def read(run):
+        sweep = read_sweep(run)
+        text = json.dumps(as_plain(sweep, None), default=str)
+        assert len(json.loads(text)["trials"]) == len(sweep.trials)
+        print_sweep(Console(file=(run / "out").open("w", errors="backslashreplace"), width=200), sweep)
+        stages.read_json(run / "done.json")
+
+    fuzz(folders, write, read)
+
+
+@pytest.mark.slow
+def test_pages_and_plots(fuzz, folders):
+    def read(run):
+        report_sweep(run, None, as_json=True)
+        for form in ("md", "html"):
+            page = write_report(run.parent, form, overwrite=True)
+            assert page.read_text(encoding="utf-8").count("status") >= 1
+
+    fuzz(folders, write, read)
