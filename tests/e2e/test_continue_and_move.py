@@ -1,6 +1,7 @@
 """A finished run with a larger `stop`, and an interrupted one whose folder is another by now."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -104,3 +105,66 @@ def test_a_copy_with_other_data_is_another_run(tmp_path) -> None:
     answer = rllib(copy, "train", "file", "hop.yaml", "--set", "config.dataset=other.parquet")
     assert answer.returncode == 2
     assert "another configuration, dataset or starting policy" in answer.stderr
+
+
+PATHS = """
+clone:
+  run: FlowBC
+  env: hopper-medium-v2
+  stop: {training_iteration: 1}
+  config: &small
+    dataset: {grid_search: [data.parquet, other/data.parquet]}
+    train_batch_size_per_learner: 8192
+    denoising_steps: 2
+    velocity: {hidden_dim: 16}
+tune:
+  run: ScoreFlow
+  env: arm:Arm-v0
+  stop: {training_iteration: 1}
+  config:
+    pretrained_policy: {grid_search: [policy, ~/policy]}
+    env_config: {model: models/arm.txt}
+    num_envs_per_env_runner: 2
+    rollout_fragment_length: 10
+    num_epochs: 1
+"""
+
+# An environment that opens a file of its own, wherever it is made.
+ARM = """
+import gymnasium as gym
+
+
+def make(model):
+    with open(model) as file:
+        assert file.read() == "arm"
+    return gym.make("Hopper-v4")
+
+
+gym.register("Arm-v0", make, max_episode_steps=100)
+"""
+
+
+def test_relative_paths_lead_a_trial_to_the_same_files(tmp_path, monkeypatch) -> None:
+    folder = project(tmp_path / "project")
+    for name in ("other", "models"):
+        (folder / name).mkdir()
+    shutil.copy(folder / "data.parquet", folder / "other")
+    (folder / "models" / "arm.txt").write_text("arm")
+    (folder / "arm.py").write_text(ARM)
+    (folder / "hop.yaml").write_text(PATHS)
+    monkeypatch.setenv("PYTHONPATH", f"{folder}:{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setenv("HOME", str(folder))
+    said = train(folder, "--only", "clone")
+    assert "trial_00001_dataset=data.parquet" in " ".join(
+        path.name for path in (folder / "results/hop/clone").iterdir()
+    )
+    shutil.copytree(folder / "results" / "hop" / "clone" / "policy", folder / "policy")
+    said += train(folder, "--only", "tune")
+    assert "exported policy" in said
+    # Every one of the files is a part of what the run is.
+    (folder / "other" / "data.parquet").unlink()
+    shutil.copy(folder / "models" / "arm.txt", folder / "other" / "data.parquet")
+    (folder / "models" / "arm.txt").write_text("arm ")
+    for name in ("clone", "tune"):
+        answer = rllib(folder, "train", "file", "hop.yaml", "--only", name)
+        assert answer.returncode == 2, answer
