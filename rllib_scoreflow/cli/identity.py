@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ PATH_KEYS = (DATASET, POLICY, "env_config", "input_")
 _HASH_LIMIT_BYTES = 4 * 2**30  # beyond this a file is told apart by its size
 # Where it runs, how often it may fail and who is told does not change what comes out.
 _ELSEWHERE = {"max_failures", "max_concurrent_trials", "loggers"}
+_INSTALLED = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib", "stdlib")}
 _DATASET_OPTIONS = ("filter_key", "observation_keys", "cameras")
 
 
@@ -70,7 +72,7 @@ def identify(experiment: Experiment, config: Mapping[str, Any], policy: str | No
         **common,
         "config": by_content({**named, **config}),
         "checkpoint": _choice_of_checkpoint(experiment),
-        "modules": {name: _module_digest(name) for name in _modules(run, common["env"], config.get("env"))},
+        "modules": {name: _module_digest(name) for name in _modules(run, common["env"], config)},
     }
 
     def of_first_version(stop: Mapping[str, Any] | None) -> str | None:
@@ -198,17 +200,24 @@ def _choice_of_checkpoint(experiment: Experiment) -> Mapping[str, Any]:
     return {} if given.get("checkpoint_at_end", True) else {key: given[key] for key in given if key != "num_to_keep"}
 
 
-def _modules(*names: Any) -> Iterator[str]:
-    """The modules of ``module:Class`` and ``module:Id``, but for Ray's own, which its version stands for."""
-    for name in names:
-        if isinstance(name, str) and ":" in name and not name.startswith("ray."):
+def _modules(run: str, env: Any, config: Mapping[str, Any]) -> Iterator[str]:
+    """The modules of ``module:Class`` and ``module:Id``, and those of `plugins`."""
+    for name in (run, env, config.get("env")):
+        if isinstance(name, str) and ":" in name:
             yield name.rpartition(":")[0]
+    plugins = config.get("plugins")
+    yield from (name for name in (plugins if isinstance(plugins, list) else ()) if isinstance(name, str))
 
 
 def _module_digest(name: str) -> str | None:
+    """A hash of a module's source, or of all of a package's; None for what is installed, which has a version."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError, AttributeError):
         return None
-    path = None if spec is None or spec.origin is None else Path(spec.origin)
-    return None if path is None or not path.is_file() else _file_digest(path)
+    if spec is None or spec.origin is None or any(Path(spec.origin).is_relative_to(place) for place in _INSTALLED):
+        return None
+    places = [Path(place) for place in spec.submodule_search_locations or ()]
+    sources = [source for place in places for source in sorted(place.rglob("*.py"))] or [Path(spec.origin)]
+    hashes = [f"{source.name} {file_digest(source)}" for source in sources if source.is_file()]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()

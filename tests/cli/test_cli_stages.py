@@ -81,16 +81,22 @@ def test_files_count_by_their_contents_and_not_by_their_places(tmp_path, monkeyp
     assert digest(config=config) != before
 
 
-def test_the_source_of_a_plugin_counts(tmp_path, monkeypatch):
+@pytest.mark.parametrize("changed", ["arm_of_ours.py", "robots_of_ours/deep/gripper.py"])
+def test_the_source_of_a_plugin_counts(tmp_path, monkeypatch, changed):
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "arm_of_ours.py").write_text("x = 1")
-    ours = (
-        dataclasses.replace(EXPERIMENT, env="arm_of_ours:Arm-v0"),
-        dataclasses.replace(EXPERIMENT, run="arm_of_ours:Arm"),
-    )
-    before = [digest(one) for one in ours]
-    (tmp_path / "arm_of_ours.py").write_text("x = 2")
-    assert not set(before) & {digest(one) for one in ours}
+    (tmp_path / "robots_of_ours" / "deep").mkdir(parents=True)
+    for name in ("arm_of_ours.py", "robots_of_ours/__init__.py", "robots_of_ours/deep/gripper.py"):
+        (tmp_path / name).write_text("x = 1")
+    module = changed.partition("/")[0].removesuffix(".py")
+
+    def keys():
+        ours = [dataclasses.replace(EXPERIMENT, **{key: f"{module}:Arm"}) for key in ("env", "run")]
+        return {*map(digest, ours), digest(config={"plugins": [module]})}
+
+    before = keys()
+    assert keys() == before
+    (tmp_path / changed).write_text("x = 2")
+    assert not before & keys()
 
 
 def test_paths_are_absolute_for_a_trial(tmp_path, monkeypatch):
