@@ -6,12 +6,13 @@ from collections.abc import Iterable
 _LONGEST_WORD = 100  # comparing takes time with the square of the length
 
 
-def nearest(word: str, valid: Iterable[str]) -> str | None:
+def nearest(word: str, valid: Iterable[str], cutoff: float = 0.6) -> str | None:
     """Return the valid word most like `word`, or None when none is like it.
 
     Args:
         word: what the user wrote.
         valid: the words that would have been right.
+        cutoff: how alike they must be, from 0 to 1.
     """
     if len(word) > _LONGEST_WORD:
         return None
@@ -19,7 +20,7 @@ def nearest(word: str, valid: Iterable[str]) -> str | None:
     lowered = {choice.lower(): choice for choice in choices}
     if word.lower() in lowered:
         return lowered[word.lower()]
-    matches = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
+    matches = difflib.get_close_matches(word, choices, n=1, cutoff=cutoff)
     return matches[0] if matches else None
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from ray.rllib.callbacks.utils import make_callback
-from ray.rllib.utils.metrics import EVALUATION_RESULTS
+from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, EVALUATION_RESULTS, NUM_ENV_STEPS_SAMPLED, NUM_EPISODES
 
 from rllib_scoreflow.algorithms.ray_adapter import OwnEvaluation
+from rllib_scoreflow.algorithms.reported import episode_results
 from rllib_scoreflow.checkpoint_files import is_unlisted, newest_whole, write_manifest
 from rllib_scoreflow.evaluation import EvaluationResult, evaluate_policy
 from rllib_scoreflow.policy import FlowPolicy, PolicyMetadata
@@ -87,7 +88,15 @@ class PolicyAlgorithm(OwnEvaluation):
         The seeds are the same at every evaluation, so that two policies meet the same initial states.
         """
         self._call_back("on_evaluate_start")
-        result = self.evaluate_flow_policy(self.flow_policy()).to_dict()
+        found = self.evaluate_flow_policy(self.flow_policy())
+        result = found.to_dict() | {
+            # RLlib's names.
+            ENV_RUNNER_RESULTS: {
+                **episode_results(found.returns, found.lengths),
+                NUM_EPISODES: found.episodes,
+                NUM_ENV_STEPS_SAMPLED: found.env_steps,
+            }
+        }
         self._call_back("on_evaluate_end", evaluation_metrics=result)
         return result
 

@@ -14,6 +14,7 @@ from rllib_scoreflow.cli.algorithms import (
 )
 from rllib_scoreflow.cli.config_types import as_int_if_meant, fits, setter_annotations, wanted_words
 from rllib_scoreflow.cli.experiments import Experiment, first_line
+from rllib_scoreflow.cli.result_keys import ResultKeys, reported_results
 from rllib_scoreflow.cli.search_space import CHOICE, DOMAINS, GRID, check_space, is_space
 from rllib_scoreflow.cli.suggest import hint, nearest
 from rllib_scoreflow.errors import InputError, quoted
@@ -187,6 +188,18 @@ def _judge(experiment: Experiment, algorithm: type[Any], config: Mapping[str, An
         except Exception as error:
             reason = one_sentence(error)
             raise InputError(f"{experiment.where}: {algorithm.__name__} refuses its config: {reason}.") from error
+
+
+def result_keys(experiment: Experiment, algorithm: type[Any], config: Mapping[str, Any]) -> ResultKeys:
+    """Return the results that all trials report, as far as combinations are looked at.
+
+    Args:
+        experiment: the experiment.
+        algorithm: its Algorithm class.
+        config: the checked config, whose options `validate_options` has judged.
+    """
+    configs = (build_config(experiment, algorithm, chosen) for chosen in tried(config))
+    return ResultKeys(reported_results(each, algorithm) for each in configs)
 
 
 def one_sentence(error: BaseException, limit: int = 300) -> str:

@@ -29,26 +29,10 @@ LOSSES = (
     "mean_kl_loss",
 )
 # Figures that only grow, so that a stop criterion on them allows an estimate of the time left.
-GROWING = frozenset({"training_iteration", "time_total_s", "epoch", "iterations_since_restore", *STEPS})
-# What a stop criterion may name without doubt (a run may report more).
-KNOWN_KEYS = frozenset(
-    {
-        *GROWING, *RETURN, *EVAL_RETURN, "success_rate", "eval_success_rate", "episodes",
-        "train_loss", "validation_loss",
-        "policy_loss", "value_loss", "entropy", "kl", "clip_fraction", "explained_variance",
-        "samples_per_second",
-        "env_runners/episode_len_mean", "env_runners/episode_return_max",
-        "env_runners/num_episodes_lifetime",
-    }
-)  # fmt: skip
-# Names of the old API stack, and what they are called now.
-OLD_KEYS = {
-    "episode_reward_mean": "env_runners/episode_return_mean",
-    "episode_return_mean": "env_runners/episode_return_mean",
-    "evaluation/episode_reward_mean": "evaluation/env_runners/episode_return_mean",
-    "timesteps_total": "num_env_steps_sampled_lifetime",
-    "num_env_steps_sampled": "num_env_steps_sampled_lifetime",
-}
+GROWING = frozenset(
+    {"training_iteration", "time_total_s", "epoch", "iterations_since_restore", "timesteps_total"}
+    | {*STEPS, "env_runners/num_episodes_lifetime"}
+)
 
 
 def flatten(result: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -14,6 +14,7 @@ from rllib_scoreflow.cli import failures, stages
 from rllib_scoreflow.cli.experiments import Experiment
 from rllib_scoreflow.cli.identity import PATH_KEYS, with_absolute_paths
 from rllib_scoreflow.cli.loggers import LoggerOptions, make_loggers
+from rllib_scoreflow.cli.metrics import flatten
 from rllib_scoreflow.cli.outcome import Outcome, Stage, description, finish, remove_unused
 from rllib_scoreflow.cli.resume import Progress, take_stock
 from rllib_scoreflow.cli.schedulers import judged_by, make_scheduler, mutations, scheduler_name
@@ -117,7 +118,28 @@ def param_space(stage: Stage, weights: Path | None) -> dict[str, Any]:
         space["env"] = experiment.env
     if weights is not None:
         space["pretrained_policy"] = str(weights.resolve())
+    score = experiment.checkpoint.get("checkpoint_score_attribute")
+    if score is not None and "/" in score:
+        hooks = space.get("callbacks_on_train_result") or []
+        space["callbacks_on_train_result"] = [*(hooks if isinstance(hooks, list) else [hooks]), AtTopLevel(score)]
     return space
+
+
+class AtTopLevel:
+    """Puts a nested result at the top of the results too: Tune keeps the best checkpoints only by one that is there.
+
+    Args:
+        key: a flattened result key.
+    """
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __call__(self, *, result: dict[str, Any], **_: Any) -> None:
+        """Called by RLlib with the results of an iteration, before Tune gets them."""
+        value = flatten(result).get(self.key)
+        if value is not None:
+            result[self.key] = value
 
 
 def _take_stock(stage: Stage, ends: Sequence[Mapping[str, float]]) -> dict[str, Progress]:

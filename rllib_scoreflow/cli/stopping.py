@@ -1,56 +1,84 @@
 """When a trial ends, and how far it is on the way there."""
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ray.tune import Stopper
 
-from rllib_scoreflow.cli.metrics import GROWING, KNOWN_KEYS, OLD_KEYS, flatten, number
-from rllib_scoreflow.cli.suggest import nearest
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.cli.experiments import Experiment
+from rllib_scoreflow.cli.metrics import GROWING, flatten, number
+from rllib_scoreflow.cli.result_keys import ResultKeys
+from rllib_scoreflow.errors import InputError, quoted, shorten
+
+_SCORE = "checkpoint_score_attribute"
+_LESS_IS_BETTER = "min-"
 
 
-def check_stop(stop: Mapping[str, Any], where: str) -> dict[str, float]:
-    """Check the keys of ``stop`` and turn those of the old API stack into today's.
+def check_stop(stop: Mapping[str, Any], where: str, keys: ResultKeys) -> dict[str, float]:
+    """Check that every key of ``stop`` can end a run, and turn those of the old API stack into today's.
 
     Args:
         stop: result key -> value.
         where: the start of the message.
+        keys: the results that the run reports.
 
     Returns:
         Result key -> value, with today's keys.
 
     Raises:
-        InputError: a key looks like a misspelt one (a run may report keys that are not known
-        beforehand).
+        InputError: a trial never reports a key, or never its value.
     """
     checked: dict[str, float] = {}
     for key, value in stop.items():
-        today = OLD_KEYS.get(key, key)
-        _check_result(today, f"{where}: stop.{key}")
+        what = f"{where}: stop.{shorten(key)}"
+        if not math.isfinite(value):
+            raise InputError(f"{what} is {value}, which is never reached; give a finite number.")
+        today = keys.today(key, what)
+        keys.check_reachable(today, value, what)
         checked[today] = float(value)
     return checked
 
 
-def check_metric(metric: str | None, where: str) -> None:
-    """Check the result by which trials are compared, as `check_stop` does.
+def check_results(experiment: Experiment, keys: ResultKeys) -> Experiment:
+    """Check the results by which checkpoints are kept and trials are compared, as `check_stop` does.
 
     Args:
-        metric: a result key, or None.
-        where: the start of the message.
+        experiment: the experiment.
+        keys: the results that its trials report.
+
+    Returns:
+        The experiment with today's keys.
 
     Raises:
-        InputError: it looks like a misspelt one.
+        InputError: a trial never reports one of them, or counts time in one that may shrink.
     """
-    if metric is not None:
-        _check_result(metric, f"{where}: metric {metric!r}")
+    where, checkpoint, settings = experiment.where, dict(experiment.checkpoint), dict(experiment.settings)
+    if checkpoint.get(_SCORE) is not None:
+        checkpoint |= _score(checkpoint[_SCORE], f"{where}: checkpoint_config.{_SCORE}", keys)
+    if settings.get("metric") is not None:
+        settings["metric"] = keys.today(settings["metric"], f"{where}: metric {quoted(settings['metric'])}")
+    scheduler = dict(settings.get("scheduler_config") or {})
+    for key in ("metric", "reward_attr"):
+        if isinstance(scheduler.get(key), str):
+            scheduler[key] = keys.today(scheduler[key], f"{where}: scheduler_config.{key} {quoted(scheduler[key])}")
+    if isinstance(scheduler.get("time_attr"), str):
+        what = f"{where}: scheduler_config.time_attr {quoted(scheduler['time_attr'])}"
+        scheduler["time_attr"] = keys.today(scheduler["time_attr"], what)
+        if not keys.grows(scheduler["time_attr"]):
+            raise InputError(f"{what} is no measure of time, as it does not only grow; take 'training_iteration'.")
+    if settings.get("scheduler_config") is not None:
+        settings["scheduler_config"] = scheduler
+    return replace(experiment, checkpoint=checkpoint, settings=settings)
 
 
-def _check_result(key: str, what: str) -> None:
-    if key not in KNOWN_KEYS and "/" not in key:
-        guess = nearest(key, {*KNOWN_KEYS, *OLD_KEYS})
-        if guess is not None:
-            raise InputError(f"{what} is no result of a run; did you mean {guess!r}?")
+def _score(attribute: str, what: str, keys: ResultKeys) -> dict[str, str]:
+    """The arguments of CheckpointConfig; the old command wrote ``min-`` before what is better when it is less."""
+    if attribute.startswith(_LESS_IS_BETTER):
+        name = attribute.removeprefix(_LESS_IS_BETTER)
+        return {_SCORE: keys.today(name, f"{what} {quoted(name)}"), "checkpoint_score_order": "min"}
+    return {_SCORE: keys.today(attribute, f"{what} {quoted(attribute)}")}
 
 
 class FirstReached(Stopper):  # type: ignore[misc, unused-ignore]

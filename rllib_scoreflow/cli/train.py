@@ -177,7 +177,7 @@ def _check_order(experiments: Sequence[Experiment]) -> None:
 def _check(experiment: Experiment, parent: Path) -> Any:
     from rllib_scoreflow.cli.outcome import Stage
     from rllib_scoreflow.cli.schedulers import add_mutations, make_scheduler, reachable
-    from rllib_scoreflow.cli.stopping import check_metric, check_stop
+    from rllib_scoreflow.cli.stopping import check_results, check_stop
 
     where = experiment.where
     algorithm = algorithms.find_algorithm(experiment.run, where)
@@ -185,15 +185,15 @@ def _check(experiment: Experiment, parent: Path) -> Any:
     env = experiment.env if experiment.env is not None else config.get("env")
     if algorithm.__name__ not in algorithms.OWN_ALGORITHMS:  # those check their environment in validate()
         env_check.check_env(env, where)
+    config_check.validate_options(experiment, algorithm, reachable(experiment, config))
+    keys = config_check.result_keys(experiment, algorithm, config)
+    stop = check_stop(experiment.stop, where, keys)
+    experiment = check_results(experiment, keys)
     make_scheduler(experiment)
-    check_metric(experiment.settings.get("metric"), where)
-    stop = check_stop(experiment.stop, where)
     if experiment.weights_from is not None and PRETRAINED_KEY not in algorithms.config_keys(algorithm):
         raise InputError(f"{where}: {algorithm.__name__} cannot start from a policy; take `weights_from` away.")
     if experiment.weights_from is None:
         _validate(experiment, algorithm, config)
-    else:
-        config_check.validate_options(experiment, algorithm, reachable(experiment, config))
     return Stage(experiment, algorithm, config, stop, parent / experiment.name)
 
 

@@ -48,7 +48,7 @@ def test_files_that_hold_no_experiments(refused, tmp_path, text):
         ({"scheduler": "hyperbnd"}, ["unknown scheduler", "'hyperband'"]),
         ({"scheduler": "asha", "scheduler_config": {"no_such": 1}}, ["async_hyperband", "no_such"]),
         ({"scheduler": "asha"}, ["async_hyperband", "`metric:`"]),
-        ({"scheduler": "pbt", "metric": "return_mean", "mode": "max"}, ["pbt refuses"]),
+        ({"scheduler": "pbt", "metric": "episode_reward_mean", "mode": "max"}, ["pbt refuses"]),
         ({"run": "FlowBC", "config": {"dataset": "nowhere.hdf5"}}, ["nowhere.hdf5"]),
         ({"run": "FlowBC", "config": {"datset": "x"}}, ["'datset'", "'dataset'"]),
         ({"run": "ScoreFlow", "weights_from": "nowhere"}, ["'nowhere'", "neither"]),

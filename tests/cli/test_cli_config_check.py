@@ -4,7 +4,7 @@ from rllib_scoreflow.cli.algorithms import config_keys, find_algorithm
 from rllib_scoreflow.cli.config_check import build_config, check_config, validate
 from rllib_scoreflow.cli.experiments import Experiment
 from rllib_scoreflow.cli.search_space import combinations
-from rllib_scoreflow.cli.stopping import FirstReached, check_stop, share_done
+from rllib_scoreflow.cli.stopping import FirstReached, share_done
 from rllib_scoreflow.errors import InputError
 
 
@@ -120,13 +120,6 @@ def test_unknown_algorithms_are_refused(ppo):
     ]:
         with pytest.raises(InputError, match=words):
             find_algorithm(run, "here")
-
-
-def test_stop_keys():
-    assert check_stop({"timesteps_total": 5}, "x") == {"num_env_steps_sampled_lifetime": 5.0}
-    assert check_stop({"my/own/metric": 5}, "x") == {"my/own/metric": 5.0}
-    with pytest.raises(InputError, match="did you mean 'env_steps'"):
-        check_stop({"env_step": 5}, "x")
 
 
 def test_a_trial_stops_at_the_first_criterion_reached():

@@ -18,6 +18,7 @@ from rllib_scoreflow.algorithms.flow_bc.offline_data import ChunkOfflineData, op
 from rllib_scoreflow.algorithms.options import build_section, check_options, laid_over_env_config
 from rllib_scoreflow.algorithms.policy_algorithm import PolicyAlgorithm
 from rllib_scoreflow.algorithms.ray_adapter import OfflineRestore, declare_offline
+from rllib_scoreflow.algorithms.reported import Reported, own_results
 from rllib_scoreflow.algorithms.rl_module import module_spec
 from rllib_scoreflow.algorithms.rllib_option_check import check_rllib_options
 from rllib_scoreflow.data import ChunkIndex, check_compatible
@@ -210,6 +211,21 @@ class FlowBCConfig(AlgorithmConfig):
         import_plugins(self.plugins)
         self._velocity_config()
         build_section("vision", VisionConfig, self.vision)
+
+    def reported_results(self) -> Reported:
+        """The results that a run with these options reports."""
+        samples = "FlowBC plays no episodes while it trains; take training_iteration, train_loss or, with "
+        samples += "evaluation_interval, eval_return_mean"
+        beginnings = ("env_steps", "env_runners/", "num_env_steps_", "timesteps_total", "return_", "episode")
+        absent = dict.fromkeys((*beginnings, "success_rate", "num_episodes"), samples)
+        learner = {"train_loss", "samples_per_second", "lr/velocity", "grad_norm/velocity"}
+        plain = {*learner, "epoch", "update_seconds"}
+        if self.validation_fraction > 0:
+            plain.add("validation_loss")
+        else:
+            absent["validation_loss"] = "no episodes are held out; set validation_fraction in `config`"
+        learner |= {"gradient_steps", "skipped_updates", "num_trainable_parameters"}
+        return own_results(self, "FlowBC", plain=plain, learner=learner, absent=absent)
 
     def cloned_policy(self) -> FlowPolicy:
         """A fresh policy with the dataset's shapes and statistics."""

@@ -15,11 +15,12 @@ from ray.rllib.utils.metrics import (
     NUM_ENV_STEPS_SAMPLED,
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
     NUM_EPISODES,
+    NUM_EPISODES_LIFETIME,
     SAMPLE_TIMER,
     WEIGHTS_SEQ_NO,
 )
 
-from rllib_scoreflow.algorithms.scoreflow.rollout_buffer import RolloutBuffer
+from rllib_scoreflow.algorithms.scoreflow.rollout_buffer import ENV_STEPS, RolloutBuffer
 from rllib_scoreflow.envs import ChunkVectorEnv, make_chunk_vector_env
 from rllib_scoreflow.plugins import import_plugins
 from rllib_scoreflow.policy.tensors import to_tensors
@@ -113,7 +114,7 @@ class ChunkEnvRunner(SingleAgentEnvRunner):
             callbacks_functions=self.config.callbacks_on_sample_end,
             kwargs={"env_runner": self, "metrics_logger": self.metrics, "samples": episodes},
         )
-        self._log(buffer, steps * self.num_envs, sum(e.is_done for e in episodes))
+        self._log(buffer, sum(e.is_done for e in episodes))
         return episodes
 
     def get_metrics(self) -> Any:
@@ -168,11 +169,14 @@ class ChunkEnvRunner(SingleAgentEnvRunner):
         sequence = np.random.SeedSequence([seed, worker, self._weights_seq_no, self._num_resets])
         return int(sequence.generate_state(1)[0]) & 0x7FFFFFFF
 
-    def _log(self, buffer: RolloutBuffer, num_chunks: int, num_episodes: int) -> None:
+    def _log(self, buffer: RolloutBuffer, num_episodes: int) -> None:
         log = self.metrics.log_value
-        log(NUM_ENV_STEPS_SAMPLED, num_chunks, reduce="sum")
-        log(NUM_ENV_STEPS_SAMPLED_LIFETIME, num_chunks, reduce="lifetime_sum")
+        # Steps of the environment, as the names say, and not chunks.
+        env_steps = int(buffer.columns[ENV_STEPS].sum())
+        log(NUM_ENV_STEPS_SAMPLED, env_steps, reduce="sum")
+        log(NUM_ENV_STEPS_SAMPLED_LIFETIME, env_steps, reduce="lifetime_sum")
         log(NUM_EPISODES, num_episodes, reduce="sum")
+        log(NUM_EPISODES_LIFETIME, num_episodes, reduce="lifetime_sum")
         log(WEIGHTS_SEQ_NO, self._weights_seq_no, window=1)
         log(SECONDS_IN_ENV, buffer.seconds_in_env, reduce="sum")
         log(SECONDS_IN_POLICY, buffer.seconds_in_policy, reduce="sum")

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
+from rllib_scoreflow.algorithms.reported import episode_results
 from rllib_scoreflow.algorithms.rl_module import CHAIN
 from rllib_scoreflow.algorithms.scoreflow.rollout_buffer import ENV_STEPS, EPISODE_METRICS, SUCCESS
 from rllib_scoreflow.flow.advantages import RunningRewardScaler
@@ -18,11 +19,14 @@ class RolloutStatistics:
 
     Attributes:
         env_steps: Environment steps (not chunks) so far.
+        smoothing: Number of episodes in `recent_results`, which RLlib calls `metrics_num_episodes_for_smoothing`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, smoothing: int = 100) -> None:
         """Starts with no episodes."""
         self.env_steps = 0
+        self.smoothing = smoothing
+        self._recent: list[tuple[float, int]] = []  # return and environment steps
         self._ongoing: dict[str, tuple[float, int, int]] = {}  # return, environment steps, chunks
 
     def observe(self, episodes: list[SingleAgentEpisode]) -> dict[str, float]:
@@ -49,6 +53,8 @@ class RolloutStatistics:
                 ended.append(episode)
             else:
                 self._ongoing[episode.id_] = (total, length, chunks)
+        # As in RLlib: of an iteration with more episodes than that, all of them.
+        self._recent = [*self._recent, *zip(returns, lengths, strict=True)][-max(self.smoothing, len(returns)) :]
         metrics = {"env_steps": float(self.env_steps), "episodes": float(len(returns))}
         metrics["incomplete_episodes"] = float(incomplete)
         metrics["action_clip_rate"] = _action_clip_rate(episodes)
@@ -63,13 +69,19 @@ class RolloutStatistics:
         self._forget_lost({episode.id_ for episode in episodes})
         return metrics
 
+    def recent_results(self) -> dict[str, float]:
+        """Return and length of the last `smoothing` episodes under RLlib's names; empty before one has ended."""
+        returns, lengths = [value for value, _ in self._recent], [steps for _, steps in self._recent]
+        return episode_results(returns, lengths) if returns else {}
+
     def get_state(self) -> dict[str, Any]:
         """State for a checkpoint."""
-        return {"env_steps": self.env_steps}
+        return {"env_steps": self.env_steps, "recent": list(self._recent)}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restores a state; environments start new episodes after a restart."""
         self.env_steps = int(state["env_steps"])
+        self._recent = [(float(value), int(steps)) for value, steps in state.get("recent", [])]
         self._ongoing = {}
 
     def _forget_lost(self, seen: set[str]) -> None:

@@ -5,7 +5,13 @@ from typing import Any
 
 import ray
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
-from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS, WEIGHTS_SEQ_NO
+from ray.rllib.utils.metrics import (
+    ENV_RUNNER_RESULTS,
+    LEARNER_RESULTS,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    WEIGHTS_SEQ_NO,
+)
+from ray.tune.result import TIMESTEPS_TOTAL
 
 from rllib_scoreflow.algorithms.policy_algorithm import PolicyAlgorithm
 from rllib_scoreflow.algorithms.ray_adapter import sample_in_parallel
@@ -38,7 +44,7 @@ class ScoreFlow(PolicyAlgorithm):
     def setup(self, config: Any) -> None:
         """Builds EnvRunners and Learners and hands them the pretrained weights."""
         super().setup(config)
-        self.statistics = RolloutStatistics()
+        self.statistics = RolloutStatistics(self.config.metrics_num_episodes_for_smoothing)
         self.reward_scaler = RunningRewardScaler(self.config.gamma)
         self._clamping_is_noted = False
         self._template: FlowPolicy = self.config.initial_policy()
@@ -186,8 +192,13 @@ class ScoreFlow(PolicyAlgorithm):
             if isinstance(value, (int, float)) and "ratio_error" not in name
         }
         self._note_clamping(values.get("logprob_clamp_rate", 0.0))
+        for name, value in self.statistics.recent_results().items():
+            self.metrics.log_value((ENV_RUNNER_RESULTS, name), value, window=1)
         self.log_plain(
             {
+                # The names of RLlib and of Tune for `env_steps`.
+                NUM_ENV_STEPS_SAMPLED_LIFETIME: float(self.statistics.env_steps),
+                TIMESTEPS_TOTAL: float(self.statistics.env_steps),
                 **rollout,
                 **values,
                 "seconds_in_env": self.metrics.peek((ENV_RUNNER_RESULTS, SECONDS_IN_ENV)),

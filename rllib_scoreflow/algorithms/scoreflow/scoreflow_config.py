@@ -11,10 +11,12 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from rllib_scoreflow.algorithms.env_option import check_env_option
 from rllib_scoreflow.algorithms.options import build_section, check_options, laid_over_env_config
+from rllib_scoreflow.algorithms.reported import Reported
 from rllib_scoreflow.algorithms.rl_module import module_spec
 from rllib_scoreflow.algorithms.rllib_option_check import check_rllib_options
 from rllib_scoreflow.algorithms.scoreflow.connectors import Advantages, ChainColumns
 from rllib_scoreflow.algorithms.scoreflow.env_runner import ChunkEnvRunner
+from rllib_scoreflow.algorithms.scoreflow.results import scoreflow_results
 from rllib_scoreflow.algorithms.scoreflow.scoreflow_learner import ScoreFlowLearner
 from rllib_scoreflow.envs import require_time_limit, try_env
 from rllib_scoreflow.errors import InputError
@@ -232,6 +234,11 @@ class ScoreFlowConfig(AlgorithmConfig):
         import_plugins(self.plugins)
         ESTIMATORS.choose(self.advantages)
         self._sections()
+
+    def reported_results(self) -> Reported:
+        """The results that a run with these options reports."""
+        _, _, chain = self._sections()
+        return scoreflow_results(self, denoising_steps=chain.denoising_steps)
 
     @property
     def train_batch_size_per_learner(self) -> int:

@@ -1,0 +1,138 @@
+"""The results that a run reports, so that a stop, a score or a metric that can never come is refused before it runs.
+
+`FlowBCConfig.reported_results()` and `ScoreFlowConfig.reported_results()` declare them; tests compare with real runs.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from ray.rllib.callbacks.callbacks import RLlibCallback
+from ray.rllib.utils import force_list
+
+from rllib_scoreflow.data.catalog import normalized_score
+
+# Numbers that Tune adds to every result.
+TUNE_RESULTS = frozenset(
+    {"training_iteration", "time_total_s", "time_since_restore", "time_this_iter_s", "iterations_since_restore"}
+    | {"timestamp", "num_training_step_calls_per_iteration"}
+)
+# Those that only grow, among all that any algorithm reports.
+GROWING_RESULTS = frozenset(
+    {"training_iteration", "time_total_s", "time_since_restore", "iterations_since_restore", "timestamp"}
+    | {"epoch", "env_steps", "timesteps_total", "num_env_steps_sampled_lifetime"}
+)
+_TIMED = ("timers/", "perf/", "learners/__all_modules__/")
+_LEARNER = "learners/default_policy"
+_SHARES = ("success_rate", "clip_fraction", "explained_variance", "action_clip_rate", "score_clip_rate")
+
+
+@dataclass(frozen=True)
+class Reported:
+    """Flattened keys of the numbers in a run's results.
+
+    Attributes:
+        by: Name of the algorithm.
+        names: Keys known by name; some come only in iterations in which there is something to say.
+        below: Beginnings of keys whose rest the environment or the machine decides.
+        absent: Beginning of keys that are not reported -> why, and what to do instead.
+        at_most: Key -> the largest value that it can have.
+        may_be_more: Whether callbacks or a class of the user's own may report others.
+    """
+
+    by: str
+    names: frozenset[str]
+    below: tuple[str, ...] = ()
+    absent: Mapping[str, str] = field(default_factory=dict)
+    at_most: Mapping[str, float] = field(default_factory=dict)
+    may_be_more: bool = False
+
+    def has(self, key: str) -> bool:
+        """Say whether a key is known to be reported."""
+        return key in self.names or any(key.startswith(start) and key != start for start in self.below)
+
+    def why_not(self, key: str) -> str | None:
+        """Say why a key is not reported, where that is known."""
+        return next((why for start, why in self.absent.items() if key.startswith(start)), None)
+
+    def grows(self, key: str) -> bool:
+        """Say whether a key only grows, so that time may be counted in it."""
+        return self.has(key) and (key in GROWING_RESULTS or key.endswith("_lifetime"))
+
+
+def episode_results(returns: Sequence[float], lengths: Sequence[int]) -> dict[str, float]:
+    """Return and length of episodes under RLlib's names (`episode_return_mean`, ...).
+
+    Args:
+        returns: Undiscounted, one for each of at least one episode.
+        lengths: Environment steps.
+    """
+    return {
+        f"episode_{what}_{name}": float(reduce(values))
+        for what, values in (("return", returns), ("len", lengths))
+        for name, reduce in (("mean", np.mean), ("min", np.min), ("max", np.max))
+    }
+
+
+EPISODE_RESULTS = frozenset(episode_results([0.0], [0]))
+
+
+def own_results(
+    config: Any,
+    algorithm: str,
+    *,
+    plain: Iterable[str],
+    learner: Iterable[str],
+    below: tuple[str, ...] = (),
+    absent: Mapping[str, str],
+) -> Reported:
+    """The results of one of this package's algorithms.
+
+    Args:
+        config: Its config.
+        algorithm: Its name.
+        plain: Keys of its own.
+        learner: Names that the Learners report; they are below `learners/default_policy/` too.
+        below: Beginnings of keys of its own.
+        absent: As in `Reported`.
+    """
+    names = {*TUNE_RESULTS, *plain, *(f"{_LEARNER}/{name}" for name in learner)}
+    below, absent = (*below, *_TIMED), dict(absent)
+    if config.evaluation_interval and config.env is not None:
+        names |= _evaluation_results(config)
+        below = (*below, "eval_episode/", "evaluation/metrics/", "evaluation/metric_stderrs/")
+    else:
+        off = "evaluations are off; set evaluation_interval in `config`" + ("" if config.env else ", and `env`")
+        absent |= {"eval_": off, "evaluation/": off}
+    shares = {name for name in names if name.endswith(_SHARES)}
+    return Reported(
+        algorithm,
+        frozenset(names),
+        below,
+        absent,
+        at_most=dict.fromkeys(shares, 1.0),
+        may_be_more=has_callbacks(config),
+    )
+
+
+def has_callbacks(config: Any) -> bool:
+    """Whether callbacks are set, which may add results of their own."""
+    functions = [value for name, value in vars(config).items() if name.startswith("callbacks_on_")]
+    classes = [each for each in force_list(config.callbacks_class) if each is not RLlibCallback]
+    return bool(classes) or any(value is not None for value in functions)
+
+
+def _evaluation_results(config: Any) -> set[str]:
+    names = {"return_mean", "episodes", "success_rate"}
+    if config.evaluation_duration != 1:
+        names.add("return_stderr")
+    if normalized_score(str(config.env), 0.0) is not None:
+        names.add("normalized_score")
+    full = names | {"env_steps", "length_mean", "seed", "success_stderr"}
+    episodes = {*EPISODE_RESULTS, "num_episodes", "num_env_steps_sampled"}
+    return {
+        *(f"eval_{name}" for name in names),
+        *(f"evaluation/{name}" for name in full),
+        *(f"evaluation/env_runners/{name}" for name in episodes),
+    }

@@ -1,0 +1,50 @@
+"""The results that ScoreFlow reports."""
+
+from typing import Any
+
+from rllib_scoreflow.algorithms.reported import EPISODE_RESULTS, Reported, own_results
+
+_NETWORKS = ("velocity", "alpha", "sigma", "encoder", "critic", "critic_encoder")
+_ROLLOUT = {
+    "env_steps", "env_steps_this_iteration", "env_steps_per_second", "timesteps_total",
+    "num_env_steps_sampled_lifetime", "episodes", "incomplete_episodes", "return_mean", "return_stderr",
+    "episode_steps_mean", "success_rate", "action_clip_rate", "reward_scale", "rollout_seconds", "update_seconds",
+    "seconds_in_env", "seconds_in_policy",
+}  # fmt: skip
+_LEARNER = {
+    "policy_loss", "value_loss", "entropy", "ratio_mean", "kl", "kl_chain", "clip_fraction", "explained_variance",
+    "score_clip_rate", "logprob_clamp_rate", "sigma_min", "sigma_mean", "sigma_max", "stopped_by_kl",
+    "gradient_steps", "skipped_updates", "num_trainable_parameters", "moved/alpha", "moved/sigma",
+}  # fmt: skip
+_ENV_RUNNER = {
+    "num_env_steps_sampled", "num_env_steps_sampled_lifetime", "num_episodes", "num_episodes_lifetime", "sample",
+    "seconds_in_env", "seconds_in_policy", "weights_seq_no",
+}  # fmt: skip
+_COUNTERS = {
+    "env_runner_group/actor_manager_num_outstanding_async_reqs", "fault_tolerance/num_healthy_workers",
+    "fault_tolerance/num_env_runners_dropped_lifetime", "fault_tolerance/num_remote_worker_restarts",
+}  # fmt: skip
+
+
+def scoreflow_results(config: Any, *, denoising_steps: int) -> Reported:
+    """What a run with a `ScoreFlowConfig` reports.
+
+    Args:
+        config: The config.
+        denoising_steps: `K` of its chains.
+    """
+    learner = set(_LEARNER)
+    learner |= {f"{kind}/{network}" for kind in ("lr", "grad_norm") for network in _NETWORKS}
+    learner |= {f"{name}/step_{k}" for name in ("alpha", "alpha_ratio") for k in range(denoising_steps)}
+    if config.behavior_coeff > 0:
+        learner.add("behavior_distance")
+    runner = {f"env_runners/{name}" for name in (*_ENV_RUNNER, *EPISODE_RESULTS)}
+    cloning = "that is a result of FlowBC; ScoreFlow reports return_mean, policy_loss, value_loss"
+    return own_results(
+        config,
+        "ScoreFlow",
+        plain={*_ROLLOUT, *learner, *runner, *_COUNTERS},
+        learner={*learner, "ratio_error", "ratio_error_first"},
+        below=("episode/",),
+        absent=dict.fromkeys(("epoch", "train_loss", "validation_loss", "samples_per_second"), cloning),
+    )
