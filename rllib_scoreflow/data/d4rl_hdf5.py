@@ -1,7 +1,4 @@
-"""Reader of D4RL's flat HDF5 layout: every column runs over all episodes, one after another.
-
-A reader is a function from a path to `RawColumns`; readers of other layouts stand beside this one.
-"""
+"""Reader of D4RL's flat HDF5 layout: every column runs over all episodes, one after another."""
 
 from pathlib import Path
 
@@ -9,7 +6,9 @@ import h5py
 import numpy as np
 
 from rllib_scoreflow.data.episode_ends import settle_ends
-from rllib_scoreflow.data.hdf5 import Hdf5File, open_hdf5
+from rllib_scoreflow.data.hdf5 import HDF5_SUFFIXES, Hdf5File, open_hdf5
+from rllib_scoreflow.data.options import ReadOptions
+from rllib_scoreflow.data.readers.base import READERS, Reader
 from rllib_scoreflow.data.schema import Bool, Float32, RawColumns
 from rllib_scoreflow.data.validation import check_finite, check_lengths
 from rllib_scoreflow.errors import InputError
@@ -19,6 +18,18 @@ _TERMINALS = ("terminals", "terminations", "terminateds", "terminated", "termina
 _TIMEOUTS = ("timeouts", "truncations", "truncateds", "truncated", "timeout")
 # Older gymnasium's flag: the episode is over, for either reason.
 _DONES = ("dones", "done")
+
+
+@READERS.register("d4rl")
+class D4RLReader(Reader):
+    """Any HDF5 file that no other reader claims."""
+
+    what = "a file of D4RL's layout"
+    suffixes = HDF5_SUFFIXES
+
+    def read(self, path: Path, options: ReadOptions) -> RawColumns:
+        """Read a file; it has no options."""
+        return read_d4rl_hdf5(path)
 
 
 def read_d4rl_hdf5(path: Path) -> RawColumns:

@@ -21,6 +21,7 @@ from rllib_scoreflow.errors import InputError, shorten
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
+HDF5_SUFFIXES = (".hdf5", ".h5")
 _SHAPE_NAMES = {0: "[]", 1: "[steps]", 2: "[steps, dimensions]", 4: "[steps, height, width, 3]"}
 _LINK_KINDS = {h5py.h5l.TYPE_SOFT: "a soft link", h5py.h5l.TYPE_EXTERNAL: "a link to another file"}
 # Deflate makes at most 1032 bytes of one; what is small enough to be harmless may be compressed further.

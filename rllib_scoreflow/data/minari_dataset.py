@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rllib_scoreflow.data.hdf5 import open_hdf5
 from rllib_scoreflow.data.options import ReadOptions
 from rllib_scoreflow.data.progress import Bar
+from rllib_scoreflow.data.readers.base import READERS, Reader
 from rllib_scoreflow.data.schema import Float32, RawColumns
 from rllib_scoreflow.data.validation import check_lengths, first_sentence
 from rllib_scoreflow.errors import InputError, shorten
@@ -23,6 +24,31 @@ from rllib_scoreflow.json_files import parse_json, read_json
 PREFIX = "minari:"
 _HDF5_NAME = "main_data.hdf5"
 _REMEDY = "choose a dataset (or observation_keys) of Box spaces without images"
+
+
+@READERS.register("minari")
+class MinariReader(Reader):
+    """The data folder of a dataset of Minari's."""
+
+    what = "a Minari dataset"
+    prefix = PREFIX
+    options = frozenset({"observation_keys"})
+
+    def claims(self, path: Path) -> bool:
+        """Whether it is a folder."""
+        return path.is_dir()
+
+    def locate(self, dataset: str) -> Path:
+        """See `locate_minari`."""
+        return locate_minari(dataset)
+
+    def files(self, path: Path) -> list[Path]:
+        """All files of the folder."""
+        return sorted(each for each in path.rglob("*") if each.is_file())
+
+    def read(self, path: Path, options: ReadOptions) -> RawColumns:
+        """See `read_minari`."""
+        return read_minari(path, options)
 
 
 def locate_minari(dataset_id: str) -> Path:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rllib_scoreflow.data.npz import open_npz, read_header, read_npz, skip_header
 from rllib_scoreflow.data.options import ReadOptions
+from rllib_scoreflow.data.readers.base import READERS, Reader
 from rllib_scoreflow.data.schema import Float32, ImageSource, RawColumns, UInt8
 from rllib_scoreflow.data.validation import check_lengths
 from rllib_scoreflow.errors import InputError, shorten
@@ -27,6 +28,27 @@ _BLOCK_BYTES = 64 << 20
 _FAR_OUTSIDE = (
     1.5  # scaled values lie within [-1, 1]; of episodes held out when the bounds were taken, a little outside
 )
+
+
+@READERS.register("reinflow")
+class ReinFlowReader(Reader):
+    """The `train.npz` of ReinFlow's and DPPO's authors, with the normalisation beside it."""
+
+    what = "an .npz file"
+    suffixes = (".npz",)
+    options = frozenset({"cameras"})
+
+    def files(self, path: Path) -> list[Path]:
+        """The file and its normalisation."""
+        return [path, path.with_name(NORMALIZATION)]
+
+    def name(self, path: Path) -> str:
+        """The folder's name first: all files of this layout are called train.npz."""
+        return f"{path.parent.name}-{path.stem}"
+
+    def read(self, path: Path, options: ReadOptions) -> RawColumns:
+        """See `read_reinflow_npz`."""
+        return read_reinflow_npz(path, options)
 
 
 def read_reinflow_npz(path: Path, options: ReadOptions) -> RawColumns:

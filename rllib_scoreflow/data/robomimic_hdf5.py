@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from rllib_scoreflow.data.episode_ends import find_breaks
-from rllib_scoreflow.data.hdf5 import ROBOMIMIC_LAYOUT, Hdf5File, open_hdf5
+from rllib_scoreflow.data.hdf5 import HDF5_SUFFIXES, ROBOMIMIC_LAYOUT, Hdf5File, open_hdf5
 from rllib_scoreflow.data.options import ReadOptions
+from rllib_scoreflow.data.readers.base import READERS, Reader
 from rllib_scoreflow.data.schema import Float32, ImageSource, RawColumns, UInt8
 from rllib_scoreflow.data.validation import check_finite, check_lengths
 from rllib_scoreflow.errors import InputError, shorten
@@ -34,6 +35,26 @@ _PROPRIOCEPTION = ("eef_pos", "eef_quat", "gripper_qpos")
 _RENDER = "rllib dataset render IN.hdf5 OUT.hdf5"
 _BLOCK_STEPS = 256  # images read at a time
 _MOST_BREAKS = 0.1  # share of steps whose next_obs may differ from the following obs; 0 in the published sets
+
+
+@READERS.register("robomimic")
+class RobomimicReader(Reader):
+    """HDF5 files with a group `data` of demonstrations."""
+
+    what = "Robomimic's layout"
+    suffixes = HDF5_SUFFIXES
+    options = frozenset({"filter_key", "observation_keys", "cameras"})
+
+    def claims(self, path: Path) -> bool:
+        """Whether the file has the group."""
+        if not super().claims(path):
+            return False
+        with open_hdf5(path) as file:
+            return file.is_group("data")
+
+    def read(self, path: Path, options: ReadOptions) -> RawColumns:
+        """See `read_robomimic_hdf5`."""
+        return read_robomimic_hdf5(path, options)
 
 
 def read_robomimic_hdf5(path: Path, options: ReadOptions) -> RawColumns:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,15 +15,11 @@ from rllib_scoreflow.data.catalog import (
     find_dataset,
     first_constant_dimension,
 )
-from rllib_scoreflow.data.d4rl_hdf5 import read_d4rl_hdf5
 from rllib_scoreflow.data.download import check_recorded_hash, download
-from rllib_scoreflow.data.hdf5 import hdf5_fault, open_hdf5
+from rllib_scoreflow.data.hdf5 import hdf5_fault
 from rllib_scoreflow.data.images import with_images
-from rllib_scoreflow.data.minari_dataset import PREFIX as MINARI
-from rllib_scoreflow.data.minari_dataset import locate_minari, read_minari
 from rllib_scoreflow.data.options import ReadOptions
-from rllib_scoreflow.data.reinflow_npz import NORMALIZATION, read_reinflow_npz
-from rllib_scoreflow.data.robomimic_hdf5 import read_robomimic_hdf5
+from rllib_scoreflow.data.readers import known_suffixes, reader_of, readers
 from rllib_scoreflow.data.schema import DatasetInfo, RawColumns, describe
 from rllib_scoreflow.data.store import read_parquet, read_parquet_info
 from rllib_scoreflow.data.validation import check_columns, check_constant_observations
@@ -31,8 +27,7 @@ from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.file_digest import file_digest
 from rllib_scoreflow.user_paths import expand_user
 
-_HDF5 = (".hdf5", ".h5")
-_SUFFIXES = (*_HDF5, ".npz", ".parquet")
+PARQUET = ".parquet"
 _SHIPPED_FOLDER = Path(__file__).parent / "shipped"
 
 
@@ -57,7 +52,7 @@ class Source:
     @property
     def is_parquet(self) -> bool:
         """Whether it was converted before."""
-        return self.path.suffix == ".parquet"
+        return self.path.suffix == PARQUET
 
     @property
     def file_stem(self) -> str:
@@ -74,21 +69,6 @@ class Source:
             folder = self.path.parent.name if self.path.suffix == ".npz" else None
             known = first_constant_dimension((self.path.stem, folder, info.env_id), info.observation_dim)
             check_constant_observations(self.path, info.observation_min, info.observation_max, known)
-
-
-@dataclass(frozen=True)
-class _Format:
-    read: Callable[[Path, ReadOptions], RawColumns]
-    options: frozenset[str]
-    what: str
-
-
-_D4RL = _Format(lambda path, _: read_d4rl_hdf5(path), frozenset(), "a file of D4RL's layout")
-_ROBOMIMIC = _Format(
-    read_robomimic_hdf5, frozenset({"filter_key", "observation_keys", "cameras"}), "Robomimic's layout"
-)
-_NPZ = _Format(read_reinflow_npz, frozenset({"cameras"}), "an .npz file")
-_MINARI = _Format(read_minari, frozenset({"observation_keys"}), "a Minari dataset")
 
 
 def identify(
@@ -134,22 +114,25 @@ def locate(dataset: str, cache: Path, options: ReadOptions) -> Source:
     """
     if dataset in SHIPPED:
         return Source(_SHIPPED_FOLDER / SHIPPED[dataset], dataset)
-    if dataset.startswith(MINARI):
-        return Source(locate_minari(dataset.removeprefix(MINARI)), dataset)
-    path = expand_user(dataset)
-    looks_like_path = path.suffix in _SUFFIXES or (len(path.parts) > 1 and not dataset.startswith("robomimic/"))
+    for reader in readers():
+        if reader.prefix and dataset.startswith(reader.prefix):
+            return Source(reader.locate(dataset.removeprefix(reader.prefix)), dataset)
+    path, suffixes = expand_user(dataset), (*known_suffixes(), PARQUET)
+    looks_like_path = path.suffix in suffixes or (len(path.parts) > 1 and not dataset.startswith("robomimic/"))
     if dataset in D4RL_DATASETS or not (looks_like_path or path.is_file()):
         return _published(dataset, cache, options)
     if not path.is_file():
-        raise InputError(f"{path}: no such file; give an existing .hdf5, .h5, .npz or .parquet file")
-    if path.suffix not in _SUFFIXES:
+        raise InputError(f"{path}: no such file; give an existing {_one_of(suffixes)} file")
+    if path.suffix not in suffixes:
         raise InputError(
-            f"{path}: cannot tell the format from the ending {path.suffix!r}; give an .hdf5, .h5, .npz or .parquet file"
+            f"{path}: cannot tell the format from the ending {path.suffix!r}; give an {_one_of(suffixes)} file"
         )
     path = path.absolute()
-    # The authors of the .npz layout name the folder, all files in it are called train.npz.
-    name = f"{path.parent.name}-{path.stem}" if path.suffix == ".npz" else path.stem
-    return Source(path, name)
+    return Source(path, path.stem if path.suffix == PARQUET else reader_of(path).name(path))
+
+
+def _one_of(suffixes: Sequence[str]) -> str:
+    return f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
 
 
 def _published(dataset: str, cache: Path, options: ReadOptions) -> Source:
@@ -190,10 +173,7 @@ def source_digest(source: Source, digest: Callable[[Path], str] = file_digest) -
         digest: hashes one file.
     """
     path = source.path
-    if path.is_dir():
-        files = sorted(each for each in path.rglob("*") if each.is_file())
-    else:
-        files = [path, path.with_name(NORMALIZATION)] if path.suffix == ".npz" else [path]
+    files = [path] if source.is_parquet else reader_of(path).files(path)
     hashes = [f"{os.path.relpath(each, path.parent)} {digest(each)}" for each in files if each.is_file()]
     return hashes[0].split()[-1] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
@@ -214,9 +194,9 @@ def read_source(
     """
     if source.is_parquet:
         return read_parquet(source.path, scratch)
-    form = _format_of(source.path)
-    options.refuse_all_but(set(form.options), source.path, form.what)
-    columns = form.read(source.path, options)
+    reader = reader_of(source.path)
+    options.refuse_all_but(set(reader.options), source.path, reader.what)
+    columns = reader.read(source.path, options)
     check_columns(source.path, columns)
     columns = with_images(columns, scratch)
     info = describe(
@@ -239,12 +219,3 @@ def _check_parquet_options(path: Path, info: DatasetInfo, options: ReadOptions) 
                 f"{path}: was converted with {name} {list(held)} and not {list(wanted)}; leave the option out or "
                 "convert the original again"
             )
-
-
-def _format_of(path: Path) -> _Format:
-    if path.is_dir():
-        return _MINARI
-    if path.suffix == ".npz":
-        return _NPZ
-    with open_hdf5(path) as file:
-        return _ROBOMIMIC if file.is_group("data") else _D4RL

@@ -1,10 +1,12 @@
-"""A module of a user's own: one velocity field and one advantage estimator, named by `plugins`."""
+"""A module of a user's own: a velocity field, an advantage estimator and a reader, named by `plugins`."""
 
 from typing import Literal
 
 import numpy as np
 import torch
 
+from rllib_scoreflow.data.readers import READERS, Reader
+from rllib_scoreflow.data.schema import RawColumns
 from rllib_scoreflow.flow.advantages import ESTIMATORS
 from rllib_scoreflow.flow.fields import FIELDS, FieldConfig, VelocityField
 
@@ -51,3 +53,21 @@ class ReturnsToGo:
                 returns[step] = running
             advantages.append(returns - fragment.values[:-1])
         return advantages
+
+
+@READERS.register("outside_csv")
+class CSVReader(Reader):
+    """Numbers with commas between: 4 of the observation, 2 of the action, the reward, whether the episode ends."""
+
+    what = "a table of transitions"
+    suffixes = (".csv",)
+
+    def read(self, path, options):
+        table = np.loadtxt(path, delimiter=",", dtype=np.float32)
+        return RawColumns(
+            observations=table[:, :4],
+            actions=table[:, 4:6],
+            rewards=table[:, 6],
+            terminals=np.zeros(len(table), bool),
+            timeouts=table[:, 7] > 0,
+        )

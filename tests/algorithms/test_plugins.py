@@ -1,5 +1,6 @@
-"""A user's own velocity field and advantage estimator, from a module outside the package."""
+"""A user's own velocity field, advantage estimator and reader, from a module outside the package."""
 
+import h5py
 import numpy as np
 import pytest
 
@@ -11,13 +12,22 @@ from rllib_scoreflow.policy import FlowPolicy
 PLUGINS = ["outside_parts"]
 
 
+@pytest.fixture
+def table(reach_dataset, tmp_path):
+    names = ("observations", "actions", "rewards", "timeouts")
+    with h5py.File(reach_dataset) as file:
+        columns = [np.asarray(file[name], np.float32).reshape(len(file["rewards"]), -1) for name in names]
+    np.savetxt(tmp_path / "reach.csv", np.hstack(columns), delimiter=",")
+    return tmp_path / "reach.csv"
+
+
 @pytest.mark.parametrize("remote", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_field_and_an_estimator_from_outside_train_like_the_packages_own(reach_dataset, tmp_path, remote) -> None:
+def test_parts_from_outside_train_like_the_packages_own(table, tmp_path, remote) -> None:
     cloning = (
         FlowBCConfig()
         .environment("toy_reach:ToyReach-v0")
         .training(
-            dataset=str(reach_dataset),
+            dataset=str(table),
             velocity={"type": "outside_convolution", "channels": 8},
             denoising_steps=4,
             plugins=PLUGINS,

@@ -1,0 +1,19 @@
+"""The readers of the published layouts; importing this registers them.
+
+The last one is asked first: D4RL's takes every HDF5 file that is left.
+"""
+
+from rllib_scoreflow.data import d4rl_hdf5, minari_dataset, reinflow_npz, robomimic_hdf5
+from rllib_scoreflow.data.readers.base import READERS, Reader, known_suffixes, reader_of, readers
+
+__all__ = [
+    "READERS",
+    "Reader",
+    "d4rl_hdf5",
+    "known_suffixes",
+    "minari_dataset",
+    "reader_of",
+    "readers",
+    "reinflow_npz",
+    "robomimic_hdf5",
+]
