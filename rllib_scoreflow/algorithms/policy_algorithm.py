@@ -19,6 +19,8 @@ from rllib_scoreflow.user_paths import expand_user
 POLICY_FOLDER = "policy"
 NOTE = "note"
 """Key of a result's text on what went wrong in an iteration, and was overcome."""
+BEFORE_TRAINING = "before_training"
+"""Key of the first result's evaluation of the policy before its first update, a part of a result with its own keys."""
 logger = logging.getLogger(__name__)
 
 
@@ -119,17 +121,25 @@ class PolicyAlgorithm(OwnEvaluation):
 
     def step(self) -> dict[str, Any]:
         """One iteration; evaluation results appear under plain names (`eval_return_mean`, ...) too."""
+        evaluated = bool(self.config.evaluation_interval)
+        before = _evaluation_results(self.evaluate()) if evaluated and self.is_about_to_begin() else None
         results: dict[str, Any] = super().step()
+        if evaluated and self.is_over() and not results.get(EVALUATION_RESULTS):
+            results[EVALUATION_RESULTS] = self.evaluate()
         if self._notes:
             results[NOTE] = "; ".join(self._notes)
             self._notes.clear()
-        evaluation = results.get(EVALUATION_RESULTS) or {}
-        for name in ("return_mean", "return_stderr", "episodes", "success_rate", "normalized_score"):
-            value = evaluation.get(name)
-            if value is not None:
-                results[f"eval_{name}"] = value
-        results.update({f"eval_episode/{name}": value for name, value in (evaluation.get("metrics") or {}).items()})
-        return results
+        if before is not None:
+            results[BEFORE_TRAINING] = before
+        return results | _evaluation_results(results.get(EVALUATION_RESULTS) or {})
+
+    def is_about_to_begin(self) -> bool:
+        """Whether the policy is to be evaluated before this iteration trains it for the first time."""
+        return False
+
+    def is_over(self) -> bool:
+        """Whether it is known that this iteration was the last one, after which an evaluation is due."""
+        return False
 
     def _call_back(self, hook: str, **arguments: Any) -> None:
         make_callback(
@@ -148,3 +158,13 @@ class PolicyAlgorithm(OwnEvaluation):
         """Logs values at the top level of the result dictionary and of TensorBoard."""
         for name, value in values.items():
             self.metrics.log_value(name, float(value), window=1)
+
+
+def _evaluation_results(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """An evaluation as it stands in a result: below RLlib's key and under plain names."""
+    found = {EVALUATION_RESULTS: evaluation} if evaluation else {}
+    for name in ("return_mean", "return_stderr", "episodes", "success_rate", "normalized_score"):
+        value = evaluation.get(name)
+        if value is not None:
+            found[f"eval_{name}"] = value
+    return found | {f"eval_episode/{name}": value for name, value in (evaluation.get("metrics") or {}).items()}

@@ -66,19 +66,21 @@ def check_keys(config: Mapping[str, Any], algorithm: type[Any], where: str) -> d
         if key == "evaluation_config" and isinstance(value, Mapping) and not is_space(value):
             checked[target] = check_keys(value, algorithm, name)
             continue
-        nullable = type(None) in get_args(own_options.get(attribute))  # such as target_kl: null switches it off
-        option = _Option(name, attributes[attribute], annotations.get(attribute, annotations.get(key)), nullable)
+        own = own_options.get(attribute)
+        nullable = type(None) in get_args(own)  # such as target_kl: null switches it off
+        option = _Option(name, attributes[attribute], annotations.get(attribute, annotations.get(key)), nullable, own)
         checked[target] = _check_space(value, option) if is_space(value) else _check_value(value, option)
     return checked
 
 
 class _Option(NamedTuple):
-    """An option's name in messages, its default, its setter's annotation, and whether null is a value of it."""
+    """An option's name in messages, default, setter's annotation, whether null is a value of it, and our annotation."""
 
     name: str
     default: Any
     annotation: Any
     nullable: bool
+    own: Any
 
 
 def _check_space(value: Mapping[str, Any], option: _Option) -> dict[str, Any]:
@@ -112,7 +114,7 @@ def _check_value(value: Any, option: _Option) -> Any:
         default = float(default)
     if not fits(value, default, option.annotation):
         raise InputError(f"{name} is {quoted(value)} and must be {wanted_words(default)}{_misspelt_domain(value)}.")
-    return _check_nested(as_int_if_meant(value, default), name)
+    return _check_nested(as_int_if_meant(value, default, option.own), name)
 
 
 def _misspelt_domain(value: Any) -> str:

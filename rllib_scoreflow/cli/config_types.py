@@ -94,11 +94,18 @@ def fits(value: Any, default: Any, annotation: Any) -> bool:
     return not verdicts or any(verdicts)
 
 
-def as_int_if_meant(value: Any, default: Any) -> Any:
-    """Return ``1000000`` for ``1e6`` where the default is an int; every other value as it is."""
-    if type(default) is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
+def as_int_if_meant(value: Any, default: Any, option: Any = None) -> Any:
+    """Return ``1000000`` for ``1e6`` where an int is meant; every other value as it is.
+
+    Args:
+        value: a plain value.
+        default: the option's default, which may be an int.
+        option: the annotation of an option of ours, such as ``int | None``.
+    """
+    kinds = get_args(option) if get_origin(option) in (typing.Union, types.UnionType) else (option,)
+    plain = {get_args(kind)[0] if get_origin(kind) is typing.Annotated else kind for kind in kinds}
+    meant = type(default) is int or (int in plain and float not in plain)
+    return int(value) if meant and isinstance(value, float) and value.is_integer() else value
 
 
 def wanted_words(default: Any) -> str:

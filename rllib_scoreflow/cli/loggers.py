@@ -146,12 +146,14 @@ def make_loggers(experiment: Experiment, options: LoggerOptions, file_name: str)
         options: the command line's.
         file_name: stands for the project where none is given; the experiment is a group, or a tag, within it.
     """
+    from rllib_scoreflow.cli.result_loggers import from_the_start
+
     usual: dict[str, dict[str, Any]] = {
         "wandb": {"project": file_name, "group": experiment.name},
         "mlflow": {"experiment_name": file_name, "tags": {"experiment": experiment.name}},
     }
     found = use_secrets(experiment, options)
-    return [_callback(name)(**{**usual[name], **arguments}) for name, arguments in found.items()]
+    return [from_the_start(_callback(name))(**{**usual[name], **arguments}) for name, arguments in found.items()]
 
 
 def _callback(name: str) -> Any:

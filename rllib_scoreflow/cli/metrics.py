@@ -30,7 +30,7 @@ LOSSES = (
 )
 # Figures that only grow, so that a stop criterion on them allows an estimate of the time left.
 GROWING = frozenset(
-    {"training_iteration", "time_total_s", "epoch", "iterations_since_restore", "timesteps_total"}
+    {"training_iteration", "time_total_s", "epoch", "gradient_steps", "iterations_since_restore", "timesteps_total"}
     | {*STEPS, "env_runners/num_episodes_lifetime"}
 )
 

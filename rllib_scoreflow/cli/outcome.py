@@ -8,6 +8,7 @@ from typing import Any
 
 from rllib_scoreflow.artefact_files import POLICY_JSON
 from rllib_scoreflow.cli import metrics, stages
+from rllib_scoreflow.cli.clone_report import clone_against_data
 from rllib_scoreflow.cli.experiments import Experiment
 from rllib_scoreflow.cli.export import best_result, chosen_checkpoint, export_policy
 from rllib_scoreflow.cli.plots import learning_curve, read_results
@@ -40,7 +41,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished stage has left: paths (None where it has none), its environment and its last figures."""
+    """What a finished stage has left: paths (None where it has none), its environment and its last figures.
+
+    `comparison` is the line on a clone and its data, None for other trainings and for one that was finished earlier.
+    """
 
     name: str
     folder: Path
@@ -51,6 +55,7 @@ class Outcome:
     sweep: Path | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
     env: Any = None
+    comparison: str | None = None
 
 
 def description(stage: Stage, digest: str, weights: Path | None) -> dict[str, Any]:
@@ -99,7 +104,8 @@ def finish(stage: Stage, digest: str, results: Sequence[Any]) -> Outcome:
     labels = {(Path(r.path).name if len(results) > 1 else ""): read_results(Path(r.path)) for r in results}
     plot = learning_curve(labels, f"{stage.experiment.name} ({stage.algorithm.__name__})", stage.folder / PLOT_NAME)
     sweep = draw_sweep(read_sweep(stage.folder), stage.folder / SWEEP_PLOT) if len(results) > 1 else None
-    figures = last_figures(read_results(Path(best.path)))
+    rows = read_results(Path(best.path))
+    figures = last_figures(rows)
     done = description(stage, digest, None) | {
         "checkpoint": _within(checkpoint, stage.folder),
         "policy": _within(policy, stage.folder),
@@ -109,7 +115,17 @@ def finish(stage: Stage, digest: str, results: Sequence[Any]) -> Outcome:
         "dataset_sha256": _dataset_hash(best.metrics or {}, policy),
     }
     stages.write_json(stage.folder / stages.DONE_JSON, done)
-    return Outcome(stage.experiment.name, stage.folder, False, checkpoint, policy, plot, sweep, figures, done["env"])
+    return Outcome(
+        stage.experiment.name,
+        stage.folder,
+        checkpoint=checkpoint,
+        policy=policy,
+        plot=plot,
+        sweep=sweep,
+        figures=figures,
+        env=done["env"],
+        comparison=clone_against_data(rows),
+    )
 
 
 def _dataset_hash(result: Mapping[str, Any], policy: Path | None) -> Any:

@@ -13,6 +13,7 @@ from rich.text import Text
 from rllib_scoreflow.checkpoint_files import iteration_of, write_manifest
 from rllib_scoreflow.cli import metrics
 from rllib_scoreflow.cli.failures import disk_is_full, input_error_in, summary
+from rllib_scoreflow.cli.result_loggers import row_before_training
 from rllib_scoreflow.cli.session import INTERRUPT, stop_tune
 from rllib_scoreflow.cli.stopping import share_done
 from rllib_scoreflow.cli.terminal import new_console
@@ -80,7 +81,9 @@ class ProgressLines(Callback):  # type: ignore[misc, unused-ignore]
         rate = self._rate(trial.trial_id, flat)
         line = iteration_line(flat, rate, None if result.get("done") else left)
         name = _name(trial, trials)
-        self._console.print(f"{name}  {line}" if name else line, markup=False)
+        before = row_before_training(result)
+        for each in ([] if before is None else [iteration_line(metrics.flatten(before), None, None)]) + [line]:
+            self._console.print(f"{name}  {each}" if name else each, markup=False)
         if result.get(NOTE):
             self._console.print(f"Note: {result[NOTE]}.", markup=False)
         self._warn_missing(flat)

@@ -11,6 +11,7 @@ from typing import Any
 
 from rllib_scoreflow.atomic_files import sweep
 from rllib_scoreflow.cli import failures, stages
+from rllib_scoreflow.cli.algorithms import config_keys
 from rllib_scoreflow.cli.experiments import Experiment
 from rllib_scoreflow.cli.identity import PATH_KEYS, with_absolute_paths
 from rllib_scoreflow.cli.loggers import LoggerOptions, make_loggers
@@ -31,6 +32,8 @@ CHECKPOINT_DEFAULTS: Mapping[str, Any] = {
     "num_to_keep": 2,
 }
 _EARLIER_ENDS = "earlier_stops"
+# The option of an algorithm that wants to know `stop` beforehand.
+_PLANNED_STOP = "planned_stop"
 # A population's trials start from each other's checkpoints, which must still be there by then.
 _POPULATION_KEEPS = 4
 
@@ -122,6 +125,8 @@ def param_space(stage: Stage, weights: Path | None) -> dict[str, Any]:
     if score is not None and "/" in score:
         hooks = space.get("callbacks_on_train_result") or []
         space["callbacks_on_train_result"] = [*(hooks if isinstance(hooks, list) else [hooks]), AtTopLevel(score)]
+    if _PLANNED_STOP in config_keys(stage.algorithm) and space.get(_PLANNED_STOP) is None:
+        space[_PLANNED_STOP] = dict(stage.stop)
     return space
 
 
@@ -198,8 +203,8 @@ def _run_config(stage: Stage, options: RunOptions) -> Any:
     from ray import tune
 
     from rllib_scoreflow.cli.progress import ProgressLines
+    from rllib_scoreflow.cli.result_loggers import ResultRows, ResultTableRows, TensorBoardRows
     from rllib_scoreflow.cli.stopping import FirstReached
-    from rllib_scoreflow.cli.tune_adapter import ResultFile, ResultTable
 
     loggers = make_loggers(stage.experiment, options.loggers, stage.folder.parent.name)
     return tune.RunConfig(
@@ -208,7 +213,7 @@ def _run_config(stage: Stage, options: RunOptions) -> Any:
         stop=FirstReached(stage.stop),
         checkpoint_config=tune.CheckpointConfig(**checkpoint_settings(stage.experiment)),
         failure_config=tune.FailureConfig(max_failures=stage.experiment.settings.get("max_failures", MAX_FAILURES)),
-        callbacks=[ResultFile(), ResultTable(), ProgressLines(stage.stop), *loggers],
+        callbacks=[ResultRows(), ResultTableRows(), TensorBoardRows(), ProgressLines(stage.stop), *loggers],
         log_to_file=("stdout.log", "stderr.log"),
         verbose=0,
     )

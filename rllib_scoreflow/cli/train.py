@@ -120,6 +120,8 @@ def train(
             resume = state in (stages.State.UNFINISHED, stages.State.EXTENDED)
             with naming_full_disk(name, stage.folder, run_options.resume_command):
                 outcomes.append(runner.run_stage(stage, identity.digest, policy, resume=resume, options=run_options))
+            if outcomes[-1].comparison is not None:
+                console.print(f"{name}: {outcomes[-1].comparison}.", markup=False)
             if outcomes[-1].sweep is not None:
                 print_sweep(wide, read_sweep(stage.folder))
     print_summary(wide, outcomes)

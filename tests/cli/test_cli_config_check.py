@@ -47,6 +47,13 @@ def test_whole_floats_become_ints_where_an_int_is_needed(ppo):
     assert type(checked["minibatch_size"]) is int
 
 
+def test_whole_floats_become_ints_where_null_is_the_default():
+    flow_bc = find_algorithm("FlowBC", "here")
+    checked = check_config(experiment(lr_cycle_iterations=3e2, early_stopping_patience=5.0), flow_bc)
+    assert checked == {"lr_cycle_iterations": 300, "early_stopping_patience": 5}
+    assert all(type(value) is int for value in checked.values())
+
+
 def test_null_switches_off_what_may_be_off():
     from rllib_scoreflow.cli.algorithms import find_algorithm
 

@@ -133,10 +133,11 @@ DRONE_YAML = """
 clone:
   run: FlowBC
   env: drone:Drone-v0
-  stop: {training_iteration: 2}
+  stop: {gradient_steps: 6}
   config:
     dataset: flights.hdf5
     num_torch_threads: 1
+    evaluation_interval: 9
 tune:
   run: ScoreFlow
   env: drone:Drone-v0
@@ -146,6 +147,7 @@ tune:
     num_envs_per_env_runner: 5
     rollout_fragment_length: 20
     num_torch_threads: 1
+    evaluation_interval: 2
 """
 
 
@@ -248,8 +250,15 @@ def test_an_environment_and_a_dataset_of_ones_own(rllib_process, tmp_path, monke
     answer = rllib_process("train", "file", "drone.yaml")
     assert answer.status == 0, answer.err
     results = work / "results" / "drone" / "tune" / "trial_00000" / "result.json"
-    last = json.loads(results.read_text().splitlines()[-1])
+    first, *_, last = map(json.loads, results.read_text().splitlines())
     assert last["env_steps"] >= 900
+    assert (first["training_iteration"], first["env_steps"]) == (0, 0)
+    # The clone was cut off within an epoch and evaluated there; the fine-tuning begins with its evaluation.
+    cloned = json.loads((work / "results/drone/clone/trial_00000/result.json").read_text().splitlines()[-1])
+    assert cloned["gradient_steps"] == 6
+    assert first["eval_return_mean"] <= 0
+    assert "clone: the clone's return is" in answer.out
+    assert "the mean return of its data is 0.00" in answer.out
     assert "rllib evaluate results/drone/tune/policy --env drone:Drone-v0 --episodes 20" in answer.out
     played = rllib_process("evaluate", "results/drone/tune", "--env", "drone:Drone-v0", "--episodes", "3", "--json")
     assert played.status == 0, played.err

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.training_data import TrainingData
 
 from rllib_scoreflow.algorithms.flow_bc.offline_data import CHUNK_START, ChunkMemory, open_dataset
+from rllib_scoreflow.algorithms.flow_bc.training_length import GRADIENT_STEPS
 from rllib_scoreflow.algorithms.learner_exchange import draw_share, sum_over_learners, world_size
 from rllib_scoreflow.algorithms.policy_learner import PolicyLearner
 from rllib_scoreflow.algorithms.ray_adapter import announce_new_weights, learner_device
@@ -27,6 +29,8 @@ _EMA = "scoreflow_ema"
 _MINIBATCHES_PER_GATHER = 16
 # As published; a pass over a small network's weights is some per cent of a step.
 _EMA_INTERVAL = 10
+# In epochs: longer than any published training, whose learning rate is therefore nearly constant.
+_PUBLISHED_CYCLE = 3000
 Batch = dict[str, Any]
 
 
@@ -78,16 +82,30 @@ class FlowBCLearner(PolicyLearner):
         loss: torch.Tensor = fwd_out["flow_matching_error"].mean()
         return loss
 
-    def update(self, *, training_data: TrainingData, **kwargs: Any) -> Any:
-        """Runs one epoch over start rows (`training_data.batch`) or a stream (`training_data.data_iterators`)."""
+    def update(
+        self,
+        *,
+        training_data: TrainingData,
+        planned_epochs: int | None = None,
+        max_steps: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Runs one epoch over start rows (`training_data.batch`) or a stream (`training_data.data_iterators`).
+
+        Args:
+            training_data: The epoch.
+            planned_epochs: Epochs of the whole training, for the learning rate; None where nobody knows.
+            max_steps: Gradient steps after which the epoch is cut off.
+            kwargs: RLlib's, without effect.
+        """
         announce_new_weights(self)
-        rate = self._learning_rate()
+        rate = self._learning_rate(planned_epochs)
         for _, optimizer in self.get_optimizers_for_module(DEFAULT_MODULE_ID):
             for group in optimizer.param_groups:
                 group["lr"] = rate
         started = time.perf_counter()
         losses, samples = [], 0
-        for minibatch in self._minibatches(training_data):
+        for minibatch in islice(self._minibatches(training_data), max_steps):
             losses.append(self._gradient_step(minibatch))
             samples += len(minibatch[Columns.ACTIONS])
         self.ema.catch_up(self._parameters)
@@ -101,7 +119,7 @@ class FlowBCLearner(PolicyLearner):
                 {
                     "train_loss": sum_over_learners(torch.stack(losses).mean()) / world_size(),
                     "samples_per_second": samples * world_size() / seconds,
-                    "gradient_steps": len(losses),
+                    GRADIENT_STEPS: len(losses),
                     "lr/velocity": rate,
                     "grad_norm/velocity": self.gradient_norms["velocity"],
                 }
@@ -230,12 +248,17 @@ class FlowBCLearner(PolicyLearner):
             self._memory = ChunkMemory(open_dataset(self.config), self.config.horizon, learner_device(self))
         return self._memory
 
-    def _learning_rate(self) -> float:
+    def _learning_rate(self, planned_epochs: int | None) -> float:
+        cycle = self.config.lr_cycle_iterations
+        if cycle is None:
+            if planned_epochs is not None and self.iteration >= planned_epochs:
+                return float(self.config.lr_min)
+            cycle = planned_epochs or _PUBLISHED_CYCLE
         return cosine_with_restarts(
             self.iteration,
             peak=self.config.lr,
             lowest=self.config.lr_min,
-            cycle=self.config.lr_cycle_iterations,
+            cycle=cycle,
             warmup=self.config.lr_warmup_iterations,
         )
 

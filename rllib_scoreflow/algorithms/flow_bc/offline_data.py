@@ -1,5 +1,6 @@
 """Action chunks for the Learners: index arithmetic on the dataset, or a Ray Data stream."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,12 @@ class ChunkOfflineData(OfflineData):
         starts, shares = self.epoch_starts(epoch), max(1, num_learners)
         starts = starts[: len(starts) // shares * shares]
         return _start_batch(starts.reshape(-1, shares).T.reshape(-1))
+
+    def steps_per_epoch(self) -> int:
+        """Gradient steps of a whole epoch, on every Learner."""
+        rows = len(self.training) // max(1, int(self.config.num_learners))
+        size = int(self.config.train_batch_size_per_learner)
+        return max(1, math.ceil(rows / size) if self.config.streaming else rows // size)
 
     def validation_starts(self, limit: int) -> IntArray:
         """At most `limit` held-out chunks, evenly spread: int64 `[M]`."""

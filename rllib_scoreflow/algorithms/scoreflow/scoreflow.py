@@ -22,7 +22,7 @@ from rllib_scoreflow.algorithms.scoreflow.rollout_statistics import (
     observe_rewards,
 )
 from rllib_scoreflow.flow.advantages import RunningRewardScaler
-from rllib_scoreflow.policy import FlowPolicy, PolicyMetadata
+from rllib_scoreflow.policy import FlowPolicy, PolicyMetadata, find_policy, read_metadata
 from rllib_scoreflow.versions import installed_versions
 
 _STATE = "scoreflow"
@@ -48,6 +48,7 @@ class ScoreFlow(PolicyAlgorithm):
         self.reward_scaler = RunningRewardScaler(self.config.gamma)
         self._clamping_is_noted = False
         self._template: FlowPolicy = self.config.initial_policy()
+        self._note_other_steps()
         weights = {name: value.numpy() for name, value in self._template.state_dict().items()}
         for result in self.learner_group.foreach_learner(lambda learner: learner.load_policy_state(weights)):
             result.get()
@@ -97,6 +98,10 @@ class ScoreFlow(PolicyAlgorithm):
         self.metrics.aggregate(results, key=LEARNER_RESULTS)
         self._sync_weights()
         self._log_iteration(rollout)
+
+    def is_about_to_begin(self) -> bool:
+        """Whether nothing has been sampled yet, so that an evaluation is the curve's point at step 0."""
+        return bool(self.config.evaluate_before_training) and self.statistics.env_steps == 0
 
     def restore_env_runners(self, env_runner_group: Any) -> list[int]:
         """Brings lost EnvRunners back, as RLlib does, and says so."""
@@ -205,6 +210,19 @@ class ScoreFlow(PolicyAlgorithm):
                 "seconds_in_policy": self.metrics.peek((ENV_RUNNER_RESULTS, SECONDS_IN_POLICY)),
             }
         )
+
+    def _note_other_steps(self) -> None:
+        """Says where a clone was judged with other denoising steps than it is fine-tuned with by default."""
+        folder = find_policy(self.config.pretrained_policy)
+        if folder is None or "denoising_steps" in self.config.chain:
+            return
+        judged = read_metadata(folder).config.sde.chain.denoising_steps
+        tuned = self._template.config.sde.chain.denoising_steps
+        if judged != tuned:
+            self.note(
+                f"the pretrained policy acts with {judged} denoising steps and is fine-tuned with {tuned}; to choose, "
+                f"set chain: {{denoising_steps: {judged}}}, or clone with denoising_steps: {tuned}"
+            )
 
     def _note_clamping(self, rate: float) -> None:
         """Says once that a clamped log-probability has no gradient; it is so where sigma is below about 0.05."""

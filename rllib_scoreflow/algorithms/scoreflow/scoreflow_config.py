@@ -68,6 +68,8 @@ class ScoreFlowConfig(AlgorithmConfig):
         microbatch_size: Chunks per forward pass; gradients are accumulated over a minibatch.
         reward_scaling: Divide rewards by the running std of the discounted return.
         schedule_iterations: Iterations over which `learn_decay` anneals the noise bound.
+        evaluate_before_training: Where `evaluation_interval` is set, evaluate before the first update too; the first
+            result holds it under `before_training`, and `rllib train` logs it as iteration 0.
         env_backend: Vector environment: `auto`, `envpool` or `gymnasium`.
         max_episode_steps: Time limit in environment steps; None: the pretrained policy's, or the registered one.
         success: `last` counts an episode by the `success` of its last step, `any` by that of any step; None: as the
@@ -116,6 +118,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         "microbatch_size": Positive,
         "reward_scaling": bool,
         "schedule_iterations": Positive,
+        "evaluate_before_training": bool,
         "env_backend": Literal["auto", "envpool", "gymnasium"],
         "max_episode_steps": Positive | None,
         "success": Literal["last", "any"] | None,
@@ -170,6 +173,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         self.microbatch_size = 1024
         self.reward_scaling = True
         self.schedule_iterations = 1001
+        self.evaluate_before_training = True
         self.env_backend = "auto"
         self.max_episode_steps: int | None = None
         self.success: str | None = None
