@@ -12,7 +12,8 @@ and from another terminal (Hopper observes 11 numbers):
 `state` is the raw observation; a policy with cameras also needs `images`, lists of uint8 `[V, H, W, 3]`. The chunk is
 `[horizon][action_dim]`, in raw units; a robot executes its first `act_steps` steps and then asks again. The chain
 starts from noise: the same `seed` (0 to 2^63 - 1) gives the same actions, without one they differ from call to call.
-Requests that arrive together are answered by one pass of the network; `batch_size` says how many they were.
+Requests that arrive together are answered by one pass of the network; `batch_size` says how many they were. A request
+of more than --max-body-mb (default 16) is refused with status 413.
 
 Only this machine can ask unless --host is given. There is no password: put a proxy that asks for one in front first.
 """
@@ -29,6 +30,7 @@ from ray import serve
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.observations import IMAGES, STATE, map_observation
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, find_policy
 
@@ -40,17 +42,22 @@ Answer = tuple[np.ndarray, int]  # the chunk, and how many questions were answer
 class PolicyServer:
     """Answers observations with action chunks; every replica holds the policy once."""
 
-    def __init__(self, folder: str, max_batch_size: int, batch_wait_ms: float) -> None:
+    def __init__(self, folder: str, max_batch_size: int, batch_wait_ms: float, max_body_bytes: int) -> None:
         """Loads the policy artefact at `folder`."""
         torch.set_num_threads(1)  # a replica has one CPU
         self.policy = FlowPolicy.load(folder)
+        self.max_body_bytes = max_body_bytes
         self.act.set_max_batch_size(max_batch_size)
         self.act.set_batch_wait_timeout_s(batch_wait_ms / 1000)
 
     async def __call__(self, request: Request) -> Response:
-        """Answers one HTTP request; what cannot be understood gets status 400 and one sentence."""
+        """Answers one HTTP request; what cannot be understood gets status 400 or 413 and one sentence."""
+        body = await read_body(request, self.max_body_bytes)
+        if body is None:
+            error = f"the request has more than {self.max_body_bytes} bytes; send one observation"
+            return JSONResponse({"error": error}, status_code=413)
         try:
-            question = read_question(await request.body(), self.policy.config)
+            question = read_question(body, self.policy.config)
         except ValueError as error:
             return JSONResponse({"error": str(error)}, status_code=400)
         chunk, batch_size = await self.act(question)
@@ -66,6 +73,19 @@ class PolicyServer:
         chunks = await asyncio.to_thread(self.policy.act, batch, initial=torch.stack(noise).numpy())
         shape = (self.policy.config.horizon, self.policy.config.action_dim)
         return [(chunk.reshape(shape), len(questions)) for chunk in chunks]
+
+
+async def read_body(request: Request, most: int) -> bytes | None:
+    """The body of a request, None as soon as it has more than `most` bytes, or says so."""
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length[:20]) > most:
+        return None
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > most:
+            return None
+    return bytes(body)
 
 
 def read_question(body: bytes, config: PolicyConfig) -> Question:
@@ -116,6 +136,7 @@ def main(
     replicas: Annotated[int, typer.Option(help="Processes that answer, of one CPU each.", min=1)] = 1,
     max_batch_size: Annotated[int, typer.Option(help="Most requests answered in one pass.", min=1)] = 64,
     batch_wait_ms: Annotated[float, typer.Option(help="How long the first request of a batch waits.", min=0.0)] = 5.0,
+    max_body_mb: Annotated[float, typer.Option(help="Largest request that is read.", min=0.001)] = 16.0,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8000,
 ) -> None:
@@ -124,10 +145,16 @@ def main(
     if folder is None:
         typer.echo(f"{policy} holds no policy; give the `policy` folder that training exports.", err=True)
         raise typer.Exit(2)
+    try:
+        FlowPolicy.load(folder)
+    except InputError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
     serve.start(http_options={"host": host, "port": port})
     # Serve hands a replica no more requests than this at once, and a batch is made of what is there.
     options = {"num_replicas": replicas, "max_ongoing_requests": 2 * max_batch_size}
-    application = PolicyServer.options(**options).bind(str(folder.resolve()), max_batch_size, batch_wait_ms)
+    settings = (max_batch_size, batch_wait_ms, int(1e6 * max_body_mb))
+    application = PolicyServer.options(**options).bind(str(folder.resolve()), *settings)
     serve.run(application, blocking=True, logging_config={"enable_access_log": False})
 
 

@@ -31,8 +31,36 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         _hand_to_disk(temporary)
         temporary.replace(path)
+    except OSError as error:
+        _name(error, temporary, path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # which would hide the one above
+            temporary.unlink(missing_ok=True)
+
+
+def require_writable(path: Path) -> None:
+    """Try, before long work, whether `atomic_path` could write a file, and leave nothing behind.
+
+    Args:
+        path: the file; its folder exists.
+
+    Raises:
+        OSError: it could not; the error names `path`.
+    """
+    temporary = temporary_sibling(path)
+    try:
+        temporary.touch(exist_ok=False)
+        temporary.unlink()
+    except OSError as error:
+        _name(error, temporary, path)
+        raise
+
+
+def _name(error: OSError, temporary: Path, path: Path) -> None:
+    """Let an error name the file that the user knows."""
+    if error.filename in (str(temporary), os.fspath(temporary)):
+        error.filename, error.filename2 = str(path), None
 
 
 @contextmanager

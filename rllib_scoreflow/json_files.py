@@ -25,14 +25,15 @@ def parse_json(text: str | bytes, origin: str, *, finite: bool = False, remedy: 
         InputError: it is not JSON, or nested too deeply.
     """
     try:
+        text = text.decode("utf-8") if isinstance(text, bytes) else text  # json would guess other encodings
         content = json.loads(text, parse_constant=_refuse_constant if finite else None)
     except RecursionError:
         raise InputError(f"{origin} cannot be read as JSON (it is nested too deeply); {remedy}.") from None
     except ValueError as error:  # also what is not UTF-8, and numbers of thousands of digits
         raise InputError(f"{origin} cannot be read as JSON ({shorten(str(error), 100)}); {remedy}.") from None
     # Long results are not walked where they cannot be deep.
-    openers = text.count(b"[") + text.count(b"{") if isinstance(text, bytes) else text.count("[") + text.count("{")
-    problem = _problem(content, finite=finite) if finite or openers > _MAX_DEPTH else None
+    may_be_deep = text.count("[") + text.count("{") > _MAX_DEPTH
+    problem = _problem(content, finite=finite) if finite or may_be_deep else None
     if problem is not None:
         raise InputError(f"{origin} cannot be read as JSON ({problem}); {remedy}.")
     return content

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rllib_scoreflow.atomic_files import require_writable
 from rllib_scoreflow.data.cache import cache_folder
 from rllib_scoreflow.data.chunks import ChunkIndex, gather_chunks
 from rllib_scoreflow.data.options import ReadOptions
@@ -44,6 +45,8 @@ def convert_dataset(
     if output.exists() and source.path.samefile(output):
         raise InputError(f"{output}: is the source itself; choose another path")
     try:
+        if output.absolute().parent.is_dir():  # before all is read
+            require_writable(output)
         columns, info = read_source(source, sha256, options, output.absolute().parent)
         output.absolute().parent.mkdir(parents=True, exist_ok=True)
         write_parquet(to_table(columns, info), output, overwrite=overwrite)

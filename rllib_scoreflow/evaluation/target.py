@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rllib_scoreflow.atomic_files import require_writable
 from rllib_scoreflow.errors import InputError
 
 
@@ -15,7 +16,7 @@ def check_target(what: str, target: Path, ending: str, *, overwrite: bool = Fals
         overwrite: whether it may exist already.
 
     Raises:
-        InputError: another ending, a missing folder, or the file exists.
+        InputError: another ending, a missing folder, the file exists, or it cannot be written.
     """
     if target.suffix != ending:
         raise InputError(f"{what} {str(target)!r}: choose a name that ends in {ending}")
@@ -23,4 +24,9 @@ def check_target(what: str, target: Path, ending: str, *, overwrite: bool = Fals
         raise InputError(f"{what} {str(target)!r}: folder {str(target.parent)!r} does not exist")
     if target.exists() and not overwrite:
         raise InputError(f"{what} {str(target)!r} exists: choose another name")
+    try:
+        require_writable(target)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(f"{what} {str(target)!r} cannot be written ({reason}): choose another place") from error
     return target

@@ -49,6 +49,7 @@ def server(policy: FlowPolicy, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     words = [sys.executable, EXAMPLE, folder, "--port", port, "--max-batch-size", MAX_BATCH, "--batch-wait-ms", 100]
+    words += ["--max-body-mb", 0.1]
     log = (folder / "log").open("w+")
     process = subprocess.Popen(
         [str(word) for word in words],
@@ -132,6 +133,16 @@ def test_a_wrong_request_gets_status_400_and_one_sentence(server: str, body: byt
     assert (response.status_code, response.json()) == (400, {"error": message})
 
 
+@pytest.mark.parametrize("chunked", [False, True], ids=["length told", "in chunks"])
+def test_a_request_that_is_too_large_is_refused(server: str, chunked: bool) -> None:
+    body = b" " * 5_000_000 + b'{"state": [1, 2, 3]}'
+    data = (body[at : at + 65536] for at in range(0, len(body), 65536)) if chunked else body
+    response = requests.post(server, data=data, timeout=30)
+    assert response.status_code == 413
+    assert response.json() == {"error": "the request has more than 100000 bytes; send one observation"}
+    assert answers(server)
+
+
 def test_images_are_read_as_bytes_and_refused_otherwise() -> None:
     read_question = runpy.run_path(str(EXAMPLE))["read_question"]
     config = PolicyConfig(observation_dim=1, action_dim=1, cameras=("front",), image_size=(1, 2))
@@ -148,6 +159,15 @@ def test_a_folder_without_a_policy_is_refused_before_ray_starts(tmp_path: Path) 
     ended = subprocess.run([sys.executable, EXAMPLE, tmp_path], capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 2
     assert "holds no policy" in ended.stderr
+
+
+def test_a_damaged_policy_is_refused_before_ray_starts(policy: FlowPolicy, tmp_path: Path) -> None:
+    weights = policy.save(tmp_path / "policy") / "policy.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    ended = subprocess.run([sys.executable, EXAMPLE, tmp_path], capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert "was truncated or altered" in ended.stderr
 
 
 def test_only_this_machine_is_listened_to(server: str) -> None:
