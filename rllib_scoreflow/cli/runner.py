@@ -224,7 +224,8 @@ def _raise_input_error(stage: Stage, error: BaseException) -> None:
     found = failures.input_error_in(error)
     if found is None:
         return
-    if not any(results.stat().st_size for results in stage.folder.glob("*/result.json")):
+    reported = any(results.stat().st_size for results in stage.folder.glob("*/result.json"))
+    if not reported and not any(stage.folder.glob("*/checkpoint_*")):
         remove_unused(stage.folder)
     raise InputError(f"{stage.experiment.where}: {found}")
 
