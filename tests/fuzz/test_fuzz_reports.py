@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from rllib_scoreflow.cli import stages
+from rllib_scoreflow.cli.plots import learning_curve
 from rllib_scoreflow.cli.report import write_report
 from rllib_scoreflow.cli.sweep_report import as_plain, print_sweep, read_sweep, report_sweep
 
@@ -72,12 +73,25 @@ def test_what_the_folders_of_a_sweep_say(fuzz, folders):
     fuzz(folders, write, read)
 
 
+@pytest.fixture
+def matplotlib_loaded(tmp_path):
+    """Loading it and finding its fonts takes seconds, which are no report's."""
+    write_report(write({"done.json": json.dumps(DONE).encode()}, tmp_path), "html", overwrite=True)
+    learning_curve({"": [ROW]}, "title", tmp_path / "x.png")
+
+
 @pytest.mark.slow
-def test_pages_and_plots(fuzz, folders):
+@pytest.mark.usefixtures("matplotlib_loaded")
+@pytest.mark.parametrize("form", ["md", "html"])
+def test_pages_and_plots(fuzz, folders, form):
     def read(run):
-        report_sweep(run, None, as_json=True)
-        for form in ("md", "html"):
-            page = write_report(run.parent, form, overwrite=True)
-            assert page.read_text(encoding="utf-8").count("status") >= 1
+        page = write_report(run.parent, form, overwrite=True)
+        assert page.read_text(encoding="utf-8").count("status") >= 1
 
     fuzz(folders, write, read)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("matplotlib_loaded")
+def test_plots_of_sweeps(fuzz, folders):
+    fuzz(folders, write, lambda run: report_sweep(run, None, as_json=True))
