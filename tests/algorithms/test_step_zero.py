@@ -47,6 +47,7 @@ def test_the_clone_is_evaluated_first_and_the_training_is_the_same(policy_folder
     assert "eval_return_mean" not in first
     assert BEFORE_TRAINING not in second
     assert second["eval_return_mean"] != clone["return_mean"]
+    assert [first["gradient_steps"], second["gradient_steps"]] == [1, 2]
     _, (first, _), others = two_iterations(policy_folder, evaluate_before_training=False)
     assert BEFORE_TRAINING not in first
     assert all(torch.equal(value, others[name]) for name, value in weights.items())

@@ -47,6 +47,7 @@ class ScoreFlow(PolicyAlgorithm):
         self.statistics = RolloutStatistics(self.config.metrics_num_episodes_for_smoothing)
         self.reward_scaler = RunningRewardScaler(self.config.gamma)
         self._clamping_is_noted = False
+        self._gradient_steps = 0
         self._template: FlowPolicy = self.config.initial_policy()
         self._note_other_steps()
         weights = {name: value.numpy() for name, value in self._template.state_dict().items()}
@@ -150,6 +151,7 @@ class ScoreFlow(PolicyAlgorithm):
         state[_STATE] = {
             "statistics": self.statistics.get_state(),
             "reward_scaler": self.reward_scaler.get_state(),
+            "gradient_steps": self._gradient_steps,
         }
         return state
 
@@ -160,6 +162,7 @@ class ScoreFlow(PolicyAlgorithm):
             self.statistics.set_state(state[_STATE]["statistics"])
             self.reward_scaler.set_state(state[_STATE]["reward_scaler"])
             self.reward_scaler.ongoing = {}
+            self._gradient_steps = int(state[_STATE].get("gradient_steps", 0))
 
     def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
         """Restores a checkpoint folder; options, such as the noise bounds, stay those of this config."""
@@ -197,6 +200,9 @@ class ScoreFlow(PolicyAlgorithm):
             if isinstance(value, (int, float)) and "ratio_error" not in name
         }
         self._note_clamping(values.get("logprob_clamp_rate", 0.0))
+        # At the top, and in a `stop`, all so far, as in FlowBC; those of this update are the Learner's result.
+        self._gradient_steps += int(values.get("gradient_steps", 0))
+        values["gradient_steps"] = self._gradient_steps
         for name, value in self.statistics.recent_results().items():
             self.metrics.log_value((ENV_RUNNER_RESULTS, name), value, window=1)
         self.log_plain(
