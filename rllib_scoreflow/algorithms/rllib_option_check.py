@@ -56,7 +56,7 @@ def check_rllib_options(
             name == "policies" and isinstance(value, Mapping) and set(value) == set(fresh[name])
         ):  # restored: of another form
             continue
-        raise InputError(_sentence(name, value, algorithm, effect.because))
+        raise InputError(_sentence(*_changed(name, value, fresh.get(name)), algorithm, effect.because))
     _check_known(config, defaults, algorithm)
     _check_classes(config, defaults, classes, algorithm)
     _check_evaluation_config(config.evaluation_config, algorithm)
@@ -80,6 +80,15 @@ def refusal_of(algorithm: str, key: str) -> str | None:
 def _sentence(name: str, value: Any, algorithm: str, because: str) -> str:
     shown = SHOWN_AS.get(name, name)
     return f"Option '{shown}' is {shorten(repr(value), 100)}, which has no effect on {algorithm}: {because}."
+
+
+def _changed(name: str, value: Any, default: Any) -> tuple[str, Any]:
+    """Name and value of what was set: of a mapping such as `model` the first entry that is not the default."""
+    if isinstance(value, Mapping) and isinstance(default, Mapping):
+        for key, part in value.items():
+            if not _same(part, default.get(key)):
+                return f"{SHOWN_AS.get(name, name)}.{key}", part
+    return name, value
 
 
 def _same(value: Any, default: Any) -> bool:

@@ -20,6 +20,7 @@ from rllib_scoreflow.cli.suggest import hint, nearest
 from rllib_scoreflow.errors import InputError, quoted
 
 _MAX_VALIDATED_COMBINATIONS = 32
+_UNKNOWN = object()
 
 
 def check_config(experiment: Experiment, algorithm: type[Any]) -> dict[str, Any]:
@@ -55,13 +56,14 @@ def check_keys(config: Mapping[str, Any], algorithm: type[Any], where: str) -> d
     for key, value in config.items():
         target = settable_key(algorithm, str(key))
         attribute = attribute_of(str(key))
-        if attribute not in attributes:
-            reason = refusal_of(algorithm, str(key))
-            if reason is not None:  # known to RLlib under a name that only Python can set
-                raise InputError(f"{where}.{key} has no effect on {algorithm.__name__}: {reason}.")
+        reason = refusal_of(algorithm, str(key))
+        if reason is not None and not is_space(value) and value != attributes.get(attribute, _UNKNOWN):
             raise InputError(
-                f"{where}: {algorithm.__name__} has no key {quoted(key)}; {hint(str(key), config_keys(algorithm))}"
+                f"{where}.{key} is {quoted(value)}, which has no effect on {algorithm.__name__}: {reason}."
             )
+        if attribute not in attributes:
+            known = (name for name in config_keys(algorithm) if refusal_of(algorithm, name) is None)
+            raise InputError(f"{where}: {algorithm.__name__} has no key {quoted(key)}; {hint(str(key), known)}")
         name = f"{where}.{key}"
         if key == "evaluation_config" and isinstance(value, Mapping) and not is_space(value):
             checked[target] = check_keys(value, algorithm, name)

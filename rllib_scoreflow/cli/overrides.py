@@ -46,6 +46,7 @@ def apply_overrides(
     experiments: Mapping[str, Mapping[str, Any]],
     overrides: Iterable[Override],
     config_keys: Callable[[Mapping[str, Any]], Mapping[str, bool]],
+    reports: Callable[[Mapping[str, Any], str], bool] = lambda body, key: True,
 ) -> RawExperiments:
     """Return a copy of the raw experiments with every override laid over it, in order.
 
@@ -58,6 +59,7 @@ def apply_overrides(
         overrides: what to change.
         config_keys: the valid keys of the config of a raw experiment, and whether they have an effect; called
             only for paths starting with ``config``.
+        reports: whether a raw experiment may report a result; called only for paths starting with ``stop``.
 
     Returns:
         The changed copy.
@@ -68,7 +70,7 @@ def apply_overrides(
     """
     result = {name: _copy(body) for name, body in experiments.items()}
     for override in overrides:
-        for name, path in _targets(result, override, config_keys):
+        for name, path in _targets(result, override, config_keys, reports):
             _assign(result[name], path, override)
     return result
 
@@ -82,6 +84,7 @@ def _targets(
     experiments: RawExperiments,
     override: Override,
     config_keys: Callable[[Mapping[str, Any]], Mapping[str, bool]],
+    reports: Callable[[Mapping[str, Any], str], bool],
 ) -> list[tuple[str, tuple[str, ...]]]:
     for name in sorted(experiments, key=len, reverse=True):  # names may hold dots: the longest that fits wins
         parts = tuple(name.split("."))
@@ -95,9 +98,12 @@ def _targets(
         known = [*experiments, *EXPERIMENT_KEYS]
         what = f"--set {quoted(override.text)}: {quoted(first)} is neither an experiment nor one of its keys"
         raise InputError(f"{what}; {hint(first, known)}")
-    if first != "config" or len(override.path) < 2:
-        return [(name, override.path) for name in experiments]
+    every_one = [(name, override.path) for name in experiments]
+    if first not in ("config", "stop") or len(override.path) < 2:
+        return every_one
     key = override.path[1]
+    if first == "stop":  # one that none reports is refused later on, with the reason
+        return [(name, override.path) for name, body in experiments.items() if reports(body, key)] or every_one
     valid = {name: config_keys(body) for name, body in experiments.items()}
     chosen = [(name, override.path) for name, keys in valid.items() if keys.get(key)]
     # What has an effect on none is refused later on, with the reason.

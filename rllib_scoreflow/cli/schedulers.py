@@ -7,6 +7,7 @@ from typing import Any
 from rllib_scoreflow.cli import search_space
 from rllib_scoreflow.cli.config_check import check_keys, one_sentence
 from rllib_scoreflow.cli.experiments import Experiment
+from rllib_scoreflow.cli.result_keys import OLD_KEYS
 from rllib_scoreflow.cli.suggest import hint
 from rllib_scoreflow.errors import InputError, quoted
 
@@ -123,9 +124,10 @@ def make_scheduler(experiment: Experiment) -> Any:
 def _longest(experiment: Experiment, arguments: Mapping[str, Any], where: str) -> int:
     """ASHA's max_t: Tune's default of 100 would silently end longer runs there."""
     time = arguments.get("time_attr", "training_iteration")
-    if time not in experiment.stop:
+    stop = {OLD_KEYS.get(key, key): value for key, value in experiment.stop.items()} | dict(experiment.stop)
+    if time not in stop:
         raise InputError(f"{where}: asha ends a trial at max_t; give max_t in units of {time}, or stop.{time}.")
-    return int(experiment.stop[time])
+    return int(stop[time])
 
 
 def _population_arguments(experiment: Experiment, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def prepare(raw: Mapping[str, Mapping[str, Any]], origin: str, options: TrainOpt
         if name not in raw:
             raise InputError(f"--only {name}: {origin} has no such experiment; {hint(name, raw, 'it has')}")
     overrides = [parse_override(text) for text in options.sets]
-    changed = apply_overrides(raw, overrides, lambda body: _keys_of(body, origin))
+    changed = apply_overrides(raw, overrides, lambda body: _keys_of(body, origin), partial(_may_report, origin=origin))
     experiments = []
     for name, body in changed.items():
         if options.stop is not None:
@@ -163,6 +163,22 @@ def _keys_of(body: Mapping[str, Any], origin: str) -> dict[str, bool]:
         return {}
     algorithm = algorithms.find_algorithm(body["run"], origin)
     return {key: algorithms.refusal_of(algorithm, key) is None for key in algorithms.config_keys(algorithm)}
+
+
+def _may_report(body: Mapping[str, Any], key: str, origin: str) -> bool:
+    """Whether an experiment can have a result, with evaluations if need be."""
+    from rllib_scoreflow.cli.result_keys import ResultKeys, reported_results
+
+    if "run" not in body:
+        return True
+    algorithm = algorithms.find_algorithm(body["run"], origin)
+    config = algorithm.get_default_config().copy(copy_frozen=False)
+    config.update_from_dict({"env": "any", "evaluation_interval": 1})
+    try:
+        ResultKeys([reported_results(config, algorithm)]).today(key, "")
+    except InputError:
+        return False
+    return True
 
 
 def _check_order(experiments: Sequence[Experiment]) -> None:

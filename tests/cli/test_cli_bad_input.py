@@ -52,9 +52,17 @@ def test_files_that_hold_no_experiments(refused, tmp_path, text):
         ({"run": "FlowBC", "config": {"dataset": "nowhere.hdf5"}}, ["nowhere.hdf5"]),
         ({"run": "FlowBC", "config": {"datset": "x"}}, ["'datset'", "'dataset'"]),
         ({"run": "ScoreFlow", "weights_from": "nowhere"}, ["'nowhere'", "neither"]),
-        ({"run": "FlowBC", "config": {"dataset": "x", "num_epochs": 3}}, ["'num_epochs'", "no effect", "one epoch"]),
-        ({"run": "FlowBC", "config": {"dataset": "x", "num_workers": 3}}, ["'num_env_runners'", "no EnvRunners"]),
+        (
+            {"run": "FlowBC", "config": {"dataset": "x", "num_epochs": 3}},
+            ["config.num_epochs is 3", "no effect", "one epoch"],
+        ),
+        ({"run": "FlowBC", "config": {"dataset": "x", "num_workers": 3}}, ["config.num_workers is 3", "no EnvRunners"]),
         ({"run": "FlowBC", "config": {"dataset": "x", "on_episode_end": "f"}}, ["config.on_episode_end", "no effect"]),
+        ({"run": "FlowBC", "config": {"monitor": True}}, ["config.monitor is True", "dropped"]),
+        ({"run": "FlowBC", "stop": {"env_steps": 3}}, ["stop.env_steps", "no episodes"]),
+        ({"run": "FlowBC", "metric": "eval_return_mean"}, ["metric 'eval_return_mean'", "set evaluation_interval"]),
+        ({"stop": {"env_runners/episode_return_meen": 3}}, ["'env_runners/episode_return_mean'"]),
+        ({"checkpoint_score_attr": "episode_reward"}, ["checkpoint_score_attribute 'episode_reward'", "no result"]),
         ({"run": "ScoreFlow", "config": {"module_to_env_connector": 1}}, ["module_to_env_connector", "wrapper"]),
     ],
 )
@@ -163,7 +171,7 @@ def test_a_later_stage_is_judged_before_the_first_one_runs(refused, tmp_path):
         "fine": {"run": "ScoreFlow", "env": "Hopper-v4", "weights_from": "pre", "stop": {"training_iteration": 1}},
     }
     for config, words in [
-        ({"explore": False}, ["'explore' is False", "no effect on ScoreFlow"]),
+        ({"explore": False}, ["config.explore is False", "no effect on ScoreFlow"]),
         ({"evaluation_config": {"gamma": 0.5}}, ["'evaluation_config.gamma'", "no effect"]),
         ({"noise": {"sigma_mn": 0.1}}, ["noise.sigma_mn", "noise.sigma_min"]),
         ({"batch_mode": {"grid_search": ["truncate_episodes", "complete_episodes"]}}, ["'batch_mode'"]),

@@ -41,6 +41,13 @@ def test_a_config_key_leaves_those_alone_on_which_it_has_no_effect():
     assert changed["pre"]["config"]["explore"] is changed["fine.tune"]["config"]["explore"] is False
 
 
+def test_a_stop_is_for_those_that_report_it():
+    overrides = [parse_override(text) for text in ("stop.steps=7", "stop.nothing=2")]
+    changed = apply_overrides(RAW, overrides, lambda _: {}, lambda body, key: key == "steps" and body["run"] == "B")
+    assert changed["pre"]["stop"] == {"it": 1, "nothing": 2}
+    assert changed["fine.tune"]["stop"] == {"steps": 7, "nothing": 2}
+
+
 def test_other_keys_change_all_and_make_what_is_missing():
     changed = apply("stop.it=7", "num_samples=2")
     assert [body["stop"]["it"] for body in changed.values()] == [7, 7]
