@@ -77,13 +77,13 @@ def ppo_rows_per_second(gpus: int, rounds: int, policy: Path) -> float:
     return ENVS * CHUNKS * EPOCHS / seconds
 
 
-def vision_policy(device: str) -> FlowPolicy:
+def vision_policy(device: str, denoising_steps: int = FEW_STEPS) -> FlowPolicy:
     """A policy of the size of the Can task's, with fresh weights, on `device`."""
     sde = SDEConfig(
         velocity=VelocityConfig(hidden_dim=512, num_layers=3),
         score=ScoreConfig(strength="mlp"),
         noise=NoiseConfig(kind="learn"),
-        chain=ChainConfig(denoising_steps=FEW_STEPS),
+        chain=ChainConfig(denoising_steps=denoising_steps),
     )
     config = PolicyConfig(
         observation_dim=9, action_dim=7, cameras=("agentview",), image_size=(IMAGE_SIZE, IMAGE_SIZE), sde=sde
@@ -108,12 +108,13 @@ def inference_rows_per_second(device: str, rounds: int) -> float:
 
 def copies_per_denoising_step(device: str) -> float:
     """Copies between host and device that each further denoising step adds."""
-    policy, batch = vision_policy(device), observations()
+    batch = observations()
 
     def copies(steps: int) -> int:
-        policy.act(batch, explore=True, denoising_steps=steps)
+        policy = vision_policy(device, steps)
+        policy.act(batch, explore=True)
         with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
-            policy.act(batch, explore=True, denoising_steps=steps)
+            policy.act(batch, explore=True)
         return sum("Memcpy HtoD" in event.name or "Memcpy DtoH" in event.name for event in profiler.events())
 
     return (copies(MANY_STEPS) - copies(FEW_STEPS)) / (MANY_STEPS - FEW_STEPS)

@@ -45,9 +45,8 @@ def build_section(name: str, section: type[BaseModel], values: dict[str, Any]) -
         if first["type"] == "extra_forbidden":
             near = get_close_matches(str(first["loc"][-1]), section.model_fields, n=1, cutoff=0.0)
             raise InputError(f"Unknown key '{key}'; did you mean '{name}.{near[0]}'?") from error
-        raise InputError(
-            f"Option '{key}' is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}."
-        ) from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"Option '{key}' is {first['input']!r}: {reason[0].lower()}{reason[1:]}.") from error
 
 
 def laid_over_env_config(recorded: Mapping[str, Any], config: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.learner.learner import Learner
+from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from rllib_scoreflow.errors import InputError, SimulatorError
 
@@ -17,6 +18,11 @@ from rllib_scoreflow.errors import InputError, SimulatorError
 def announce_new_weights(learner: Learner) -> None:
     """Raises the counter by which EnvRunners tell new weights from old ones."""
     learner._weights_seq_no += 1
+
+
+def accept_any_weights(env_runner: SingleAgentEnvRunner) -> None:
+    """Lets an EnvRunner take the next weights whatever their number; it would drop those of a restored checkpoint."""
+    env_runner._weights_seq_no = 0
 
 
 def run_learner_connector(learner: Learner, episodes: list[Any], shared_data: dict[str, Any]) -> dict[str, Any]:

@@ -228,7 +228,9 @@ _SCOREFLOW: dict[str, Effect] = {
     "batch_mode": Refused(
         "a rollout is always rollout_fragment_length chunks of every environment, and episodes go on in the next"
     ),
-    "clip_rewards": Refused("rewards are divided by the running standard deviation of the return (reward_scaling)"),
+    "clip_rewards": Refused(
+        "rewards are divided by the running standard deviation of the return and bounded (reward_scaling, reward_clip)"
+    ),
     **_each(Refused("the spaces are those of the environment and of the policy"), "observation_space action_space"),
     **_each(
         Refused("the Learner makes its batch of chains in its own way; use the hook on_sample_end to change episodes"),

@@ -31,6 +31,37 @@ def check_new_file(option: str, target: Path, ending: str) -> None:
     check_target(option, target, ending)
 
 
+def check_variant_name(variant: str | None) -> None:
+    """Refuse what is no name for --variant.
+
+    Raises:
+        InputError: see above.
+    """
+    if variant is not None and variant not in VARIANTS:
+        raise InputError(f"--variant {variant}: {hint(variant, VARIANTS, 'it is one of')}")
+
+
+def variants_of(policy: Any) -> tuple[str, ...]:
+    """Return what --variant may be for a FlowPolicy."""
+    return VARIANTS[:1] if policy.metadata.variant == "flow" else VARIANTS
+
+
+def check_variant(folder: Path, policy: Any, variant: str | None) -> None:
+    """Refuse a variant that a policy does not have.
+
+    Args:
+        folder: of the policy.
+        policy: a FlowPolicy.
+        variant: what --variant says.
+
+    Raises:
+        InputError: see above.
+    """
+    check_variant_name(variant)
+    if variant is not None and variant not in variants_of(policy):
+        raise InputError(f"{folder} was pretrained only, so it has no variant {variant}; leave --variant out.")
+
+
 @dataclass(frozen=True)
 class EvaluateOptions:
     """What to play.
@@ -61,8 +92,7 @@ class EvaluateOptions:
     success: str | None = None
 
     def __post_init__(self) -> None:
-        if self.variant is not None and self.variant not in VARIANTS:
-            raise InputError(f"--variant {self.variant}: {hint(self.variant, VARIANTS, 'it is one of')}")
+        check_variant_name(self.variant)
         if self.backend not in _BACKENDS:
             raise InputError(f"--backend {self.backend}: {hint(self.backend, _BACKENDS, 'it is one of')}")
         if self.success is not None and self.success not in _SUCCESS_RULES:
@@ -171,18 +201,17 @@ class Player:
     @property
     def variants(self) -> tuple[str, ...]:
         """What --variant may be for this policy."""
-        return VARIANTS[:1] if self.policy.metadata.variant == "flow" else VARIANTS
+        return variants_of(self.policy)
 
     def check(self, options: EvaluateOptions) -> None:
-        """Refuse a variant that the policy does not have.
+        """Refuse a variant that the policy does not have, and steps that its drift is not made for.
 
         Raises:
             InputError: see above.
         """
-        if options.variant is not None and options.variant not in self.variants:
-            raise InputError(
-                f"{self.folder} was pretrained only, so it has no variant {options.variant}; leave --variant out."
-            )
+        check_variant(self.folder, self.policy, options.variant)
+        if options.variant != "flow" and options.denoising_steps is not None:
+            self.policy.sde.check_steps(options.denoising_steps)
 
     def evaluate(self, options: EvaluateOptions) -> dict[str, Any]:
         """Play the episodes.

@@ -10,6 +10,7 @@ from rllib_scoreflow.cli import stages
 from rllib_scoreflow.cli.session import set_log_levels
 from rllib_scoreflow.envs.contract import reason_of
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.evaluation import standard_error
 
 if TYPE_CHECKING:
     from rllib_scoreflow.cli.evaluate import EvaluateOptions
@@ -86,7 +87,7 @@ def evaluate_checkpoint(checkpoint: Path, options: "EvaluateOptions") -> dict[st
         runner.stop()
     returns = [float(episode.get_return()) for episode in episodes]
     lengths = [len(episode) for episode in episodes]
-    stderr = statistics.stdev(returns) / math.sqrt(len(returns)) if len(returns) > 1 else None
+    stderr = standard_error(returns)
     return {
         "checkpoint": str(checkpoint),
         "algorithm": algorithm,
@@ -94,7 +95,7 @@ def evaluate_checkpoint(checkpoint: Path, options: "EvaluateOptions") -> dict[st
         "seed": options.seed,
         "episodes": len(returns),
         "return_mean": statistics.fmean(returns),
-        "return_stderr": stderr,
+        "return_stderr": None if math.isnan(stderr) else stderr,
         "length_mean": statistics.fmean(lengths),
         "success_rate": None,
         "normalized_score": None,

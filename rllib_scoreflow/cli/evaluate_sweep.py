@@ -81,6 +81,7 @@ def run_sweep(path: Path, options: EvaluateOptions, settings: Settings, *, plot:
         path: policy folder, checkpoint of FlowBC or ScoreFlow, or folder of an experiment.
         options: what to play.
         settings: what is not said is 1, 2, 4, 8, 16 and the policy's own number of steps, and every variant it has.
+            A drift that belongs to one number of steps is played with that one alone, and a line says so.
         plot: PNG to draw the results into.
         as_json: print JSON and nothing else.
 
@@ -96,12 +97,7 @@ def run_sweep(path: Path, options: EvaluateOptions, settings: Settings, *, plot:
     if folder is None:
         raise InputError(f"{path} holds no policy (policy.json), and a sweep is for exported flow policies.")
     player = Player.load(folder, options)
-    own = player.policy.config.sde.chain.denoising_steps
-    variants = settings.variants or player.variants
-    steps = settings.denoising_steps or sorted({*_DENOISING_STEPS, own})
-    todo = [dataclasses.replace(options, denoising_steps=k, variant=name) for name in variants for k in steps]
-    for one in todo:
-        player.check(one)
+    todo, left_out = _choose(player, options, settings)
     results: list[dict[str, Any]] = []
     for one in todo:
         results.append(player.evaluate(one))
@@ -111,10 +107,39 @@ def run_sweep(path: Path, options: EvaluateOptions, settings: Settings, *, plot:
         _draw(results, plot)
     common = {key: results[0][key] for key in ("policy", "env_id", "backend", "seed", "episodes")}
     if as_json:
-        found = {**common, "plot": None if plot is None else str(plot), "results": results}
+        found = {**common, "plot": None if plot is None else str(plot), "left_out": left_out, "results": results}
         print(json.dumps(found, indent=2, default=float))
-    elif plot is not None:
+        return
+    if left_out is not None:
+        print(left_out)
+    if plot is not None:
         print(f"plot: {plot}")
+
+
+def _choose(player: Player, options: EvaluateOptions, settings: Settings) -> tuple[list[EvaluateOptions], str | None]:
+    """Every setting that the policy can be played with, and a sentence about those that it cannot.
+
+    Raises:
+        InputError: a variant that was asked for cannot be played at all.
+    """
+    sde = player.policy.config.sde
+    own = sde.chain.denoising_steps
+    steps = settings.denoising_steps or tuple(sorted({*_DENOISING_STEPS, own}))
+    todo: list[EvaluateOptions] = []
+    left_out: str | None = None
+    for name in settings.variants or player.variants:
+        fitting = steps
+        if name != "flow" and sde.score.depends_on_steps and (own in steps or not settings.variants):
+            fitting = tuple(k for k in steps if k == own)
+            if fitting != steps:
+                left_out = (
+                    f"{name} is shown with K = {own} only: its drift was trained with {own} denoising steps "
+                    "and means something else with another number"
+                )
+        todo += [dataclasses.replace(options, denoising_steps=k, variant=name) for k in fitting]
+    for one in todo:
+        player.check(one)
+    return todo, left_out
 
 
 def figure_of_merit(results: Sequence[Found]) -> tuple[str, list[tuple[float, float]]]:

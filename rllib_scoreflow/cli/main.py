@@ -369,6 +369,9 @@ def policy_export(
     ],
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write.", show_default=False)],
+    variant: Annotated[
+        str | None, typer.Option(help="flow, or scoreflow (the drift it was trained with; the default).")
+    ] = None,
     denoising_steps: Annotated[
         int | None, typer.Option(help="Steps K of the flow, fixed in the file (default: as trained).", min=1)
     ] = None,
@@ -381,6 +384,7 @@ def policy_export(
     run_policy_export(
         expand_user(path),
         expand_user(output),
+        variant=variant,
         denoising_steps=denoising_steps,
         overwrite=overwrite,
         as_json=as_json,

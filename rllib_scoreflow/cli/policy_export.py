@@ -2,23 +2,28 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
+from rllib_scoreflow.cli.evaluate import check_variant
 from rllib_scoreflow.cli.weights import require_policy
 
 
-def run_policy_export(path: Path, output: Path, *, denoising_steps: int | None, overwrite: bool, as_json: bool) -> None:
+def run_policy_export(
+    path: Path, output: Path, *, variant: str | None, denoising_steps: int | None, overwrite: bool, as_json: bool
+) -> None:
     """Write the policy at `path` as an ONNX file, and print what the file says about itself.
 
     Args:
         path: a policy folder, or a folder with one in ``policy/``.
         output: the .onnx file.
+        variant: "flow" for the plain flow, "scoreflow" for the drift it was trained with, None for its own.
         denoising_steps: K, or None for the policy's own.
         overwrite: replace `output` if it exists.
         as_json: print JSON.
 
     Raises:
-        InputError: there is no policy or it is broken, `output` cannot be written, a package is missing, or the
-            file's actions differ from torch's.
+        InputError: there is no policy or it is broken, it has no such variant or is not made for this K, `output`
+            cannot be written, a package is missing, or the file's actions differ from torch's.
     """
     folder = require_policy(path, "rllib policy export")
     from rllib_scoreflow.policy import FlowPolicy
@@ -26,7 +31,9 @@ def run_policy_export(path: Path, output: Path, *, denoising_steps: int | None, 
 
     check_export(output, overwrite=overwrite)
     policy = FlowPolicy.load(folder)
-    about = export_onnx(policy, output, denoising_steps=denoising_steps, overwrite=overwrite)
+    check_variant(folder, policy, variant)
+    mode: Literal["policy", "flow"] = "flow" if variant == "flow" else "policy"
+    about = export_onnx(policy, output, mode=mode, denoising_steps=denoising_steps, overwrite=overwrite)
     if as_json:
         print(json.dumps({"policy": str(folder), "output": str(output), **about}, indent=2))
         return

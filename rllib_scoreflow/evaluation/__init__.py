@@ -4,7 +4,7 @@ from rllib_scoreflow.evaluation.contact_sheet import ContactSheet, draw_contact_
 from rllib_scoreflow.evaluation.evaluate import Act, evaluate_policy
 from rllib_scoreflow.evaluation.fit import check_policy_fits
 from rllib_scoreflow.evaluation.latency import seconds_per_action
-from rllib_scoreflow.evaluation.result import EvaluationResult
+from rllib_scoreflow.evaluation.result import EvaluationResult, standard_error
 from rllib_scoreflow.evaluation.target import check_target
 from rllib_scoreflow.evaluation.video import Recording, record_video
 
@@ -19,4 +19,5 @@ __all__ = [
     "evaluate_policy",
     "record_video",
     "seconds_per_action",
+    "standard_error",
 ]

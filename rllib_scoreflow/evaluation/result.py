@@ -54,7 +54,7 @@ class EvaluationResult:
     @property
     def return_stderr(self) -> float:
         """Standard error of the mean return, NaN for a single episode."""
-        return _stderr(self.returns)
+        return standard_error(self.returns)
 
     @property
     def length_mean(self) -> float:
@@ -71,7 +71,7 @@ class EvaluationResult:
     def success_stderr(self) -> float | None:
         """Standard error of the success rate, NaN for a single episode, None where the rate is None."""
         known = [success for success in self.successes if success is not None]
-        return _stderr(known) if len(known) == self.episodes else None
+        return standard_error(known) if len(known) == self.episodes else None
 
     @property
     def metric_means(self) -> dict[str, float]:
@@ -81,7 +81,7 @@ class EvaluationResult:
     @property
     def metric_stderrs(self) -> dict[str, float]:
         """Standard error of each of these means, NaN for a single episode."""
-        return {name: _stderr(values) for name, values in self._known_metrics().items()}
+        return {name: standard_error(values) for name, values in self._known_metrics().items()}
 
     def _known_metrics(self) -> dict[str, list[float]]:
         known = {name: [v for v in values if not math.isnan(v)] for name, values in self.metrics.items()}
@@ -115,8 +115,12 @@ class EvaluationResult:
         }
 
 
-def _stderr(values: Sequence[float]) -> float:
-    """Standard error of the mean, NaN for fewer than two values."""
+def standard_error(values: Sequence[float]) -> float:
+    """Return the standard error of the mean (from the unbiased variance), NaN for fewer than two values.
+
+    Args:
+        values: of a sample.
+    """
     return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
 
 

@@ -104,6 +104,15 @@ class GeneralizedAdvantages:
         ]
 
 
+def scaled_rewards(rewards: npt.ArrayLike, scale: float, clip: float | None) -> FloatArray:
+    """Rewards `[T]` divided by `scale` and bounded to `[-clip, clip]` (None: unbounded).
+
+    The first success of a sparse task is hundreds of the scale that the rewards before it have left.
+    """
+    scaled = np.asarray(rewards, dtype=np.float64) / scale
+    return scaled if clip is None else scaled.clip(-clip, clip)
+
+
 class RunningRewardScaler:
     """Scales rewards by the running standard deviation of the discounted return.
 

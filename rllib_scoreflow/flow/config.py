@@ -7,12 +7,16 @@ for D4RL locomotion (arXiv 2604.10962 and 2505.22094).
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, ValidationInfo, model_validator
 
 from rllib_scoreflow.flow.fields import FieldConfig, VelocityConfig, parse_field
 from rllib_scoreflow.flow.section import MAX_LAYERS, Section
 
 MAX_DENOISING_STEPS = 10_000  # see MAX_LAYERS
+STORED = {"stored": True}
+"""Validation context of a section that an artefact holds: it means what it meant when it was written."""
+LARGEST_GAIN = 2.0
+"""Where the gain of the drift is clamped (arXiv 2604.10962): `alpha <= 2 * scale`, `contraction >= -1`."""
 
 
 class VisionConfig(Section):
@@ -42,20 +46,84 @@ class VisionConfig(Section):
 class ScoreConfig(Section):
     """Drift strength `alpha(t)` on the closed-form score.
 
-    `alpha(t) = (1 - t) ** decay_power * gain(t) * scale`, clamped at `2 * scale`; `decay=False` drops the power of
-    `(1 - t)`. `strength="none"` is `alpha = 0`; `"constant"` uses `gain = value` and has nothing to learn; `"linear"`
-    and `"mlp"` learn the gain, from `value`. `clip` bounds every score component (`None`: unbounded).
+    `form="alpha"`, the published one: `alpha(t) = (1 - t) ** decay_power * gain(t) * scale`, clamped at `2 * scale`;
+    `decay=False` drops the power of `(1 - t)`. The gain starts at `value`. What such a drift does depends on the number
+    of steps `K`, and a policy that has one is sampled with the `K` it was trained with.
 
-    At `value * scale = K - 1` the first of `K` steps cancels the random start, whose velocity is `E[x_1] - x_0` and
-    whose score is `-x_0` at `t = 0`; a high `decay_power` leaves the other steps to the flow.
+    `form="contraction"` says what a step keeps of the noise, which means the same at every `K`. With the estimates
+    `D = x + (1 - t) v` of the data and `N = x - t v` of the noise, a step of the flow ends at `(t + dt) D + c N`,
+    `c = 1 - t - dt`. The drift makes it `(t + dt) D + w N` with `w = c * contraction(t)`: 1 leaves the flow, 0 forgets
+    the noise. As a strength it is `alpha = (1 - t) * c * (1 - contraction(t)) / dt`, 0 at the last step, where
+    `c = 0`. The contraction starts at `value`, which must be given; a learned one is kept from -1 on. `scale`, `decay`
+    and `decay_power` belong to the other form.
+
+    `strength="none"` is `alpha = 0`; `"constant"` has nothing to learn; `"linear"` and `"mlp"` learn the gain, or in
+    its place `1 - contraction`. `steps="first"` gives the first step (`t = 0`) alone a drift. A contraction of 0 there
+    cancels the random start, as `alpha(0) = K - 1` does for one `K`: the velocity is `E[x_1] - x_0`, the score `-x_0`.
+
+    `clip` bounds every score component (`None`: unbounded). `shortcut_velocity` is what a shortcut model's score is
+    computed from: `"instantaneous"`, its velocity at step length 0, for which the closed form holds, or `"averaged"`,
+    the one over the step, which saves half of a pass and gives a score that is too weak.
     """
 
+    form: Literal["alpha", "contraction"] = "alpha"
     strength: Literal["none", "constant", "linear", "mlp"] = "mlp"
     value: float = Field(default=0.127, ge=0.0)
     scale: float = Field(default=1.0, gt=0.0)
     decay: bool = True
     decay_power: float = Field(default=1.0, ge=1.0)
+    steps: Literal["all", "first"] = "all"
     clip: float | None = Field(default=10.0, gt=0.0)
+    shortcut_velocity: Literal["instantaneous", "averaged"] = "instantaneous"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stored_score_is_the_one_it_was_trained_with(cls, values: Any, info: ValidationInfo) -> Any:
+        if info.context == STORED and isinstance(values, dict):
+            return {"shortcut_velocity": "averaged", **values}
+        return values
+
+    @model_validator(mode="after")
+    def _drift_can_be_reached(self, info: ValidationInfo) -> "ScoreConfig":
+        if self.form == "contraction":
+            self._check_contraction()
+        elif self.strength != "none" and self.value > LARGEST_GAIN and info.context != STORED:
+            alpha = self.value * self.scale
+            raise ValueError(
+                f"alpha(0) = value * scale = {alpha:g} cannot be reached, because alpha is clamped at 2 * scale = "
+                f"{LARGEST_GAIN * self.scale:g}; raise scale, as in value: 1.5, scale: {alpha / 1.5:g}"
+            )
+        return self
+
+    def _check_contraction(self) -> None:
+        foreign = sorted({"scale", "decay", "decay_power"} & _changed(self))
+        if foreign:
+            raise ValueError(f"{foreign[0]} belongs to form 'alpha'; leave it out with form 'contraction'")
+        if "value" not in self.model_fields_set:
+            raise ValueError("form 'contraction' needs value: what a step keeps of the noise, 0 (nothing) to 1 (all)")
+        if self.value > 1.0:
+            raise ValueError(f"value ({self.value:g}) is what a step keeps of the noise; give a number from 0 to 1")
+
+    @property
+    def has_drift(self) -> bool:
+        """Whether there is a drift at all, or one that may be learned."""
+        neutral = 0.0 if self.form == "alpha" else 1.0
+        return self.strength in ("linear", "mlp") or (self.strength == "constant" and self.value != neutral)
+
+    @property
+    def depends_on_steps(self) -> bool:
+        """Whether the drift means something else at another number of denoising steps."""
+        return self.form == "alpha" and self.has_drift
+
+    def gain_means_the_same(self, other: "ScoreConfig") -> bool:
+        """Whether a gain that was learned under this section can go on under `other`."""
+        names = ("form", "strength", "scale", "decay", "decay_power", "steps")
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
+
+def _changed(section: BaseModel) -> set[str]:
+    """Names of the fields that differ from their defaults."""
+    return {name for name, field in type(section).model_fields.items() if getattr(section, name) != field.default}
 
 
 class NoiseConfig(Section):
@@ -109,9 +177,13 @@ class SDEConfig(Section):
 
     @model_validator(mode="after")
     def _coupled_noise_needs_a_drift(self) -> "SDEConfig":
-        no_drift = self.score.strength == "none" or (self.score.strength == "constant" and self.score.value == 0.0)
-        if self.noise.kind == "coupled" and no_drift:
+        if self.noise.kind == "coupled" and not self.score.has_drift:
             raise ValueError("noise.kind 'coupled' needs a drift: sqrt(2 alpha dt) is 0 without one")
+        if self.noise.kind == "coupled" and (self.score.form == "contraction" or self.score.steps == "first"):
+            raise ValueError(
+                "noise.kind 'coupled' needs a drift at every step: sqrt(2 alpha dt) is 0 where there is none; "
+                "leave out score.form and score.steps"
+            )
         return self
 
 

@@ -20,7 +20,8 @@ class ChainEvaluation:
         mean: `[B, K, D]`.
         std: `[B, K, D]`.
         alpha: `[K]`.
-        score_clip_rate: Share of score components at the clip bound, scalar.
+        score_clip_rate: Share of score components that the clip bound cut, scalar; 0 without a drift.
+        alpha_clamp_rate: Share of the drift strengths that their clamp cut, scalar.
         logp_clamp_rate: Share of chains whose log-probability was clamped, scalar.
     """
 
@@ -32,6 +33,7 @@ class ChainEvaluation:
     std: torch.Tensor
     alpha: torch.Tensor
     score_clip_rate: torch.Tensor
+    alpha_clamp_rate: torch.Tensor
     logp_clamp_rate: torch.Tensor
 
 
@@ -74,6 +76,9 @@ class ScoreSDEDistribution:
             initial: `x_0 [B, D]`; drawn when `None`.
             explore: `False` follows the transition means (the modulated drift without noise).
             generator: Source of randomness; torch's global one when `None`.
+
+        Raises:
+            InputError: If the drift belongs to another number of steps (`ScoreSDE.check_steps`).
         """
         return self._draw(initial, explore, generator)[0]
 
@@ -86,6 +91,7 @@ class ScoreSDEDistribution:
 
         Raises:
             ValueError: If the variant has no noise, hence no density.
+            InputError: If the drift belongs to another number of steps (`ScoreSDE.check_steps`).
         """
         chain, steps = self._draw(initial, True, generator)
         mean = torch.stack([step.mean for step in steps], dim=1)
@@ -115,7 +121,9 @@ class ScoreSDEDistribution:
 
         Raises:
             ValueError: If the variant has no noise, hence no density.
+            InputError: If the drift belongs to another number of steps (`ScoreSDE.check_steps`).
         """
+        self.sde.check_steps(self.denoising_steps)
         batch, steps, dim = chain.shape[0], self.denoising_steps, chain.shape[2]
         times = self.times.repeat(batch).unsqueeze(-1)
         step = self.sde.transition(
@@ -138,6 +146,7 @@ class ScoreSDEDistribution:
             std=std,
             alpha=step.alpha.view(batch, steps)[0],
             score_clip_rate=step.score_clip_rate,
+            alpha_clamp_rate=step.alpha_clamp_rate,
             logp_clamp_rate=clamp_rate,
         )
 
@@ -171,6 +180,7 @@ class ScoreSDEDistribution:
     def _draw(
         self, initial: torch.Tensor | None, explore: bool, generator: torch.Generator | None
     ) -> tuple[torch.Tensor, list[Transition]]:
+        self.sde.check_steps(self.denoising_steps)
         x = self.initial_draw(generator) if initial is None else initial
         clip = self.sde.config.chain.draw_clip
         chain, steps = [x], []

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.flow.config import SDEConfig
 from rllib_scoreflow.flow.fields import make_field
 from rllib_scoreflow.flow.noise import NoiseNetwork
@@ -24,13 +25,15 @@ class Transition:
         mean: `[B, D]`.
         std: `[B, D]`, per step (not multiplied by `sqrt(dt)`); zeros where the variant has no noise.
         alpha: Drift strength, `[B, 1]`.
-        score_clip_rate: Share of score components at the clip bound, scalar.
+        score_clip_rate: Share of score components that the clip bound cut, scalar; 0 without a drift.
+        alpha_clamp_rate: Share of the drift strengths that their clamp cut, scalar.
     """
 
     mean: torch.Tensor
     std: torch.Tensor
     alpha: torch.Tensor
     score_clip_rate: torch.Tensor
+    alpha_clamp_rate: torch.Tensor
 
 
 class ScoreSDE(nn.Module):
@@ -67,21 +70,51 @@ class ScoreSDE(nn.Module):
             observation: Normalised observations, `[B, O]`.
             dt: Step length `1 / K`.
         """
-        velocity = self.velocity(x, t, observation, dt)
-        alpha = self.strength(t)
-        score, clip_rate = closed_form_score(velocity, x, t, self.config.score.clip)
-        drift = velocity if self.config.score.strength == "none" else velocity + alpha * score
+        drift, instantaneous = self._velocities(x, t, observation, dt)
+        alpha, clamp_rate = self.strength.with_clamp_rate(t, dt)
+        clip_rate = torch.zeros_like(clamp_rate)
+        if self.config.score.strength != "none":
+            score, clip_rate = closed_form_score(instantaneous, x, t, self.config.score.clip)
+            drift = drift + alpha * score
         mean = x + drift * dt
         clip = self.config.chain.mean_clip
         if clip is not None:
             mean = mean.clamp(-clip, clip)
-        return Transition(mean, self._std(x, t, observation, alpha, dt), alpha, clip_rate)
+        return Transition(mean, self._std(x, t, observation, alpha, dt), alpha, clip_rate, clamp_rate)
 
     def flow_step(self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, dt: float) -> torch.Tensor:
         """One Euler step of the plain flow `dx = v dt`: no score, no noise; `[B, D]`."""
         x = x + self.velocity(x, t, observation, dt) * dt
         clip = self.config.chain.mean_clip
         return x if clip is None else x.clamp(-clip, clip)
+
+    def check_steps(self, denoising_steps: int) -> None:
+        """Refuses to follow a drift with another number of steps than it was made for.
+
+        Raises:
+            InputError: If the drift is an absolute strength and `denoising_steps` is not the chain's own number.
+        """
+        own = self.config.chain.denoising_steps
+        if denoising_steps != own and self.config.score.depends_on_steps:
+            raise InputError(
+                f"This policy's drift was trained with {own} denoising steps and means something else with "
+                f"{denoising_steps}: keep {own}, follow the plain flow (--variant flow, in Python mode='flow'), or "
+                "fine-tune with 'score: {form: contraction, value: ...}', which is the same at every number."
+            )
+
+    def _velocities(
+        self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, dt: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The velocity to follow for `dt`, and the one that the score is computed from (`[B, D]` each)."""
+        score = self.config.score
+        if self.config.velocity.kind == "flow" or score.strength == "none" or score.shortcut_velocity == "averaged":
+            velocity: torch.Tensor = self.velocity(x, t, observation, dt)
+            return velocity, velocity
+        # Both step lengths in one pass: a second one costs a small batch as much as the first.
+        sizes = torch.cat([torch.full_like(t, dt), torch.zeros_like(t)])
+        both = self.velocity(torch.cat([x, x]), torch.cat([t, t]), torch.cat([observation, observation]), sizes)
+        averaged, instantaneous = both.chunk(2)
+        return averaged, instantaneous
 
     def _std(
         self,

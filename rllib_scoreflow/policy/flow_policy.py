@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from rllib_scoreflow.flow.config import ChainConfig, NoiseConfig, ScoreConfig
+from rllib_scoreflow.flow.config import ChainConfig, NoiseConfig, ScoreConfig, SDEConfig
 from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
 from rllib_scoreflow.flow.sde import ScoreSDE
 from rllib_scoreflow.observations import IMAGES, STATE, Observation, num_rows
@@ -113,6 +113,7 @@ class FlowPolicy(nn.Module):
 
         Raises:
             ValueError: If the observations or `initial` have other dimensions than the policy's.
+            InputError: If `denoising_steps` is another number than the one that the policy's drift belongs to.
         """
         batch, single = self._as_batch(observation)
         device = self.action_normalizer.low.device
@@ -160,9 +161,17 @@ class FlowPolicy(nn.Module):
         """A policy with this one's encoder, velocity field and normaliser, and other drift, noise and chain.
 
         Drift and noise networks are taken over as well where their shapes agree, so that fine-tuning can go on from
-        a fine-tuned policy.
+        a fine-tuned policy; the drift only if it means the same (`ScoreConfig.gain_means_the_same`, and the number of
+        steps where it depends on it), else it starts at `score.value`.
+
+        Raises:
+            pydantic.ValidationError: If `score` and `noise` do not fit each other.
         """
-        sde = self.config.sde.model_copy(update={"score": score, "noise": noise, "chain": chain})
+        own = self.config.sde
+        sde = SDEConfig(velocity=own.velocity, score=score, noise=noise, chain=chain)
+        same_drift = own.score.gain_means_the_same(score) and (
+            not score.depends_on_steps or own.chain.denoising_steps == chain.denoising_steps
+        )
         other = FlowPolicy.blank(
             self.config.model_copy(update={"sde": sde}),
             self.metadata.model_copy(update={"variant": variant}),
@@ -171,7 +180,10 @@ class FlowPolicy(nn.Module):
         fitting = {
             name: value
             for name, value in mine.items()
-            if name in theirs and theirs[name].shape == value.shape and "sigma_max" not in name
+            if name in theirs
+            and theirs[name].shape == value.shape
+            and "sigma_max" not in name
+            and (same_drift or not name.startswith("sde.strength."))
         }
         other.load_state_dict({**theirs, **fitting})
         return other

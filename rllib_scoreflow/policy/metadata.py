@@ -10,7 +10,7 @@ from rllib_scoreflow.action_chunks import check_act_steps
 from rllib_scoreflow.artefact_files import POLICY_JSON
 from rllib_scoreflow.errors import InputError, shorten
 from rllib_scoreflow.file_digest import json_digest
-from rllib_scoreflow.flow.config import VARIANTS, SDEConfig, VisionConfig
+from rllib_scoreflow.flow.config import STORED, VARIANTS, SDEConfig, VisionConfig
 from rllib_scoreflow.json_files import read_json
 
 ARTEFACT_SCHEMA_VERSION = 2
@@ -144,7 +144,7 @@ def read_metadata(path: str | Path) -> PolicyDescription:
         )
     _check_sha256(file, content, required=version == ARTEFACT_SCHEMA_VERSION)
     try:
-        return PolicyDescription.model_validate(content)
+        return PolicyDescription.model_validate(content, context=STORED)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import nn
 
 from rllib_scoreflow.atomic_files import atomic_path, require_writable
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.flow.config import NoiseConfig, ScoreConfig
 from rllib_scoreflow.observations import IMAGES, STATE
 from rllib_scoreflow.policy.flow_policy import FlowPolicy
 from rllib_scoreflow.versions import __version__
@@ -55,7 +56,12 @@ def check_export(target: Path, *, overwrite: bool = False) -> None:
 
 
 def export_onnx(
-    policy: FlowPolicy, target: str | Path, *, denoising_steps: int | None = None, overwrite: bool = False
+    policy: FlowPolicy,
+    target: str | Path,
+    *,
+    mode: Literal["policy", "flow"] = "policy",
+    denoising_steps: int | None = None,
+    overwrite: bool = False,
 ) -> dict[str, str]:
     """Writes `target`, a graph that answers as `policy.act(observation, initial=noise)` does, without exploration.
 
@@ -66,6 +72,7 @@ def export_onnx(
     Args:
         policy: Any kind and variant; it is left as it is.
         target: A new file whose name ends in .onnx.
+        mode: `"policy"` follows the drift the policy was trained with, `"flow"` the plain flow (`alpha = 0`).
         denoising_steps: Number of steps `K`; the policy's own when `None`.
         overwrite: Replace `target` if it exists.
 
@@ -73,7 +80,8 @@ def export_onnx(
         What the file says about itself, `describe(policy, K)`.
 
     Raises:
-        InputError: As `check_export`; if `denoising_steps` is below 1, or ONNX Runtime's actions differ from torch's.
+        InputError: As `check_export`; if `denoising_steps` is below 1 or not what the drift is made for, or ONNX
+            Runtime's actions differ from torch's.
     """
     target = Path(target)
     check_export(target, overwrite=overwrite)
@@ -81,6 +89,10 @@ def export_onnx(
     if steps < 1:
         raise InputError(f"denoising_steps is {steps}; a chain needs at least one step.")
     still = copy.deepcopy(policy).cpu().eval()
+    if mode == "flow":
+        sde = still.config.sde
+        still = still.with_dynamics(ScoreConfig(strength="none"), NoiseConfig(kind="none"), sde.chain, "flow").eval()
+    still.sde.check_steps(steps)
     program = _trace(still, steps)
     about = describe(still, steps)
     program.model.metadata_props.update(about)

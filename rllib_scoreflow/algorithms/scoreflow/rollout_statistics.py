@@ -8,7 +8,8 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from rllib_scoreflow.algorithms.reported import episode_results
 from rllib_scoreflow.algorithms.rl_module import CHAIN
 from rllib_scoreflow.algorithms.scoreflow.rollout_buffer import ENV_STEPS, EPISODE_METRICS, SUCCESS
-from rllib_scoreflow.flow.advantages import RunningRewardScaler
+from rllib_scoreflow.evaluation import standard_error
+from rllib_scoreflow.flow.advantages import RunningRewardScaler, scaled_rewards
 
 
 class RolloutStatistics:
@@ -34,9 +35,9 @@ class RolloutStatistics:
 
         Returns:
             `env_steps`, `episodes` and `incomplete_episodes` (that ended, whole and with a part lost),
-            `action_clip_rate`, and where a whole episode ended `return_mean`, `return_stderr`, `episode_steps_mean`,
-            `success_rate` (if the environment reports success) and `episode/NAME`, the mean of every metric that the
-            environment reports of an episode.
+            `action_clip_rate`, and where a whole episode ended `return_mean`, `return_stderr` (of two or more),
+            `episode_steps_mean`, `success_rate` (if the environment reports success) and `episode/NAME`, the mean of
+            every metric that the environment reports of an episode.
         """
         returns, lengths, ended, incomplete = [], [], [], 0
         for episode in episodes:
@@ -60,7 +61,8 @@ class RolloutStatistics:
         metrics["action_clip_rate"] = _action_clip_rate(episodes)
         if returns:
             metrics["return_mean"] = float(np.mean(returns))
-            metrics["return_stderr"] = float(np.std(returns) / np.sqrt(len(returns)))
+            if len(returns) > 1:
+                metrics["return_stderr"] = standard_error(returns)
             metrics["episode_steps_mean"] = float(np.mean(lengths))
             successes = [float(episode.get_extra_model_outputs(SUCCESS)[-1]) for episode in ended]
             if not np.all(np.isnan(successes)):
@@ -102,6 +104,14 @@ def observe_rewards(episodes: list[SingleAgentEpisode], scaler: RunningRewardSca
     seen = {episode.id_ for episode in episodes}
     scaler.ongoing = {id_: value for id_, value in scaler.ongoing.items() if id_ in seen}
     return scaler.scale
+
+
+def reward_clip_rate(episodes: list[SingleAgentEpisode], scale: float, clip: float | None) -> float:
+    """Share of a rollout's rewards that lie beyond `clip` once they are divided by `scale`; 0 without a bound."""
+    if clip is None:
+        return 0.0
+    beyond = [np.abs(scaled_rewards(episode.get_rewards(), scale, None)) > clip for episode in episodes]
+    return float(np.concatenate(beyond).mean())
 
 
 def _episode_metrics(episodes: list[SingleAgentEpisode]) -> dict[str, float]:

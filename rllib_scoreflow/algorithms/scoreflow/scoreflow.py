@@ -20,6 +20,7 @@ from rllib_scoreflow.algorithms.scoreflow.learner_shards import deal_episodes
 from rllib_scoreflow.algorithms.scoreflow.rollout_statistics import (
     RolloutStatistics,
     observe_rewards,
+    reward_clip_rate,
 )
 from rllib_scoreflow.flow.advantages import RunningRewardScaler
 from rllib_scoreflow.policy import FlowPolicy, PolicyMetadata, find_policy, read_metadata
@@ -82,9 +83,10 @@ class ScoreFlow(PolicyAlgorithm):
         self.metrics.aggregate(runner_results, key=ENV_RUNNER_RESULTS)
         rollout = self.statistics.observe(episodes)
         new_steps = self.statistics.env_steps - before
-        reward_scale = 1.0
+        reward_scale, clip_rate = 1.0, 0.0
         if self.config.reward_scaling:
             reward_scale = observe_rewards(episodes, self.reward_scaler)
+            clip_rate = reward_clip_rate(episodes, reward_scale, self.config.reward_clip)
         started = time.perf_counter()
         results = self.learner_group.update(
             training_data=deal_episodes(episodes, self.config.num_learners), reward_scale=reward_scale
@@ -95,6 +97,7 @@ class ScoreFlow(PolicyAlgorithm):
             "env_steps_this_iteration": float(new_steps),
             "env_steps_per_second": new_steps / rollout_seconds,
             "reward_scale": reward_scale,
+            "reward_clip_rate": clip_rate,
         }
         self.metrics.aggregate(results, key=LEARNER_RESULTS)
         self._sync_weights()
@@ -163,11 +166,12 @@ class ScoreFlow(PolicyAlgorithm):
             self.reward_scaler.set_state(state[_STATE]["reward_scaler"])
             self.reward_scaler.ongoing = {}
             self._gradient_steps = int(state[_STATE].get("gradient_steps", 0))
+        self._sync_weights()
 
     def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
         """Restores a checkpoint folder; options, such as the noise bounds, stay those of this config."""
         super().restore_from_path(path, *args, **kwargs)
-        for result in self.learner_group.foreach_learner(lambda learner: learner.keep_own_noise_bound()):
+        for result in self.learner_group.foreach_learner(lambda learner: learner.set_noise_bound()):
             result.get()
         self._sync_weights()
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationError
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.connectors.learner import LearnerConnectorPipeline
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
@@ -22,7 +22,7 @@ from rllib_scoreflow.envs import require_time_limit, try_env
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.evaluation import check_policy_fits
 from rllib_scoreflow.flow.advantages import ESTIMATORS
-from rllib_scoreflow.flow.config import VARIANTS, ChainConfig, NoiseConfig, ScoreConfig
+from rllib_scoreflow.flow.config import VARIANTS, ChainConfig, NoiseConfig, ScoreConfig, SDEConfig
 from rllib_scoreflow.plugins import import_plugins
 from rllib_scoreflow.policy import FlowPolicy, find_policy, load_policy
 
@@ -46,8 +46,9 @@ class ScoreFlowConfig(AlgorithmConfig):
         chain: Overrides of `ChainConfig` (`denoising_steps`, clamps, scale of the log-probability).
         frozen_velocity: Train drift and noise only.
         lr: Peak learning rate of the velocity (with `lr_min`, `lr_cycle_iterations`, `lr_warmup_iterations`).
-        alpha_lr: Peak learning rate of the drift strength; None: the velocity's.
-        sigma_lr: Peak learning rate of the noise network; None: the velocity's.
+        alpha_lr: Peak learning rate of the drift strength, annealed in the proportion of `lr_min` to `lr`; None: the
+            velocity's.
+        sigma_lr: Peak learning rate of the noise network, annealed likewise; None: the velocity's.
         critic_lr: Peak learning rate of the critic (with `critic_lr_min`).
         actor_weight_decay: Of AdamW on velocity, drift and noise.
         critic_weight_decay: Of AdamW on the critic.
@@ -67,6 +68,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         minibatch_size: Chunks per gradient step; None: the whole rollout.
         microbatch_size: Chunks per forward pass; gradients are accumulated over a minibatch.
         reward_scaling: Divide rewards by the running std of the discounted return.
+        reward_clip: Bound of the scaled rewards (published: 10), without effect on unscaled ones; None: unbounded.
         schedule_iterations: Iterations over which `learn_decay` anneals the noise bound.
         evaluate_before_training: Where `evaluation_interval` is set, evaluate before the first update too; the first
             result holds it under `before_training`, and `rllib train` logs it as iteration 0.
@@ -117,6 +119,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         "minibatch_size": Positive | None,
         "microbatch_size": Positive,
         "reward_scaling": bool,
+        "reward_clip": Annotated[float, Field(gt=0.0)] | None,
         "schedule_iterations": Positive,
         "evaluate_before_training": bool,
         "env_backend": Literal["auto", "envpool", "gymnasium"],
@@ -172,6 +175,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         self.minibatch_size: int | None = None
         self.microbatch_size = 1024
         self.reward_scaling = True
+        self.reward_clip: float | None = 10.0
         self.schedule_iterations = 1001
         self.evaluate_before_training = True
         self.env_backend = "auto"
@@ -237,6 +241,11 @@ class ScoreFlowConfig(AlgorithmConfig):
         check_env_option(self.env)
         import_plugins(self.plugins)
         ESTIMATORS.choose(self.advantages)
+        if not self.reward_scaling and self.reward_clip not in (None, 10.0):
+            raise InputError(
+                f"Option 'reward_clip' ({self.reward_clip:g}) bounds scaled rewards, and 'reward_scaling' is off; "
+                "leave one of them out."
+            )
         self._sections()
 
     def reported_results(self) -> Reported:
@@ -276,11 +285,17 @@ class ScoreFlowConfig(AlgorithmConfig):
 
     def _sections(self) -> tuple[ScoreConfig, NoiseConfig, ChainConfig]:
         preset = VARIANTS[self.variant]
-        return (
-            build_section("score", ScoreConfig, {**preset["score"], **self.score}),
-            build_section("noise", NoiseConfig, {**preset["noise"], **self.noise}),
-            build_section("chain", ChainConfig, self.chain),
-        )
+        score = build_section("score", ScoreConfig, {**preset["score"], **self.score})
+        noise = build_section("noise", NoiseConfig, {**preset["noise"], **self.noise})
+        chain = build_section("chain", ChainConfig, self.chain)
+        try:
+            SDEConfig(score=score, noise=noise, chain=chain)
+        except ValidationError as error:
+            reason = error.errors()[0]["ctx"]["error"]
+            raise InputError(
+                f"Options 'score' and 'noise' do not fit each other in variant '{self.variant}': {reason}."
+            ) from error
+        return score, noise, chain
 
     def get_default_learner_class(self) -> type[ScoreFlowLearner]:
         """The Learner unless `training(learner_class=...)` names another."""
@@ -309,8 +324,9 @@ class ScoreFlowConfig(AlgorithmConfig):
     ) -> LearnerConnectorPipeline:
         """Columns of the episodes' chains, then the advantages of the chosen estimator."""
         estimator = ESTIMATORS.choose(self.advantages)(gamma=self.gamma, lambda_=self.lambda_)
+        clip = self.reward_clip if self.reward_scaling else None
         return LearnerConnectorPipeline(
             input_observation_space=input_observation_space,
             input_action_space=input_action_space,
-            connectors=[ChainColumns(), Advantages(estimator)],
+            connectors=[ChainColumns(), Advantages(estimator, reward_clip=clip)],
         )

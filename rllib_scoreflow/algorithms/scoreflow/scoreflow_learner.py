@@ -94,7 +94,8 @@ class ScoreFlowLearner(PolicyLearner):
     def update(self, *, training_data: TrainingData, reward_scale: float = 1.0, **kwargs: Any) -> Any:
         """Runs `num_epochs` passes over the episodes in `training_data`, or fewer if the KL stops them.
 
-        Rewards are divided by `reward_scale`, which the Algorithm keeps over all EnvRunners.
+        Rewards are divided by `reward_scale`, which the Algorithm keeps over all EnvRunners. The noise bound is the one
+        with which the rollout was sampled; that of the next rollout is set at the end.
         """
         announce_new_weights(self)
         training_data.solve_refs()
@@ -114,7 +115,7 @@ class ScoreFlowLearner(PolicyLearner):
             order = torch.randperm(total_rows, generator=self._order_generator()) - first_row
             for part in order.tensor_split(num_minibatches):
                 own = part[(part >= 0) & (part < rows)].to(device)
-                # Of a small minibatch a Learner may hold no row. It takes part in the exchange with one that counts
+                # Of a small minibatch a Learner may hold no row. It takes part in every exchange with one that counts
                 # for nothing.
                 self._share = 1.0 if len(own) else 0.0
                 kl = self._gradient_step(_rows(batch, own if len(own) else [0]), metrics)
@@ -127,6 +128,7 @@ class ScoreFlowLearner(PolicyLearner):
                 break
         self.iteration += 1
         self._log_update(batch, metrics, rates, stopped=stopped, steps=steps)
+        self.set_noise_bound()
         return self.metrics.reduce()
 
     def compute_loss_for_module(
@@ -194,8 +196,7 @@ class ScoreFlowLearner(PolicyLearner):
             step_metrics.add(self._row_metrics, last - first)
             step_metrics.add(chain_diagnostics(evaluation, columns[Columns.ACTION_LOGP]), last - first)
         self.apply_gradients(self.postprocess_gradients({}))
-        if self._share:
-            metrics.merge(step_metrics)
+        metrics.merge(step_metrics, counts=bool(self._share))
         return float(sum_over_learners(self._share * step_metrics.sums["kl"][0]) / count)
 
     def _gradient_exchange(self, *, last: bool) -> AbstractContextManager[Any]:
@@ -212,21 +213,25 @@ class ScoreFlowLearner(PolicyLearner):
         return torch.Generator().manual_seed(int(seed))
 
     def _apply_schedules(self) -> dict[str, float]:
-        """Sets learning rates and the noise bound of this iteration; the rates by network."""
+        """Sets the learning rates of this iteration; the rates by network."""
         config = self.config
-        peaks = {
+        # What follows the velocity anneals as far as it does.
+        share = min(config.lr_min / config.lr, 1.0) if config.lr > 0.0 else 1.0
+
+        def following(peak: float | None) -> tuple[float, float]:
+            return (config.lr, config.lr_min) if peak is None else (peak, share * peak)
+
+        ends = {
             "velocity": (config.lr, config.lr_min),
-            "alpha": (config.alpha_lr, config.lr_min),
-            "sigma": (config.sigma_lr, config.lr_min),
+            "alpha": following(config.alpha_lr),
+            "sigma": following(config.sigma_lr),
             "critic": (config.critic_lr, config.critic_lr_min),
         }
-        peaks |= {"encoder": peaks["velocity"], "critic_encoder": peaks["critic"]}
+        ends |= {"encoder": ends["velocity"], "critic_encoder": ends["critic"]}
         rates = {}
         for _, optimizer in self.get_optimizers_for_module(DEFAULT_MODULE_ID):
             for group in optimizer.param_groups:
-                peak, lowest = peaks[group["name"]]
-                # A network without a rate of its own follows the velocity.
-                peak = config.lr if peak is None else peak
+                peak, lowest = ends[group["name"]]
                 group["lr"] = cosine_with_restarts(
                     self.iteration,
                     peak=peak,
@@ -235,21 +240,22 @@ class ScoreFlowLearner(PolicyLearner):
                     warmup=config.lr_warmup_iterations,
                 )
                 rates[group["name"]] = group["lr"]
-        self._set_noise_bound(self.iteration)
         return rates
 
-    def keep_own_noise_bound(self) -> None:
-        """Sets the noise bound of the last update by this config's schedule, instead of a restored one.
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restores a state of `get_state`, but for its noise bound: that is this config's."""
+        super().set_state(state)
+        self.set_noise_bound()
 
-        In population-based training the checkpoint is another trial's, with other bounds.
+    def set_noise_bound(self) -> None:
+        """Sets the noise bound of the next rollout and its update by this config's schedule.
+
+        It belongs to the policy that samples: moved between a rollout and its update, the probability ratio would not
+        begin at 1. In population-based training a restored one is another trial's.
         """
-        self._set_noise_bound(max(self.iteration - 1, 0))
-        announce_new_weights(self)  # the EnvRunners have taken the restored ones for this iteration's
-
-    def _set_noise_bound(self, iteration: int) -> None:
         sde = self.rl_module.policy.sde
         if sde.noise is not None:
-            progress = iteration / self.config.schedule_iterations
+            progress = self.iteration / self.config.schedule_iterations
             sde.noise.sigma_max.fill_(annealed_sigma_max(sde.config.noise, progress))
 
     def _log_update(
