@@ -1,8 +1,11 @@
 """What Learners of one group tell each other, so that several do what one would do with all the rows."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
+
+Result = TypeVar("Result")
 
 
 def rank() -> int:
@@ -22,6 +25,27 @@ def sum_over_learners(value: torch.Tensor) -> torch.Tensor:
     reduced = value.detach().clone()
     torch.distributed.all_reduce(reduced)
     return reduced
+
+
+def together(work: Callable[[], Result], device: torch.device) -> Result:
+    """Does this Learner's part of something; if it fails on one Learner, all raise, and none waits for the others.
+
+    Args:
+        work: What to do; it takes part in no exchange.
+        device: Of the exchange.
+
+    Raises:
+        Exception: What `work` raised here.
+        RuntimeError: If it failed on another Learner.
+    """
+    try:
+        result = work()
+    except Exception:
+        sum_over_learners(torch.ones((), device=device))
+        raise
+    if float(sum_over_learners(torch.zeros((), device=device))):
+        raise RuntimeError("Another Learner failed; its own error says why.")
+    return result
 
 
 def own_range(rows: int, device: torch.device) -> tuple[int, int]:

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import ray
 import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.learner.training_data import TrainingData
 
 from rllib_scoreflow.algorithms.flow_bc import FlowBCConfig
 from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
@@ -71,6 +73,36 @@ def test_fine_tuning(policy_folders, kind, observed, options) -> None:
     finally:
         one.stop()
         two.stop()
+
+
+def test_an_early_stop_before_a_learner_has_had_a_row(policy_folder) -> None:
+    """Minibatches of one row: the KL ends an update after one or two, of which a Learner may have had none."""
+    options = {"minibatch_size": 1, "num_epochs": 1, "lr": 1e-2, "target_kl": 0.0}
+    algo = finetuning(policy_folder, "Pendulum-v1", 2, **options).build_algo()
+    try:
+        for _ in range(6):
+            episodes = algo.env_runner_group.local_env_runner.sample()
+            results = algo.learner_group.update(training_data=deal_episodes(episodes, 2), reward_scale=1.0)
+            one, two = ({name: float(value.peek()) for name, value in r[DEFAULT_MODULE_ID].items()} for r in results)
+            assert one["stopped_by_kl"] == 1.0
+            assert one["gradient_steps"] <= 3
+            assert one["ratio_error_first"] < 1e-5
+            for name in REPORTED:
+                assert one[name] == pytest.approx(two[name], nan_ok=False), name
+            algo._sync_weights()
+    finally:
+        algo.stop()
+
+
+def test_a_learner_that_fails_leaves_no_other_waiting(policy_folder) -> None:
+    algo = finetuning(policy_folder, "Pendulum-v1", 2).build_algo()
+    try:
+        episodes = algo.env_runner_group.local_env_runner.sample()
+        broken = [ray.put(share) for share in (split_evenly(episodes, 2)[0], ["no episode"])]
+        with pytest.raises(Exception, match=r"no attribute|Another Learner failed"):
+            algo.learner_group.update(training_data=TrainingData(episodes_refs=broken), reward_scale=1.0)
+    finally:
+        algo.stop()
 
 
 def cloning(dataset, num_learners: int, **options) -> FlowBCConfig:

@@ -164,8 +164,8 @@ class GaussianShortcut(torch.nn.Module):
 
 @pytest.mark.parametrize("steps", [2, 4, 8])
 def test_the_score_of_a_shortcut_is_that_of_the_density(make_sde, steps: int) -> None:
-    """Against `-(x - t m) / ((1 - t)^2 + t^2 s^2)`; from the averaged velocity it is 22 % too weak at K = 4."""
-    mean, std, dt = 0.3, 0.4, 1 / steps
+    """Against `-(x - t m) / ((1 - t)^2 + t^2 s^2)`; from the averaged velocity it is 22 % too weak at K = 2."""
+    mean, std, dt = 0.0, 0.3, 1 / steps
     t = (torch.arange(1, steps) / steps).repeat_interleave(50).unsqueeze(-1)
     free = {"mean_clip": None, "denoising_steps": steps}
     found = {}
@@ -183,3 +183,4 @@ def test_the_score_of_a_shortcut_is_that_of_the_density(make_sde, steps: int) ->
         if velocity == "instantaneous":
             torch.testing.assert_close(drift / step.alpha, density, rtol=2e-3, atol=1e-3)
     assert found["averaged"] < 0.95
+    assert steps != 2 or found["averaged"] == pytest.approx(0.777, abs=1e-3)
