@@ -133,8 +133,8 @@ def test_metrics_have_plain_names(policy_folder) -> None:
     expected = {
         *("env_steps", "episodes", "rollout_seconds", "update_seconds", "env_steps_per_second"),
         *("policy_loss", "value_loss", "entropy", "kl", "kl_chain", "clip_fraction", "ratio_mean"),
-        *("explained_variance", "score_clip_rate", "logprob_clamp_rate", "action_clip_rate"),
-        *("sigma_min", "sigma_mean", "sigma_max", "moved/alpha", "moved/sigma", "reward_scale"),
+        *("explained_variance", "score_clip_rate", "alpha_clamp_rate", "logprob_clamp_rate", "action_clip_rate"),
+        *("sigma_min", "sigma_mean", "sigma_max", "moved/alpha", "moved/sigma", "reward_scale", "reward_clip_rate"),
         *(f"alpha/step_{k}" for k in range(4)),
         *(f"alpha_ratio/step_{k}" for k in range(4)),
         *(f"{kind}/{name}" for kind in ("grad_norm", "lr") for name in ("velocity", "alpha")),
@@ -148,6 +148,18 @@ def test_metrics_have_plain_names(policy_folder) -> None:
         [0.127 * (1 - k / 4) for k in range(4)],
         rtol=0.2,
     )
+
+
+def test_drift_and_noise_anneal_as_far_as_the_velocity(policy_folder) -> None:
+    options = {"lr": 1e-3, "lr_min": 1e-4, "alpha_lr": 1e-2, "sigma_lr": 5e-4, "lr_cycle_iterations": 2}
+    algo = small_config(policy_folder, num_epochs=1, **options).build_algo()
+    try:
+        algo.train()
+        half = algo.train()  # of the way from the peak to a tenth of it
+    finally:
+        algo.stop()
+    rates = [half[f"lr/{name}"] for name in ("velocity", "alpha", "sigma")]
+    assert rates == pytest.approx([5.5e-4, 5.5e-3, 2.75e-4])
 
 
 @pytest.mark.parametrize("num_learners", [pytest.param(1, marks=pytest.mark.slow), 2])

@@ -4,106 +4,128 @@ from itertools import pairwise
 
 import pytest
 from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.utils.metrics import LEARNER_RESULTS
 
 from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
+from rllib_scoreflow.algorithms.scoreflow.env_runner import ChunkEnvRunner
 from rllib_scoreflow.flow.config import VARIANTS
 
 STOCHASTIC = [name for name in VARIANTS if name != "flow"]
-ITERATIONS = 5
+ITERATIONS = 3
+ANNEALED = {"schedule": "learn_decay", "hold_fraction": 0.0, "decay_to": 0.0, "sigma_min": 0.05, "sigma_max": 0.5}
 
 
 def annealed(folder, env_id: str = "Pendulum-v1", **options) -> ScoreFlowConfig:
     """A run whose noise bound moves in every iteration, to a tenth of what it was at the end."""
-    noise = {"schedule": "learn_decay", "hold_fraction": 0.0, "decay_to": 0.0, "sigma_min": 0.05, "sigma_max": 0.5}
     fixed = {"num_torch_threads": 1, "lr_warmup_iterations": 0, "num_epochs": 1, "lr": 1e-3, "alpha_lr": 1e-2}
-    options = {"noise": noise, "schedule_iterations": ITERATIONS} | options
+    coupled = options.get("variant", "").startswith("score_sde")  # and has no bounds
+    own = {"noise": {} if coupled else ANNEALED, "schedule_iterations": ITERATIONS}
     return (
         ScoreFlowConfig()
         .environment(env_id)
         .env_runners(num_envs_per_env_runner=2, rollout_fragment_length=8)
-        .training(pretrained_policy=str(folder), **(fixed | options))
+        .training(pretrained_policy=str(folder), **(fixed | own | options))
         .debugging(seed=1)
     )
+
+
+class Loop:
+    """One EnvRunner and one Learner, as the Algorithm lets them work, in this process."""
+
+    def __init__(self, config: ScoreFlowConfig) -> None:
+        config.validate()
+        self.runner = ChunkEnvRunner(config=config, worker_index=0)
+        self.learner = config.build_learner(spaces=self.runner.get_spaces())
+        weights = config.initial_policy().state_dict()
+        self.learner.load_policy_state({name: value.numpy() for name, value in weights.items()})
+
+    def iterate(self) -> float:
+        """One iteration; how far the ratios of the first minibatch are from 1."""
+        weights = self.learner.module.get_state(inference_only=True)
+        self.runner.set_state({"rl_module": weights, "weights_seq_no": self.learner._weights_seq_no})
+        result = self.learner.update(training_data=TrainingData(episodes=self.runner.sample()))
+        return float(result[DEFAULT_MODULE_ID]["ratio_error_first"].peek())
+
+    @property
+    def bound(self) -> float:
+        return float(self.runner.module.policy.sde.noise.sigma_max)
+
+
+@pytest.mark.parametrize("variant", STOCHASTIC)
+@pytest.mark.parametrize("observed", ["state", pytest.param("pixels", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["flow", "shortcut"])
+def test_every_kind_and_variant(policy_folders, kind: str, observed: str, variant: str) -> None:
+    env_id, folder = policy_folders[kind, observed]
+    loop, bounds = Loop(annealed(folder, env_id, variant=variant)), []
+    for iteration in range(ITERATIONS):
+        assert loop.iterate() < 1e-5, iteration
+        if not variant.startswith("score_sde"):
+            bounds.append(loop.bound)
+    assert all(later < earlier - 0.01 for earlier, later in pairwise(bounds))
+    assert bounds[:1] in ([], [0.5])
+
+
+@pytest.mark.parametrize("kind", ["flow", "shortcut"])
+@pytest.mark.parametrize(
+    "score", [{"form": "contraction", "value": 0.5}, {"form": "contraction", "value": 0.0, "steps": "first"}]
+)
+def test_a_contraction(policy_folders, kind: str, score) -> None:
+    loop = Loop(annealed(policy_folders[kind, "state"][1], score=score))
+    assert max(loop.iterate() for _ in range(ITERATIONS)) < 1e-5
+
+
+def test_another_trials_state(policy_folder) -> None:
+    """In population-based training a trial takes over another's state and keeps its own bounds."""
+    donor = Loop(annealed(policy_folder))
+    donor.iterate()
+    donor.iterate()
+    loop = Loop(annealed(policy_folder, noise=ANNEALED | {"sigma_min": 0.2, "sigma_max": 0.9}))
+    loop.learner.set_state(donor.learner.get_state())
+    assert loop.iterate() < 1e-5
+    assert loop.bound == pytest.approx(0.2 + 0.7 * 0.5 * (1.0 - 0.5), rel=1e-5)  # at 2 of 3 iterations
+
+
+def test_a_state_of_earlier(policy_folder) -> None:
+    """Going back to an older state: its weights have a lower number than those that the EnvRunner has."""
+    loop = Loop(annealed(policy_folder))
+    loop.iterate()
+    state = loop.learner.get_state()
+    for _ in range(3):
+        loop.iterate()
+    loop.learner.set_state(state)
+    assert loop.iterate() < 1e-5
 
 
 def error_of(result) -> float:
     return result[LEARNER_RESULTS][DEFAULT_MODULE_ID]["ratio_error_first"]
 
 
-def bound_of(algo) -> float:
-    return float(algo.env_runner_group.local_env_runner.module.policy.sde.noise.sigma_max)
-
-
-def check(config: ScoreFlowConfig) -> list[float]:
-    """Trains; the noise bound with which every iteration samples."""
-    algo = config.build_algo()
-    bounds = []
+def test_restored_algorithms(policy_folder, tmp_path) -> None:
+    """The two ways that an Algorithm takes over a checkpoint, into itself and into one of other bounds."""
+    other = annealed(policy_folder, noise=ANNEALED | {"sigma_min": 0.2, "sigma_max": 0.9})
+    algorithms = [annealed(policy_folder).build_algo(), other.build_algo()]
     try:
-        for iteration in range(ITERATIONS):
-            if algo.flow_policy().sde.noise is not None:
-                bounds.append(bound_of(algo))
-            assert error_of(algo.train()) < 1e-5, iteration
+        first = algorithms[0]
+        first.train()
+        first.save_checkpoint(str(tmp_path / "checkpoint"))
+        state = first.get_state()
+        assert error_of(first.train()) < 1e-5
+        for algorithm in algorithms:
+            algorithm.restore_from_path(str(tmp_path / "checkpoint"))
+            assert error_of(algorithm.train()) < 1e-5
+            algorithm.set_state(state)
+            assert error_of(algorithm.train()) < 1e-5
     finally:
-        algo.stop()
-    return bounds
-
-
-def test_the_bound_moves_between_an_update_and_the_next_rollout(policy_folder) -> None:
-    bounds = check(annealed(policy_folder))
-    assert bounds[0] == pytest.approx(0.5)
-    assert all(later < earlier - 0.01 for earlier, later in pairwise(bounds))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("variant", STOCHASTIC)
-@pytest.mark.parametrize("observed", ["state", "pixels"])
-@pytest.mark.parametrize("kind", ["flow", "shortcut"])
-def test_every_kind_and_variant(policy_folders, kind: str, observed: str, variant: str) -> None:
-    env_id, folder = policy_folders[kind, observed]
-    noise = {} if variant.startswith("score_sde") else {"noise": annealed(folder).noise}
-    check(annealed(folder, env_id, variant=variant, **({"noise": {}} | noise)))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["flow", "shortcut"])
-def test_a_contraction(policy_folders, kind: str) -> None:
-    env_id, folder = policy_folders[kind, "state"]
-    check(annealed(folder, env_id, score={"form": "contraction", "value": 0.5}))
+        for algorithm in algorithms:
+            algorithm.stop()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("num_learners", [1, 2])
 def test_several_learners(policy_folder, num_learners: int) -> None:
-    algo = annealed(policy_folder).learners(num_learners=num_learners).build_algo()
+    algorithm = annealed(policy_folder).learners(num_learners=num_learners).build_algo()
     try:
-        assert max(error_of(algo.train()) for _ in range(3)) < 1e-5
+        assert max(error_of(algorithm.train()) for _ in range(3)) < 1e-5
     finally:
-        algo.stop()
-
-
-def test_after_a_restore_into_other_bounds_and_into_a_run_that_is_further(policy_folder, tmp_path) -> None:
-    """As in population-based training, and as in Python, where an Algorithm may go back to an older checkpoint."""
-    algo = annealed(policy_folder).build_algo()
-    try:
-        algo.train()
-        algo.save_checkpoint(str(tmp_path / "checkpoint"))
-        state = algo.get_state()
-        algo.train()
-        for go_back in (lambda: algo.restore_from_path(str(tmp_path / "checkpoint")), lambda: algo.set_state(state)):
-            go_back()
-            assert error_of(algo.train()) < 1e-5
-    finally:
-        algo.stop()
-    noise = annealed(policy_folder).noise | {"sigma_min": 0.2, "sigma_max": 0.9}
-    for restore in ("restore_from_path", "set_state"):
-        other = annealed(policy_folder, noise=noise).build_algo()
-        try:
-            if restore == "set_state":
-                other.set_state(state)
-            else:
-                other.restore_from_path(str(tmp_path / "checkpoint"))
-            assert bound_of(other) > 0.5
-            assert error_of(other.train()) < 1e-5
-        finally:
-            other.stop()
+        algorithm.stop()

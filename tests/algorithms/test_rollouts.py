@@ -4,6 +4,7 @@ import itertools
 import pickle
 
 import numpy as np
+import pytest
 import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
@@ -14,7 +15,12 @@ from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
 from rllib_scoreflow.algorithms.scoreflow.connectors import REWARD_SCALE, Advantages, ChainColumns
 from rllib_scoreflow.algorithms.scoreflow.env_runner import ChunkEnvRunner
 from rllib_scoreflow.algorithms.scoreflow.rollout_buffer import ENV_STEPS, SUCCESS, RolloutBuffer
-from rllib_scoreflow.algorithms.scoreflow.rollout_statistics import RolloutStatistics, observe_rewards
+from rllib_scoreflow.algorithms.scoreflow.rollout_statistics import (
+    RolloutStatistics,
+    observe_rewards,
+    reward_clip_rate,
+)
+from rllib_scoreflow.evaluation import standard_error
 from rllib_scoreflow.flow.advantages import ESTIMATORS, RunningRewardScaler
 
 NUM_ENVS, STEPS = 3, 6
@@ -81,12 +87,12 @@ class LinearValues(torch.nn.Module):
         return batch[Columns.OBS][:, 0]
 
 
-def train_batch(episodes: list, *, gamma: float, reward_scale: float = 1.0) -> dict:
+def train_batch(episodes: list, *, gamma: float, reward_scale: float = 1.0, reward_clip: float | None = None) -> dict:
     """The columns that both connectors make of episodes, with `lambda = 0`."""
     module, shared = {DEFAULT_MODULE_ID: LinearValues()}, {REWARD_SCALE: reward_scale}
     estimator = ESTIMATORS.choose("gae")(gamma=gamma, lambda_=0.0)
     batch: dict = {}
-    for connector in (ChainColumns(), Advantages(estimator)):
+    for connector in (ChainColumns(), Advantages(estimator, reward_clip=reward_clip)):
         batch = connector(rl_module=module, batch=batch, episodes=episodes, shared_data=shared)
     return batch[DEFAULT_MODULE_ID]
 
@@ -142,6 +148,29 @@ def test_rewards_are_divided_by_the_running_std_of_the_return() -> None:
     targets = train_batch(episodes, gamma=0.0, reward_scale=scale)[Postprocessing.VALUE_TARGETS]
     raw = np.concatenate([e.get_rewards() for e in episodes])
     np.testing.assert_allclose(targets, raw / scale, rtol=1e-4)
+
+
+def test_scaled_rewards_are_bounded_and_counted() -> None:
+    episodes = filled_buffer().episodes(["a", "b", "c"], np.zeros(NUM_ENVS, dtype=np.int64))
+    raw = np.concatenate([e.get_rewards() for e in episodes])  # 0.5 to 5.5, 100.5 to 105.5, 200.5 to 205.5
+    for clip, expected in ((10.0, np.minimum(raw / 2, 10.0)), (None, raw / 2)):
+        targets = train_batch(episodes, gamma=0.0, reward_scale=2.0, reward_clip=clip)[Postprocessing.VALUE_TARGETS]
+        np.testing.assert_allclose(targets, expected, rtol=1e-4)
+    assert reward_clip_rate(episodes, 2.0, 10.0) == pytest.approx(2 / 3)
+    assert reward_clip_rate(episodes, 2.0, None) == 0.0
+    assert ScoreFlowConfig().reward_clip == 10.0
+
+
+def test_the_standard_error_is_the_one_of_every_evaluation() -> None:
+    buffer = filled_buffer(terminated_at={(2, 0), (5, 0)}, truncated_at={(3, 1)})
+    episodes = buffer.episodes(["a", "b", "c"], np.zeros(NUM_ENVS, dtype=np.int64))
+    metrics = RolloutStatistics().observe(episodes)
+    returns = [4.5, 13.5, 4 * 102.0]
+    assert metrics["return_mean"] == pytest.approx(np.mean(returns))
+    assert metrics["return_stderr"] == pytest.approx(standard_error(returns))
+    assert metrics["return_stderr"] == pytest.approx(np.std(returns, ddof=1) / np.sqrt(3))
+    one = filled_buffer(terminated_at={(2, 0)}).episodes(["a", "b", "c"], np.zeros(NUM_ENVS, dtype=np.int64))
+    assert "return_stderr" not in RolloutStatistics().observe(one)
 
 
 def test_an_episode_with_a_lost_fragment_is_no_short_episode() -> None:

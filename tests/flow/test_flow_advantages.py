@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rllib_scoreflow.flow.advantages import RunningRewardScaler, generalized_advantages
+from rllib_scoreflow.flow.advantages import RunningRewardScaler, generalized_advantages, scaled_rewards
 
 rewards_lists = st.lists(st.floats(-10, 10), min_size=1, max_size=12)
 unit = st.floats(0.0, 1.0)
@@ -160,3 +160,14 @@ def test_restored_scaler_continues_where_it_was(before: list, after: list) -> No
     for stream, rewards, done in before:
         replay.observe(stream, np.array(rewards), done=done)
     assert unchanged.get_state() == replay.get_state()
+
+
+def test_the_first_success_of_a_sparse_task_is_bounded() -> None:
+    """Of ten thousand rewards one is not 0: the scale that it leaves makes it a hundred, which the bound cuts."""
+    scaler = RunningRewardScaler(gamma=0.99)
+    rewards = np.zeros(10_000)
+    rewards[9_999] = 1.0
+    scaler.observe("a", rewards, done=True)
+    assert scaled_rewards(rewards, scaler.scale, None).max() > 90.0
+    assert scaled_rewards(rewards, scaler.scale, 10.0).max() == 10.0
+    assert scaled_rewards([-1e6, 3.0, 1e6], 2.0, 10.0).tolist() == [-10.0, 1.5, 10.0]

@@ -120,7 +120,8 @@ class ChunkEnvRunner(SingleAgentEnvRunner):
 
     def set_state(self, state: Any) -> None:
         """Takes over a state, also weights with a lower number than these: a restored checkpoint has such."""
-        accept_any_weights(self)
+        if state.get(WEIGHTS_SEQ_NO):
+            accept_any_weights(self)
         super().set_state(state)
 
     def get_metrics(self) -> Any:
