@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -12,8 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
+from urllib.parse import urlsplit
 
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, shorten
 
 _QUIET = {
     # Tune's own tables; the command prints its own lines.
@@ -34,6 +36,7 @@ _QUIET = {
 
 _WATCH_S = 1.0
 _TOGETHER_S = 1.0
+_CONNECT_S = 5.0
 _chosen = {"level": logging.WARNING}
 
 
@@ -99,6 +102,28 @@ def worker_setup() -> None:
     register_own()
 
 
+def check_address(address: str) -> None:
+    """Try whether anything listens at a cluster's address; Ray itself would wait for it for minutes.
+
+    Args:
+        address: ``auto``, ``local``, ``host:port`` or ``ray://host:port``.
+
+    Raises:
+        InputError: nothing does, or it is no address.
+    """
+    if address in {"auto", "local"}:
+        return
+    try:
+        parts = urlsplit(address if "://" in address else f"//{address}")
+        host, port = parts.hostname, parts.port
+        if host is None or port is None:
+            raise ValueError("it is not `auto`, host:port or ray://host:port")
+        socket.create_connection((host, port), timeout=_CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        reason = shorten(getattr(error, "strerror", None) or str(error))
+        raise InputError(f"--ray-address {shorten(address)}: no Ray cluster answers there ({reason}).") from error
+
+
 @contextlib.contextmanager
 def ray_session(options: RayOptions) -> Iterator[None]:
     """Start Ray (or join a cluster) and leave it again at the end, whatever happens.
@@ -122,6 +147,7 @@ def ray_session(options: RayOptions) -> Iterator[None]:
         "runtime_env": {"worker_process_setup_hook": "rllib_scoreflow.cli.session.worker_setup"},
     }
     if options.address is not None:
+        check_address(options.address)
         arguments["address"] = options.address
         del arguments["include_dashboard"]
     else:
@@ -129,8 +155,10 @@ def ray_session(options: RayOptions) -> Iterator[None]:
     try:
         with sessions_of_their_own():
             ray.init(**arguments)
-    except ConnectionError as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+    except (ConnectionError, ValueError) as error:
+        if options.address is None:
+            raise
+        reason = shorten(str(error).splitlines()[0].rstrip("."))
         raise InputError(f"--ray-address {options.address}: no Ray cluster answers there ({reason}).") from error
     try:
         yield

@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+from rllib_scoreflow.cli.session import check_address
+from rllib_scoreflow.errors import InputError
+
 PPO = {"run": "PPO", "env": "CartPole-v1", "stop": {"training_iteration": 1}}
 
 
@@ -203,3 +206,12 @@ def test_modules_that_fail(refused, experiment, tmp_path, source, words):
             assert all(word in sentence for word in words), sentence
     finally:
         sys.path.remove(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["nonsense", "127.0.0.1:99999", "127.0.0.1:1", "ray://127.0.0.1:1", "no-such-host.invalid:6379", "[::", ""],
+)
+def test_clusters_that_are_not_there_are_not_waited_for(address):
+    with pytest.raises(InputError, match=r"--ray-address .*no Ray cluster answers there"):
+        check_address(address)
