@@ -1,5 +1,6 @@
 """A tiny environment, a policy for it and one Ray instance for the tests of the algorithms."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -38,7 +39,11 @@ def reach_dataset(tmp_path_factory, toy_reach_importable) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def ray_instance():
     torch.set_num_threads(1)
-    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)
+    # What Ray starts inherits it: EnvRunners of other processes import "toy_reach", too.
+    folders = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(folders))
+        ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)
     yield
     ray.shutdown()
 

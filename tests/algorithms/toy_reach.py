@@ -49,6 +49,29 @@ class PixelReach(Reach):
         return {"state": self._point.astype(np.float32), "images": images}
 
 
+class LateReach(Reach):
+    """Does something wrong after a number of steps, be they in one episode or in many."""
+
+    def __init__(self, *, fault="raises", at=1000):
+        super().__init__()
+        self._fault, self._left = fault, at
+
+    def step(self, action):
+        observation, reward, *rest = super().step(action)
+        self._left -= 1
+        if self._left < 0 and self._fault == "raises":
+            raise ArithmeticError("the point is lost")
+        return (observation if self._left >= 0 else observation[:1]), reward, *rest
+
+
+class NarrowReach(Reach):
+    """Takes a hundredth of the actions."""
+
+    def __init__(self):
+        super().__init__()
+        self.action_space = gym.spaces.Box(-0.01, 0.01, (DIM,), np.float32)
+
+
 def demonstrations(episodes: int = 60, steps: int = 20, seed: int = 0) -> dict[str, np.ndarray]:
     """Flat D4RL columns of a sluggish, noisy controller: it reaches, but slowly."""
     rng = np.random.default_rng(seed)
@@ -70,3 +93,6 @@ def demonstrations(episodes: int = 60, steps: int = 20, seed: int = 0) -> dict[s
 
 gym.register("ToyReach-v0", Reach, max_episode_steps=20)
 gym.register("PixelReach-v0", PixelReach, max_episode_steps=20)
+gym.register("EndlessReach-v0", Reach)
+gym.register("LateReach-v0", LateReach, max_episode_steps=20)
+gym.register("NarrowReach-v0", NarrowReach, max_episode_steps=20)
