@@ -23,7 +23,7 @@ from rllib_scoreflow.data.readers import known_suffixes, reader_of, readers
 from rllib_scoreflow.data.schema import DatasetInfo, RawColumns, describe
 from rllib_scoreflow.data.store import read_parquet, read_parquet_info
 from rllib_scoreflow.data.validation import check_columns, check_constant_observations
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, shorten
 from rllib_scoreflow.file_digest import file_digest
 from rllib_scoreflow.user_paths import expand_user
 
@@ -119,9 +119,13 @@ def locate(dataset: str, cache: Path, options: ReadOptions) -> Source:
             return Source(reader.locate(dataset.removeprefix(reader.prefix)), dataset)
     path, suffixes = expand_user(dataset), (*known_suffixes(), PARQUET)
     looks_like_path = path.suffix in suffixes or (len(path.parts) > 1 and not dataset.startswith("robomimic/"))
-    if dataset in D4RL_DATASETS or not (looks_like_path or path.is_file()):
+    try:
+        exists = path.is_file()
+    except OSError as error:  # a name that is too long, a folder that may not be searched
+        raise InputError(f"{shorten(str(path))}: cannot be read ({error.strerror}); give the path of a file") from error
+    if dataset in D4RL_DATASETS or not (looks_like_path or exists):
         return _published(dataset, cache, options)
-    if not path.is_file():
+    if not exists:
         raise InputError(f"{path}: no such file; give an existing {_one_of(suffixes)} file")
     if path.suffix not in suffixes:
         raise InputError(
