@@ -177,9 +177,10 @@ def _dataset_digest(dataset: str, options: Mapping[str, Any]) -> Any:
     wanted: dict[str, Any] = {key: value for key, value in options.items() if isinstance(value, str | list)}
     try:
         source = locate(dataset, cache, ReadOptions.of(**wanted))
+        sha256 = source_digest(source, lambda file: remembered_digest(file, cache))
     except InputError:  # of an algorithm that calls something else a dataset; ours refuses it when it is validated
-        return dataset
-    return {"dataset": source.name, "sha256": source_digest(source, lambda file: remembered_digest(file, cache))}
+        return {"file": path.name, "sha256": _file_digest(path)} if path.is_file() else dataset
+    return {"dataset": source.name, "sha256": sha256}
 
 
 def _whole_file(dataset: Any) -> str | None:

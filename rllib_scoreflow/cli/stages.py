@@ -114,9 +114,11 @@ def has_reached(folder: Path, done: Mapping[str, Any], stop: Mapping[str, float]
     then = done.get("stop") or stop
     if then == stop:
         return True
-    lasts = [rows[-1] for path in folder.glob("trial_*/result.json") if (rows := read_results(path.parent))]
+    trials = [rows for path in folder.glob("trial_*/result.json") if (rows := read_results(path.parent))]
+    if not any(key in row for rows in trials for row in rows for key in stop):
+        return True  # it was run by a version that called its results otherwise
     # A trial that ended before its end, by early stopping or by a scheduler, would do so again.
-    return all(_reached(last, stop) or not _reached(last, then) for last in lasts)
+    return all(_reached(rows[-1], stop) or not _reached(rows[-1], then) for rows in trials)
 
 
 def _reached(row: Mapping[str, Any], stop: Mapping[str, float]) -> bool:

@@ -152,7 +152,7 @@ def test_states_of_a_folder(tmp_path):
 def finished_trial(folder, name="trial_00000", iteration=3):
     trial = folder / name
     (trial / "checkpoint_000000").mkdir(parents=True)
-    (trial / "result.json").write_text(json.dumps({"training_iteration": iteration, "done": True}))
+    (trial / "result.json").write_text(json.dumps({"training_iteration": iteration, "env_steps": 5, "done": True}))
     return trial
 
 
@@ -163,6 +163,7 @@ def test_a_larger_stop_goes_on_and_a_smaller_one_is_finished(tmp_path):
     assert state(folder, stop={"training_iteration": 2.0}) is State.FINISHED
     assert state(folder, stop={"training_iteration": 4.0}) is State.EXTENDED
     assert state(folder, stop={"env_steps": 10.0}) is State.EXTENDED
+    assert state(folder, stop={"steps_under_a_later_name": 10.0}) is State.FINISHED
     shutil.rmtree(trial / "checkpoint_000000")
     with pytest.raises(InputError, match=r"ended at training_iteration 3 and left no checkpoint"):
         state(folder, stop={"training_iteration": 4.0})
