@@ -40,7 +40,17 @@ def test_what_a_reader_may_not_do_fails(fuzz, read):
         fuzz(st.just(0), lambda number, _: number, read)
 
 
+def compute(seconds):
+    begin = time.process_time()
+    while time.process_time() - begin < seconds:
+        pass
+
+
 def test_a_slow_reader_fails(fuzz, monkeypatch):
-    monkeypatch.setitem(fuzz.__globals__["bounded"].__wrapped__.__globals__, "SECONDS", 0.05)
+    bounds = fuzz.__globals__["bounded"].__wrapped__.__globals__
+    monkeypatch.setitem(bounds, "SECONDS", 0.05)
     with pytest.raises(AssertionError, match=r"took 0\.1 s"):
+        fuzz(st.just(0), lambda number, _: number, lambda _: compute(0.1))
+    monkeypatch.setitem(bounds, "WALL_SECONDS", 0.05)
+    with pytest.raises(AssertionError, match=r"waited 0\.1 s"):
         fuzz(st.just(0), lambda number, _: number, lambda _: time.sleep(0.1))

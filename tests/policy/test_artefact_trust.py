@@ -156,10 +156,10 @@ SIZES = {
 @pytest.mark.parametrize("what", SIZES)
 def test_what_a_description_asks_for_is_checked_before_it_is_built(old, what):
     rewrite(old, SIZES[what])
-    begin = time.monotonic()
+    begin = time.process_time()
     with pytest.raises(InputError) as error:
         FlowPolicy.load(old)
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 800
     assert "policy.json" in str(error.value)
