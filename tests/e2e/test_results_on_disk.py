@@ -56,7 +56,11 @@ class Work:
 
     def run(self, *options: str, timeout: float = 240) -> subprocess.CompletedProcess:
         process = self.start(*options)
-        out, err = process.communicate(timeout=timeout)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def until(self, process: subprocess.Popen, iteration: int) -> None:
@@ -160,11 +164,11 @@ def _mounted(folder: Path, size: str) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """`results` is a file system of its own, of 3 MB."""
+    """`results` is a file system of its own, of 24 MB: a checkpoint here has 2 MB."""
     if os.getuid() != 0:
         pytest.skip("only root may mount a small file system")
     folder = tmp_path / "results"
-    _mounted(folder, "3m")
+    _mounted(folder, "24m")
     yield folder
     subprocess.run(["umount", "-l", folder], check=True)
 
@@ -176,7 +180,7 @@ def fill(folder: Path, keep: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize("keep", [0, 6_000, 40_000, 150_000])
+@pytest.mark.parametrize("keep", [0, 6_000, 1_000_000])
 def test_a_disk_that_fills_up_during_a_run(small_disk, work, keep) -> None:
     """Whatever is the first that does not fit: a row, a checkpoint, one of Tune's notes."""
     work.write(10_000)
@@ -187,9 +191,8 @@ def test_a_disk_that_fills_up_during_a_run(small_disk, work, keep) -> None:
     _, err = process.communicate(timeout=240)
     assert process.returncode == 1, err
     assert err.count("\n") == 1, err
-    assert "the disk is full" in err
-    assert str(small_disk) in err
-    assert "--resume" in err
+    assert "the disk is full, results/cart/cart has " in err
+    assert err.endswith("go on with: rllib train file cart.yaml --ray-num-cpus 1 --resume\n")
     assert time.monotonic() - began < 120
     # Nothing of it is half written: rows in order, and a checkpoint to go on from.
     done = work.iterations()
@@ -209,8 +212,8 @@ def test_a_disk_that_is_full_from_the_start(small_disk, work) -> None:
     ended = work.run()
     assert ended.returncode in (1, 2), ended.stderr
     assert ended.stderr.count("\n") == 1, ended.stderr
-    assert "No space left on device" in ended.stderr or "the disk is full" in ended.stderr
-    assert str(small_disk) in ended.stderr
+    assert "no space left on device" in ended.stderr.lower() or "the disk is full" in ended.stderr
+    assert "results" in ended.stderr
     ballast.unlink()
     ended = work.run()
     assert ended.returncode == 0, ended.stderr
@@ -222,8 +225,8 @@ def test_a_results_folder_that_is_read_only(small_disk, work) -> None:
     began = time.monotonic()
     ended = work.run()
     assert ended.returncode == 2, ended.stderr
-    assert ended.stderr.startswith("rllib: results cannot be written to ")
-    assert "(Read-only file system); choose another --results-dir" in ended.stderr
+    assert "(read-only file system); choose another --results-dir" in ended.stderr
+    assert str(small_disk) in ended.stderr
     assert ended.stderr.count("\n") == 1
     assert ended.stdout == ""
     assert time.monotonic() - began < 60
