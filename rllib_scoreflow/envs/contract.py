@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib_scoreflow.envs.settings import SuccessRule
-from rllib_scoreflow.errors import InputError, SimulatorError, shorten
+from rllib_scoreflow.errors import InputError, SimulatorError, quoted, shorten
 from rllib_scoreflow.observations import IMAGES
 
 Env = gym.Env[Any, Any]
@@ -147,26 +147,20 @@ class CheckedEnv:
         return arrays
 
     def _array(self, found: Any, shape: tuple[int, ...], where: str, what: str) -> NDArray[Any]:
-        try:
-            array = np.asarray(found)
-        except ValueError:  # rows of unequal length
-            array = np.asarray(None)
+        array = _as_array(found)
         if array.shape != shape or array.dtype.kind not in _NUMBERS:
             # The space may be what is wrong.
             self._refuse(where, found, f"{what} of shape {shape}", "make the two agree, or observation_space")
         return array
 
     def _number(self, found: Any, what: str) -> float:
-        try:
-            array = np.asarray(found)
-        except ValueError:
-            array = np.asarray(None)
+        array = _as_array(found)
         if array.size != 1 or array.dtype.kind not in _NUMBERS:
             self._refuse("step()", found, f"one number as {what}", "sum or choose, or correct it")
         return float(array.reshape(()))
 
     def _flag(self, found: Any, what: str) -> bool:
-        array = np.asarray(found) if np.isscalar(found) or isinstance(found, np.ndarray) else np.asarray(None)
+        array = _as_array(found)
         value = array.reshape(()).item() if array.size == 1 and array.dtype.kind in _NUMBERS else None
         if value not in (0, 1):
             self._refuse("step()", found, f"True or False as {what}", "return a bool")
@@ -195,6 +189,14 @@ def close_env(env: Env, env_id: str) -> None:
         logger.warning("environment %r raised %s in close()", env_id, reason_of(error))
 
 
+def _as_array(found: Any) -> NDArray[Any]:
+    """What numpy makes of a value, or the array of None, which is no number."""
+    try:
+        return np.asarray(found)
+    except Exception:  # rows of unequal length, or a tensor on another device
+        return np.asarray(None)
+
+
 def _length(found: Any) -> int | None:
     return len(found) if isinstance(found, tuple | list) else None
 
@@ -207,4 +209,4 @@ def _described(found: Any) -> str:
         return f"a {type(found).__name__} of {len(found)}"
     if isinstance(found, Mapping):
         return f"a dictionary of {shorten(', '.join(map(repr, found)) or 'nothing')}"
-    return shorten(found, 80)
+    return quoted(found) if isinstance(found, str) else shorten(found, 80)

@@ -30,7 +30,7 @@ REFUSED = [
     ("observation is None", ["None", "(2,)"]),
     ("reward of two", ["an array of shape (2,)", "one number as reward"]),
     ("reward is None", ["None", "one number as reward"]),
-    ("reward is text", ["1.0", "one number as reward"]),
+    ("reward is text", ["'1.0'", "one number as reward"]),
     ("terminated is None", ["None", "True or False as terminated"]),
     ("terminated is text", ["no", "True or False as terminated"]),
     ("info is None", ["None", "a dictionary as info"]),
@@ -162,7 +162,7 @@ def test_which_step_makes_a_success_is_a_choice(rule, wanted):
     env.reset()
     successes = [float(env.step(np.zeros((1, 1), np.float32))[4]["success"][0]) for _ in range(6)]
     np.testing.assert_array_equal(successes, [np.nan, np.nan, wanted] * 2)
-    with pytest.raises(InputError, match="success is sometimes: choose 'last'"):
+    with pytest.raises(InputError, match="success is 'sometimes': choose 'last'"):
         play("toy_envs:ToyBriefly-v0", success="sometimes")
 
 
