@@ -116,21 +116,14 @@ def _read_config(checkpoint: Path) -> tuple[Any, str]:
         algorithm = stored["class"]
         arguments, keywords = stored["ctor_args_and_kwargs"]
         config = keywords.get("config", arguments[0] if arguments else None)
-    except (
-        OSError,
-        pickle.UnpicklingError,
-        EOFError,
-        KeyError,
-        IndexError,
-        ImportError,
-        AttributeError,
-    ) as error:
+        if isinstance(config, dict):
+            config = algorithm.get_default_config().copy(copy_frozen=False).update_from_dict(config)
+        config = config.copy(copy_frozen=False)
+    # A damaged pickle raises whatever its bytes happen to call.
+    except Exception as error:
         raise InputError(
-            f"{checkpoint} cannot be read as an RLlib checkpoint ({error}); choose another one."
+            f"{checkpoint} cannot be read as an RLlib checkpoint ({reason_of(error)}); choose another one."
         ) from error
-    if isinstance(config, dict):
-        config = algorithm.get_default_config().copy(copy_frozen=False).update_from_dict(config)
-    config = config.copy(copy_frozen=False)
     if not config.enable_env_runner_and_connector_v2:
         raise InputError(f"{checkpoint} is of RLlib's old API stack, which this command does not evaluate.")
     if algorithm.__name__ in OWN_ALGORITHMS:  # its policy acts in chunks, and only the artefact says how
@@ -171,8 +164,7 @@ def _env_runner(config: Any, checkpoint: Path, options: "EvaluateOptions") -> An
         module = complete / "learner_group" / "learner" / "rl_module"
         single = module / "default_policy"
         runner.module.restore_from_path(str(module if config.is_multi_agent else single))
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:
         runner.stop()
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{checkpoint} cannot be restored ({reason}); is it complete?") from error
+        raise InputError(f"{checkpoint} cannot be restored ({reason_of(error)}); is it complete?") from error
     return runner

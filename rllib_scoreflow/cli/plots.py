@@ -1,6 +1,7 @@
 """The learning curve of an experiment, and a sweep over denoising steps, as PNGs."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,7 @@ def curves(
 
 def _finish(figure: Any, axes: Any, title: str, path: Path) -> None:
     # Names are text, also with a $ in them, and short enough to be laid out.
-    axes.set_title(shorten(title), fontsize="medium", wrap=True, parse_math=False)
+    axes.set_title(textwrap.fill(shorten(title), 90), fontsize="medium", parse_math=False)
     axes.yaxis.label.set(text=shorten(axes.get_ylabel(), 80), parse_math=False)
     axes.grid(alpha=0.3)
     for text in axes.legend(fontsize="small").get_texts():

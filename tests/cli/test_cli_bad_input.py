@@ -1,6 +1,7 @@
 """Mistakes end with one sentence on stderr and status 2, before Ray starts, and nothing is written."""
 
 import json
+import pickle
 import subprocess
 import sys
 
@@ -215,3 +216,23 @@ def test_modules_that_fail(refused, experiment, tmp_path, source, words):
 def test_clusters_that_are_not_there_are_not_waited_for(address):
     with pytest.raises(InputError, match=r"--ray-address .*no Ray cluster answers there"):
         check_address(address)
+
+
+DAMAGED_PICKLES = {
+    "nothing": b"",
+    "text": b"hello",
+    "cut off": pickle.dumps({"class": int})[:-3],
+    "a list": pickle.dumps([1]),
+    "no class": pickle.dumps({"class": 3, "ctor_args_and_kwargs": 5}),
+    "nobody's module": b"cno_such_module\nThing\n.",
+    "a wrong opcode": b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f}.",
+    "no UTF-8": b"\x80\x04\x8c\x02\xff\xfe.",
+    "a dictionary as config": pickle.dumps({"class": int, "ctor_args_and_kwargs": ([{"lr": 1}], {})}),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED_PICKLES)
+def test_a_damaged_rllib_checkpoint_is_one_sentence(refused, tmp_path, what):
+    (tmp_path / "rllib_checkpoint.json").write_text("{}")
+    (tmp_path / "class_and_ctor_args.pkl").write_bytes(DAMAGED_PICKLES[what])
+    assert "cannot be read as an RLlib checkpoint" in refused("evaluate", tmp_path)

@@ -108,6 +108,55 @@ def test_a_page_for_all_experiments_of_a_file(rllib, sweep):
     assert (sweep / "learning_curve.png").is_file()
 
 
+DAMAGED = {
+    "stop of texts": {"stop": {"training_iteration": "3"}},
+    "a list as config": {"config": [1, 2]},
+    "versions as a list": {"versions": ["ray"]},
+    "a number as checkpoint": {"checkpoint": 5},
+    "figures of texts": {"figures": {"return": "high"}},
+    "swept as a text": {"swept": "lr"},
+    "mode": {"mode": "sideways"},
+    "a number as name": {"experiment": 3},
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+@pytest.mark.parametrize("words", [("report",), ("sweep", "report")], ids=" ".join)
+def test_a_damaged_experiment_is_named_with_its_entry(refused, sweep, what, words):
+    (sweep / stages.DONE_JSON).write_text(json.dumps(DAMAGED[what]))
+    told = refused(*words, sweep)
+    assert f"{sweep / stages.DONE_JSON} has a bad entry '{next(iter(DAMAGED[what]))}" in told
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[" * 100_000, b"[1]", b'{"a": 1', b"1" * 5000])
+def test_what_is_no_json_is_named(refused, sweep, content):
+    (sweep / stages.DONE_JSON).write_bytes(content)
+    told = refused("report", sweep)
+    assert "done.json " in told
+    assert len(told) < 600
+    # Whoever trains goes on with what else the folder says.
+    assert stages.read_json(sweep / stages.DONE_JSON) is None
+
+
+def test_results_of_any_content_are_reported(rllib, sweep):
+    trial = next(sweep.glob("trial_00000*"))
+    lines = ["[" * 100_000, "3", '{"training_iteration": "x", "return_mean": 1e999}', '{"return_mean": [1]}', "\ud800"]
+    lines += ['{"training_iteration": 4, "env_steps": 1' + "0" * 400 + ', "return_mean": -1e308}']
+    lines += ['{"training_iteration": 5, "env_steps": 300, "return_mean": 1e308, "done": 7}']
+    with (trial / "result.json").open("ab") as file:
+        file.write(b"\n" + "\n".join(lines).encode("utf-8", "surrogatepass") + b"\n\xff\xfe\n")
+    (trial / "params.json").write_text(json.dumps({"lr": "$x^$ [bold]y[/]"}))
+    (sweep / "sweep.png").symlink_to("/etc/passwd")
+    (sweep / "learning_curve.png").write_text("not a picture")
+    (sweep / stages.DONE_JSON).write_text(json.dumps({"experiment": "\ud800 $\\frac$", "policy": "../../x\0"}))
+    answer = rllib("report", sweep)
+    assert answer.status == 0, answer.err
+    assert (sweep / "report.html").read_text().count("data:image/png;base64,iVBOR") == 2
+    answer = rllib("sweep", "report", sweep)
+    assert answer.status == 0, answer.err
+    assert "[bold]y[/]" in answer.out
+
+
 def test_what_is_no_experiment_is_refused(refused, tmp_path):
     assert "no experiment's folder" in refused("sweep", "report", tmp_path)
     assert "holds no experiment" in refused("report", tmp_path)
