@@ -25,7 +25,7 @@ GROWING_RESULTS = frozenset(
 )
 _TIMED = ("timers/", "perf/", "learners/__all_modules__/")
 _LEARNER = "learners/default_policy"
-_SHARES = ("success_rate", "clip_fraction", "explained_variance", "action_clip_rate", "score_clip_rate")
+_SHARES = ("success_rate", "clip_fraction", "explained_variance", "_clip_rate", "_clamp_rate")
 
 
 @dataclass(frozen=True)

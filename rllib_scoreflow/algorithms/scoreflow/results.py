@@ -8,13 +8,13 @@ _NETWORKS = ("velocity", "alpha", "sigma", "encoder", "critic", "critic_encoder"
 _ROLLOUT = {
     "env_steps", "env_steps_this_iteration", "env_steps_per_second", "timesteps_total",
     "num_env_steps_sampled_lifetime", "episodes", "incomplete_episodes", "return_mean", "return_stderr",
-    "episode_steps_mean", "success_rate", "action_clip_rate", "reward_scale", "rollout_seconds", "update_seconds",
-    "seconds_in_env", "seconds_in_policy",
+    "episode_steps_mean", "success_rate", "action_clip_rate", "reward_scale", "reward_clip_rate", "rollout_seconds",
+    "update_seconds", "seconds_in_env", "seconds_in_policy",
 }  # fmt: skip
 _LEARNER = {
     "policy_loss", "value_loss", "entropy", "ratio_mean", "kl", "kl_chain", "clip_fraction", "explained_variance",
-    "score_clip_rate", "logprob_clamp_rate", "sigma_min", "sigma_mean", "sigma_max", "stopped_by_kl",
-    "gradient_steps", "skipped_updates", "num_trainable_parameters", "moved/alpha", "moved/sigma",
+    "score_clip_rate", "alpha_clamp_rate", "logprob_clamp_rate", "sigma_min", "sigma_mean", "sigma_max",
+    "stopped_by_kl", "gradient_steps", "skipped_updates", "num_trainable_parameters", "moved/alpha", "moved/sigma",
 }  # fmt: skip
 _ENV_RUNNER = {
     "num_env_steps_sampled", "num_env_steps_sampled_lifetime", "num_episodes", "num_episodes_lifetime", "sample",
@@ -45,6 +45,6 @@ def scoreflow_results(config: Any, *, denoising_steps: int) -> Reported:
         "ScoreFlow",
         plain={*_ROLLOUT, *learner, *runner, *_COUNTERS},
         learner={*learner, "ratio_error", "ratio_error_first"},
-        below=("episode/",),
+        below=("episode/", "before_training/") if config.evaluate_before_training else ("episode/",),
         absent=dict.fromkeys(("epoch", "train_loss", "validation_loss", "samples_per_second"), cloning),
     )
