@@ -1,8 +1,10 @@
 """Minari's datasets: local ones made here; without a network an unknown one says what to do."""
 
+import json
 import re
 
 import gymnasium as gym
+import h5py
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -186,3 +188,51 @@ def test_no_network(refused, folder, monkeypatch):
     refused(
         "minari:D4RL/nothing/like-this-v7", "cannot download the Minari dataset D4RL/nothing/like-this-v7", str(folder)
     )
+
+
+def test_what_the_set_says_of_its_environment(cache, make):
+    env = gym.make("Hopper-v4", max_episode_steps=77)
+    env = gym.wrappers.ClipReward(gym.wrappers.FlattenObservation(env), -1, 5)
+    make("hop-v1", env.observation_space, env.action_space, env=env)
+    config = load_dataset("minari:hop-v1").info.env_config
+    assert config["max_episode_steps"] == 77
+    names = [each["name"] for each in config["additional_wrappers"]]
+    assert names == ["FlattenObservation", "ClipReward"]
+    assert config["additional_wrappers"][1]["entry_point"].startswith("gymnasium.wrappers")
+
+
+def test_actions_of_whole_numbers(make, refused):
+    make(action_space=spaces.Box(-5, 5, (2,), np.int64))
+    refused("minari:test/arm-v0", "'actions' is of type int64")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"total_episodes": 10**10}, ("'total_episodes' is 10000000000", "holds 3 episodes")),
+        ({"total_episodes": "3"}, ("'total_episodes' is '3'",)),
+        ({"observation_space": None}, ("no observation_space and action_space",)),
+        ({"observation_space": "{"}, ("cannot be read as JSON",)),
+        ({"data_format": "pickle"}, ("not a readable Minari dataset",)),
+    ],
+)
+def test_metadata_that_is_not_the_folders(make, refused, folder, change, words):
+    make()
+    path = folder / "test" / "arm-v0" / "data" / "metadata.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    refused("minari:test/arm-v0", *words)
+
+
+def test_links_and_foreign_storage(make, refused, folder, tmp_path):
+    make()
+    path = folder / "test" / "arm-v0" / "data" / "main_data.hdf5"
+    whole = path.read_bytes()
+    with h5py.File(path, "a") as file:
+        file["episode_0/infos/x"] = h5py.ExternalLink("/etc/passwd", "/x")
+    refused("minari:test/arm-v0", "'episode_0/infos/x' is a link to another file")
+    path.write_bytes(whole)
+    with h5py.File(path, "a") as file:
+        length = len(file["episode_1/rewards"])
+        del file["episode_1/rewards"]
+        file.create_dataset("episode_1/rewards", (length,), np.uint8, external=[("/etc/passwd", 0, length)])
+    refused("minari:test/arm-v0", "'episode_1/rewards' is stored in other files")
