@@ -168,7 +168,7 @@ def _check_folder(folder: Path) -> None:
         value = metadata.get(key)
         if not isinstance(value, int) or not 0 <= value <= most:
             raise InputError(
-                f"{path}: '{key}' is {shorten(repr(value))}, and the folder holds {held} episodes; fetch the dataset again"
+                f"{path}: '{key}' is {shorten(repr(value))}, the folder holds {held} episodes; fetch the dataset again"
             )
 
 
