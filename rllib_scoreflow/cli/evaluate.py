@@ -211,7 +211,7 @@ class Player:
         """
         check_variant(self.folder, self.policy, options.variant)
         if options.variant != "flow" and options.denoising_steps is not None:
-            self.policy.sde.check_steps(options.denoising_steps)
+            self.policy.sde.check_steps(options.denoising_steps, str(self.folder))
 
     def evaluate(self, options: EvaluateOptions) -> dict[str, Any]:
         """Play the episodes.

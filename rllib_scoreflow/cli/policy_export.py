@@ -32,6 +32,8 @@ def run_policy_export(
     check_export(output, overwrite=overwrite)
     policy = FlowPolicy.load(folder)
     check_variant(folder, policy, variant)
+    if variant != "flow" and denoising_steps is not None:
+        policy.sde.check_steps(denoising_steps, str(folder))
     mode: Literal["policy", "flow"] = "flow" if variant == "flow" else "policy"
     about = export_onnx(policy, output, mode=mode, denoising_steps=denoising_steps, overwrite=overwrite)
     if as_json:

@@ -88,8 +88,12 @@ class ScoreSDE(nn.Module):
         clip = self.config.chain.mean_clip
         return x if clip is None else x.clamp(-clip, clip)
 
-    def check_steps(self, denoising_steps: int) -> None:
+    def check_steps(self, denoising_steps: int, policy: str = "this policy") -> None:
         """Refuses to follow a drift with another number of steps than it was made for.
+
+        Args:
+            denoising_steps: Number of steps `K`.
+            policy: What the message calls the policy.
 
         Raises:
             InputError: If the drift is an absolute strength and `denoising_steps` is not the chain's own number.
@@ -97,7 +101,7 @@ class ScoreSDE(nn.Module):
         own = self.config.chain.denoising_steps
         if denoising_steps != own and self.config.score.depends_on_steps:
             raise InputError(
-                f"This policy's drift was trained with {own} denoising steps and means something else with "
+                f"The drift of {policy} was trained with {own} denoising steps and means something else with "
                 f"{denoising_steps}: keep {own}, follow the plain flow (--variant flow, in Python mode='flow'), or "
                 "fine-tune with 'score: {form: contraction, value: ...}', which is the same at every number."
             )

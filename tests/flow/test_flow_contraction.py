@@ -1,7 +1,10 @@
 """The drift as a contraction of the estimated noise, which means the same at every number of steps."""
 
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
 from pydantic import ValidationError
 
 from rllib_scoreflow.errors import InputError
@@ -118,6 +121,15 @@ def test_an_absolute_drift_is_followed_with_its_own_number_of_steps(make_sde, va
         distribution.sample()
     with pytest.raises(InputError, match="trained with 4"):
         distribution.evaluate(torch.randn(5, 9, 4))
+
+
+def test_kitchens_drift_forgets_the_start_at_every_number_of_steps() -> None:
+    file = Path(__file__).parents[2] / "tuned_examples" / "kitchen.yaml"
+    score = ScoreConfig(**yaml.safe_load(file.read_text())["kitchen-finetune"]["config"]["score"])
+    assert not score.depends_on_steps
+    for steps in (1, 2, 4, 8):
+        alpha = DriftStrength(score)(time_grid(steps).unsqueeze(-1), 1 / steps).squeeze(-1)
+        assert alpha.tolist() == pytest.approx([steps - 1.0] + [0.0] * (steps - 1))
 
 
 @pytest.mark.parametrize("score", [{"form": "contraction", "value": 0.5}, {"strength": "constant", "value": 0.0}])

@@ -128,7 +128,7 @@ def test_command_writes_a_checked_file_once(tmp_path, capsys) -> None:
     file = tmp_path / "policy.onnx"
     command = ["policy", "export", str(folder.parent), "--output", str(file)]
     assert run([*command, "--denoising-steps", "1"]) == 2
-    assert "drift was trained with 2 denoising steps" in capsys.readouterr().err
+    assert f"The drift of {folder} was trained with 2 denoising steps" in capsys.readouterr().err
     assert not file.exists()
     assert run([*command, "--denoising-steps", "1", "--variant", "flow", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
