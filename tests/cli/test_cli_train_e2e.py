@@ -292,3 +292,23 @@ def test_bad_input_found_in_the_middle_of_a_trial_is_not_tried_again(rllib_proce
     assert answer.err == "rllib: arm.py: arm: scene 7 of arm.xml is missing; put it beside the script.\n"
     assert "restart" not in answer.out
     assert "iter    1" in answer.out
+
+
+@pytest.mark.slow
+def test_a_nested_score_decides_which_checkpoint_stays(rllib_process, tmp_path):
+    """By a count that only grows, where less is better: the first one stays, beside the newest."""
+    (tmp_path / "work" / "score.yaml").write_text(
+        """
+cart:
+  run: PPO
+  env: CartPole-v1
+  stop: {training_iteration: 3}
+  checkpoint_config: {checkpoint_frequency: 1, num_to_keep: 1, checkpoint_score_order: min}
+  checkpoint_score_attr: episodes_total
+  config: {num_env_runners: 0, train_batch_size_per_learner: 200, minibatch_size: 100, num_epochs: 1}
+"""
+    )
+    answer = rllib_process("train", "file", "score.yaml", "--ray-num-cpus", "2")
+    assert answer.status == 0, answer.err
+    kept = sorted(path.name for path in (tmp_path / "work" / "results" / "score" / "cart").glob("trial_*/checkpoint_*"))
+    assert kept == ["checkpoint_000000", "checkpoint_000002"]
