@@ -43,8 +43,9 @@ class Trial:
         return next(reversed(self.values(keys)), None)
 
     def values(self, keys: tuple[str, ...]) -> list[float]:
-        """All reported values of a result, in order."""
-        return [value for row in self.rows if (value := metrics.number(row, keys)) is not None]
+        """All values of a result in order, without what was evaluated before the training and is none of its doing."""
+        trained = [row for row in self.rows if row.get("training_iteration") != 0]
+        return [value for row in trained if (value := metrics.number(row, keys)) is not None]
 
 
 def described(folder: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from rllib_scoreflow.cli import metrics
 from rllib_scoreflow.cli.plots import read_results
 from rllib_scoreflow.cli.progress import ProgressLines
 from rllib_scoreflow.cli.result_loggers import ResultRows, ResultTableRows, row_before_training
+from rllib_scoreflow.cli.trials import Trial
 from rllib_scoreflow.flow.config import ChainConfig
 from rllib_scoreflow.policy import FlowPolicy
 
@@ -67,6 +68,7 @@ def test_the_logs_and_lines_have_an_iteration_0(tmp_path, capsys) -> None:
     rows = read_results(tmp_path)
     curve = [(metrics.number(r, metrics.STEPS), metrics.number(r, metrics.EVAL_RETURN)) for r in rows]
     assert curve == [(0.0, 1550.25), (400.0, None), (800.0, 1600.0)]
+    assert Trial("trial_00000", tmp_path, "finished", {}, rows).values(metrics.EVAL_RETURN) == [1600.0]
     table = list(csv.DictReader((tmp_path / "progress.csv").open()))
     assert [line["eval_return_mean"] for line in table] == ["1550.25", "", "1600.0"]
     assert [line["return_mean"] for line in table] == ["", "1500.0", ""]
