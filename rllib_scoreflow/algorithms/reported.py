@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from ray.rllib.callbacks.callbacks import RLlibCallback
-from ray.rllib.utils import force_list
 
 from rllib_scoreflow.data.catalog import normalized_score
 
@@ -118,6 +116,10 @@ def own_results(
 
 def has_callbacks(config: Any) -> bool:
     """Whether callbacks are set, which may add results of their own."""
+    # Late: the names above are asked for before RLlib is needed, which takes seconds to import.
+    from ray.rllib.callbacks.callbacks import RLlibCallback
+    from ray.rllib.utils import force_list
+
     functions = [value for name, value in vars(config).items() if name.startswith("callbacks_on_")]
     classes = [each for each in force_list(config.callbacks_class) if each is not RLlibCallback]
     return bool(classes) or any(value is not None for value in functions)

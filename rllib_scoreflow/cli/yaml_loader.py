@@ -84,6 +84,8 @@ def parse_yaml(text: str, origin: str) -> Any:
         raise InputError(f"{origin}{where}: {problem}; correct the YAML there.") from None
     except RecursionError:
         raise InputError(f"{origin} is nested too deeply; {_FLATTEN}.") from None
+    except InputError:  # which is a ValueError
+        raise
     except (yaml.YAMLError, ValueError) as error:
         reason = shorten(str(error).splitlines()[0]) if str(error) else type(error).__name__
         raise InputError(f"{origin} is not valid YAML ({reason}); correct it.") from None

@@ -236,3 +236,14 @@ def test_a_damaged_rllib_checkpoint_is_one_sentence(refused, tmp_path, what):
     (tmp_path / "rllib_checkpoint.json").write_text("{}")
     (tmp_path / "class_and_ctor_args.pkl").write_bytes(DAMAGED_PICKLES[what])
     assert "cannot be read as an RLlib checkpoint" in refused("evaluate", tmp_path)
+
+
+@pytest.mark.parametrize("words", [["train", "file", "nowhere.yaml"], ["report", "nowhere"], ["train"]])
+def test_what_is_refused_by_its_name_loads_none_of_the_big_packages(words):
+    code = (
+        "import sys; from rllib_scoreflow.cli.main import run\n"
+        f"assert run({words!r}) == 2\n"
+        "print('loaded:', sorted({'ray.rllib', 'ray.tune', 'torch'} & set(sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout == "loaded: []\n"

@@ -104,13 +104,14 @@ def laughs(levels: int, width: int, form: str) -> str:
     ],
 )
 def test_hostile_yaml_is_one_short_sentence_at_once(text, words):
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(InputError) as caught:
         parse_yaml(text, "file.yaml")
     message = str(caught.value)
-    assert time.perf_counter() - started < 3.0
+    assert time.process_time() - started < 3.0
     assert message.startswith("file.yaml")
     assert "\n" not in message
+    assert message.count("file.yaml") == 1
     assert len(message) < 400
     assert all(word in message for word in words), message
 
