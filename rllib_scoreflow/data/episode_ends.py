@@ -81,12 +81,19 @@ def settle_ends(
         return _closed(terminals, flagged & ~terminals, None, [])
     unused: str | None = None
     if following is not None:
-        breaks = find_breaks(observations, following, resolution)
+        differs = _find_differences(observations, following, resolution)
+        breaks: Bool = np.logical_or.reduce(differs, axis=1)
         unflagged = int((breaks & ~flagged[:-1]).sum())
         if not breaks.any() and flagged[:-1].any():
             unused = "are the following rows' 'observations' across the ends of episodes, too"
-        elif timeouts is not None and timeouts[:-1].any() and unflagged > _MOST_UNFLAGGED * len(breaks):
-            unused = f"are not the following rows' 'observations' in {unflagged} of {len(breaks)} rows within episodes"
+        elif (
+            timeouts is not None
+            and timeouts[:-1].any()
+            and unflagged > _MOST_UNFLAGGED * len(breaks)
+            and (differs.mean(axis=0) <= _MOST_UNFLAGGED)[np.ptp(observations, axis=0) > 0].any()
+        ):
+            dims = int((differs.mean(axis=0) > _MOST_UNFLAGGED).sum())
+            unused = f"are not the following rows' 'observations' in {dims} of {differs.shape[1]} dimensions"
         else:
             return _settle_by_next(path, breaks, following, terminals, timeouts)
     notes = _check_steps(path, observations, terminals, timeouts)
@@ -103,13 +110,19 @@ def find_breaks(observations: Float32, following: Float32, resolution: float) ->
         following: [N, O] float32.
         resolution: relative precision with which they were stored.
     """
+    breaks: Bool = np.logical_or.reduce(_find_differences(observations, following, resolution), axis=1)
+    return breaks
+
+
+def _find_differences(observations: Float32, following: Float32, resolution: float) -> Bool:
+    """Return [N - 1, O] bool, see `find_breaks`."""
     low, high = observations.min(axis=0), observations.max(axis=0)
     size = np.maximum(np.abs(low), np.abs(high))
     tolerance = _SAME * (high - low) + _ROUNDINGS * resolution * size
     with np.errstate(invalid="ignore", over="ignore"):
         same = np.abs(following[:-1] - observations[1:]) <= tolerance
-    breaks: Bool = ~same.all(axis=1)
-    return breaks
+    differs: Bool = ~same
+    return differs
 
 
 def _settle_by_next(
@@ -120,7 +133,7 @@ def _settle_by_next(
     flagged = (terminals | recorded)[:-1]
     unflagged, silent = breaks & ~flagged, flagged & ~breaks
     found = int(unflagged.sum())
-    if found > _MOST_ENDS * len(breaks):
+    if found > (_MOST_UNFLAGGED if recorded[:-1].any() else _MOST_ENDS) * len(breaks):
         raise InputError(
             f"{path}: key 'next_observations' differs from the 'observations' of the following row in {found} of "
             f"{len(breaks)} rows within episodes, from row {_first(unflagged)} on; write both of the same steps and in "

@@ -172,15 +172,26 @@ def test_terminals_that_are_held_without_timeouts(load, refused):
 
 
 @pytest.mark.parametrize("change", [lambda x: 57.3 * x, lambda x: (x - x.mean(0)) / x.std(0), lambda x: x + 0.5])
-def test_next_observations_of_another_scale(load, refused, change):
+def test_next_observations_of_another_scale(refused, change):
     columns = rollouts()
     columns["next_observations"] = change(columns["next_observations"]).astype(np.float32)
+    refused(columns, "'next_observations'", "495 of 499 rows", "in the same units")
+    del columns["timeouts"]
+    refused(columns, "'next_observations'", "499 of 499 rows", "in the same units")
+
+
+def test_next_observations_that_differ_in_a_part_are_not_used(load):
+    columns = rollouts()
+    columns["next_observations"][:, 2:4] = 0
     dataset = load(columns)
     assert lengths_of(dataset) == [STEPS] * EPISODES
     assert dataset.final_observations is None
-    assert "they are not used" in dataset.info.notes[0]
-    del columns["timeouts"]
-    refused(columns, "'next_observations'", "499 of 499 rows", "in the same units")
+    assert "in 2 of 5 dimensions, so they are not used" in dataset.info.notes[0]
+
+
+def test_shuffled_rows(refused):
+    rows = np.random.default_rng(0).permutation(EPISODES * STEPS)
+    refused({key: values[rows] for key, values in rollouts().items()}, "'next_observations' differs")
 
 
 @pytest.mark.parametrize("shift", [1, -1])

@@ -77,7 +77,7 @@ def apply(path, chosen):
             # A change may make another impossible (a key below an array), which leaves the file as it is.
             try:
                 _change(file, what, key, value)
-            except (KeyError, ValueError, TypeError, OSError, RuntimeError, AttributeError):
+            except (KeyError, IndexError, ValueError, TypeError, OSError, RuntimeError, AttributeError):
                 continue
     data = bytearray(path.read_bytes())
     for share, flip in damage:
