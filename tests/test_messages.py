@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from rllib_scoreflow.cli.experiments import build_experiment, read_experiments
 from rllib_scoreflow.errors import InputError, shorten
 from rllib_scoreflow.json_files import parse_json, read_json
 from rllib_scoreflow.user_paths import expand_user
@@ -77,3 +78,35 @@ def test_a_tilde_is_a_home_folder(monkeypatch):
         expand_user("~nosuchuser/x")
     with pytest.raises(InputError, match="null character"):
         expand_user("a\0b")
+
+
+LONG = "x" * 900
+EXPERIMENT = {"run": "PPO", "env": "CartPole-v1", "stop": {"training_iteration": 1}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {LONG: EXPERIMENT},
+        {LONG: 3},
+        {"a": {**EXPERIMENT, LONG: 1}},
+        {"a": {**EXPERIMENT, "run": [LONG] * 9}},
+        {"a": {**EXPERIMENT, "stop": {LONG: "s"}}},
+        {"a": {**EXPERIMENT, "mode": LONG}},
+        {"a": {**EXPERIMENT, "checkpoint_config": {LONG: 1}}},
+        {"a": {**EXPERIMENT, "loggers": {LONG: 3}}},
+        {"a": {**EXPERIMENT, "num_samples": LONG}},
+    ],
+    ids=["name", "no mapping", "key", "run", "stop", "mode", "checkpoint", "logger", "number"],
+)
+def test_a_message_on_an_experiment_file_repeats_little_of_it(tmp_path, content):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(content))
+
+    def read():
+        for name, raw in read_experiments(path).items():
+            build_experiment(name, raw, str(path))
+
+    with pytest.raises(InputError) as error:
+        read()
+    assert str(error.value).count("x") < 250

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from rllib_scoreflow.envs.settings import MAX_EPISODE_STEPS, SUCCESS_RULE
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, quoted, shorten
 
 
 def check_options(config: Any, annotations: dict[str, Any]) -> None:
@@ -27,7 +27,7 @@ def check_options(config: Any, annotations: dict[str, Any]) -> None:
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
             raise InputError(
-                f"Option '{name}' of {type(config).__name__} is {value!r}: {reason[0].lower()}{reason[1:]}."
+                f"Option '{name}' of {type(config).__name__} is {quoted(value)}: {reason[0].lower()}{reason[1:]}."
             ) from error
 
 
@@ -44,9 +44,9 @@ def build_section(name: str, section: type[BaseModel], values: dict[str, Any]) -
         key = ".".join([name, *(str(part) for part in first["loc"])])
         if first["type"] == "extra_forbidden":
             near = get_close_matches(str(first["loc"][-1]), section.model_fields, n=1, cutoff=0.0)
-            raise InputError(f"Unknown key '{key}'; did you mean '{name}.{near[0]}'?") from error
+            raise InputError(f"Unknown key '{shorten(key)}'; did you mean '{name}.{near[0]}'?") from error
         reason = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"Option '{key}' is {first['input']!r}: {reason[0].lower()}{reason[1:]}.") from error
+        raise InputError(f"Option '{key}' is {quoted(first['input'])}: {reason[0].lower()}{reason[1:]}.") from error
 
 
 def laid_over_env_config(recorded: Mapping[str, Any], config: Any) -> dict[str, Any]:

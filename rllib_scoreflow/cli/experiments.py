@@ -59,6 +59,8 @@ _KEPT_OUT = {
     "restore": "use the option --resume instead",
     "resources_per_trial": "set num_learners, num_env_runners and so on in config instead",
 }
+# Of the 255 bytes of a file's name.
+_LONGEST_NAME = 200
 EXPERIMENT_KEYS = frozenset(_EXPERIMENT_KEYS)
 
 
@@ -99,7 +101,7 @@ class Experiment:
     @property
     def where(self) -> str:
         """The start of a message about this experiment: file and name."""
-        return f"{self.origin}: {self.name}"
+        return f"{self.origin}: {shorten(self.name)}"
 
 
 def read_experiments(path: Path) -> dict[str, dict[str, Any]]:
@@ -176,7 +178,9 @@ def build_experiment(name: str, raw: Mapping[str, Any], origin: str) -> Experime
     Raises:
         InputError: an unknown key, a wrong type, a missing `run` or `stop`.
     """
-    where = f"{origin}: {name}"
+    where = f"{origin}: {shorten(name)}"
+    if len(name.encode()) > _LONGEST_NAME:
+        raise InputError(f"{where}: the name is also a folder, so it may have {_LONGEST_NAME} characters at most.")
     if not name or name in {".", ".."} or not all(c.isalnum() or c in "-_.+=@" for c in name):
         raise InputError(f"{where}: the name is also a folder, so use letters, digits and -_.+=@ only.")
     rest = {key: value for key, value in raw.items() if not key.startswith("_")}
@@ -193,14 +197,14 @@ def build_experiment(name: str, raw: Mapping[str, Any], origin: str) -> Experime
         )
     for key, value in stop.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(f"{where}: stop.{key} is {quoted(value)} and must be a number.")
+            raise InputError(f"{where}: stop.{shorten(key)} is {quoted(value)} and must be a number.")
     for key in sorted(rest.keys() - {"config"}):  # some of RLlib's own options in `config` may be infinite
         _check_finite(rest[key], f"{where}: {key}")
     for key, least in (("num_samples", 1), ("max_concurrent_trials", 1), ("search_seed", 0)):
         if key in rest and rest[key] < least:
             raise InputError(f"{where}: {key} is {rest[key]} and must be at least {least}.")
     for logger, arguments in (rest.get("loggers") or {}).items():
-        _check_type(f"{where}: loggers.{logger}", arguments, (dict, type(None)))
+        _check_type(f"{where}: loggers.{shorten(logger)}", arguments, (dict, type(None)))
     if rest.get("mode", "max") not in {"max", "min"}:
         raise InputError(f"{where}: mode is {quoted(rest['mode'])} and must be 'max' or 'min'.")
     settings_keys = (

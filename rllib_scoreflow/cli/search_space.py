@@ -198,7 +198,9 @@ def refuse_code(value: Any, name: str) -> None:
     below: Sequence[tuple[Any, Any]] = ()
     if isinstance(value, Mapping):
         if set(value) == {"eval"}:
-            raise InputError(f"{name} is {dict(value)!r}, which Tune would run as Python code; write the value itself.")
+            raise InputError(
+                f"{name} is {quoted(dict(value))}, which Tune would run as Python code; write the value itself."
+            )
         below = list(value.items())
     elif isinstance(value, list):
         below = list(enumerate(value))
