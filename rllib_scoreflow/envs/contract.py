@@ -149,8 +149,9 @@ class CheckedEnv:
     def _array(self, found: Any, shape: tuple[int, ...], where: str, what: str) -> NDArray[Any]:
         array = _as_array(found)
         if array.shape != shape or array.dtype.kind not in _NUMBERS:
+            kind = "" if array.dtype.kind in _NUMBERS else " of real numbers"
             # The space may be what is wrong.
-            self._refuse(where, found, f"{what} of shape {shape}", "make the two agree, or observation_space")
+            self._refuse(where, found, f"{what} of shape {shape}{kind}", "correct this, or observation_space")
         return array
 
     def _number(self, found: Any, what: str) -> float:

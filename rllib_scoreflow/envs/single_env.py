@@ -132,8 +132,6 @@ def dims_of(env: Env, source: EnvSource, max_episode_steps: int | None = None) -
             f"environment {source.requested_id!r} takes {action_space.dtype} actions, but a flow "
             "policy makes continuous ones: choose an environment with a float action space"
         )
-    if np.isnan(action_space.low).any() or np.isnan(action_space.high).any():
-        raise InputError(f"environment {source.requested_id!r} has action bounds that are NaN: give numbers, or inf")
     return EnvDims(
         env_id=source.env_id,
         observation_dim=source.padded_observation_dim or int(observation_space.shape[0]),

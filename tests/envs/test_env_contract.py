@@ -201,3 +201,18 @@ def test_wrappers_of_a_recording_are_put_around_or_refused():
     ):
         with pytest.raises(InputError, match="register the wrapped environment under an id of its own"):
             env_dims("toy_envs:ToyCountdown-v0", {"additional_wrappers": [wrong]})
+
+
+@pytest.mark.filterwarnings("ignore:.*out of date.*")
+def test_envpool_keeps_the_time_limit_and_leaves_wrapped_environments_to_gymnasium():
+    pytest.importorskip("envpool", reason="envpool is not installed")
+    config = {"max_episode_steps": 3, "success": "any"}
+    pool = make_chunk_vector_env("Hopper-v4", 2, act_steps=4, horizon=4, env_config=config, seed=0)
+    pool.reset()
+    truncated, info = pool.step(np.zeros((2, 12), np.float32))[3:]
+    assert (pool.backend, truncated.tolist(), info["env_steps"].tolist()) == ("envpool", [True] * 2, [3, 3])
+    described = WRAPPER | {"kwargs": {"min_action": 0.0, "max_action": 1.0}}
+    wrapped = make_chunk_vector_env(
+        "Hopper-v4", 1, act_steps=1, horizon=1, env_config=config | {"additional_wrappers": [described]}
+    )
+    assert (wrapped.backend, wrapped.dims.action_low.tolist()) == ("gymnasium", [0.0] * 3)
