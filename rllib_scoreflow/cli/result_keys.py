@@ -115,7 +115,7 @@ class ResultKeys:
         return key if all(reported.has(key) for reported in self._each) else OLD_KEYS.get(key, key)
 
     def check_reachable(self, key: str, value: float, what: str) -> None:
-        """Refuse a stop that a share, which is 1 at most, never reaches.
+        """Refuse a stop that a result which has a bound, such as a share, never reaches.
 
         Args:
             key: from `today`.
@@ -128,7 +128,7 @@ class ResultKeys:
         for reported in self._each:
             most = reported.at_most.get(key)
             if most is not None and value > most:
-                raise InputError(f"{what} is {value:g} and {key} is {most:g} at most; give a share such as 0.9.")
+                raise InputError(f"{what} is {value:g} and {key} never more than {most:g}; give less.")
 
     def grows(self, key: str) -> bool:
         """Say whether a key only grows in all trials; not known to shrink is enough where others may report it."""
@@ -162,5 +162,5 @@ def _nearest(key: str, reported: Reported) -> str | None:
 
 
 def _usual(reported: Reported) -> str:
-    usual = ("return_mean", "env_runners/episode_return_mean", "train_loss", "training_iteration")
-    return quoted(next(name for name in usual if reported.has(name)))
+    usual = ("return_mean", "env_runners/episode_return_mean", "train_loss", "time_total_s")
+    return "'training_iteration', " + quoted(next(name for name in usual if reported.has(name)))

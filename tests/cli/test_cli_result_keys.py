@@ -98,9 +98,10 @@ def test_what_never_comes_is_refused(run, config, stop, words):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("success_rate", 90, "1 at most"),
-        ("eval_success_rate", 1.5, "1 at most"),
-        ("explained_variance", 2, "1 at most"),
+        ("success_rate", 90, "never more than 1"),
+        ("eval_success_rate", 1.5, "never more than 1"),
+        ("explained_variance", 2, "never more than 1"),
+        ("gradient_steps", 1000, "never more than 20"),
         ("env_steps", float("nan"), "never reached"),
         ("env_steps", float("inf"), "never reached"),
     ],

@@ -1,5 +1,7 @@
 """The results that ScoreFlow reports."""
 
+import math
+from dataclasses import replace
 from typing import Any
 
 from rllib_scoreflow.algorithms.reported import EPISODE_RESULTS, Reported, own_results
@@ -40,7 +42,7 @@ def scoreflow_results(config: Any, *, denoising_steps: int) -> Reported:
         learner.add("behavior_distance")
     runner = {f"env_runners/{name}" for name in (*_ENV_RUNNER, *EPISODE_RESULTS)}
     cloning = "that is a result of FlowBC; ScoreFlow reports return_mean, policy_loss, value_loss"
-    return own_results(
+    found = own_results(
         config,
         "ScoreFlow",
         plain={*_ROLLOUT, *learner, *runner, *_COUNTERS},
@@ -48,3 +50,7 @@ def scoreflow_results(config: Any, *, denoising_steps: int) -> Reported:
         below=("episode/", "before_training/") if config.evaluate_before_training else ("episode/",),
         absent=dict.fromkeys(("epoch", "train_loss", "validation_loss", "samples_per_second"), cloning),
     )
+    # Here it counts the steps of one update, and not all of the run.
+    rows = config.train_batch_size_per_learner * max(1, config.num_learners)
+    steps = config.num_epochs * math.ceil(rows / (config.minibatch_size or rows))
+    return replace(found, at_most={**found.at_most, "gradient_steps": float(steps)})
