@@ -1,8 +1,8 @@
 """Whatever happens to the results while a run writes them, `--resume` goes on from what is whole, in real processes."""
 
+import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -174,9 +174,13 @@ def small_disk(tmp_path):
 
 
 def fill(folder: Path, keep: int) -> Path:
-    """Fills a file system but for `keep` bytes."""
+    """Fills a file system, to which a run is writing meanwhile, but for `keep` bytes."""
     path = folder / "ballast"
-    path.write_bytes(b"0" * max(shutil.disk_usage(folder).free - keep, 0))
+    with path.open("wb", buffering=0) as file:
+        with contextlib.suppress(OSError):
+            while file.write(b"0" * 4096):
+                pass
+        file.truncate(max(file.tell() - keep, 0))
     return path
 
 
