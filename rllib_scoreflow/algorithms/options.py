@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from rllib_scoreflow.envs.settings import MAX_EPISODE_STEPS, SUCCESS_RULE
 from rllib_scoreflow.errors import InputError, quoted, shorten
 
+# Limits, of which an infinite one is none.
+_MAY_BE_INFINITE = frozenset({"target_kl", "grad_clip", "clip_param", "reward_clip"})
+
 
 def check_options(config: Any, annotations: dict[str, Any]) -> None:
     """Checks options of a config object against their annotations; numbers are not parsed from strings.
@@ -23,7 +26,8 @@ def check_options(config: Any, annotations: dict[str, Any]) -> None:
     for name, annotation in annotations.items():
         value = getattr(config, name)
         try:
-            TypeAdapter(annotation, config=ConfigDict(strict=True)).validate_python(value)
+            finite = ConfigDict(strict=True, allow_inf_nan=name in _MAY_BE_INFINITE)
+            TypeAdapter(annotation, config=finite).validate_python(value)
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
             raise InputError(

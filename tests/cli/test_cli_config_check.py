@@ -1,5 +1,7 @@
 import pytest
 
+from rllib_scoreflow.algorithms.options import check_options
+from rllib_scoreflow.algorithms.scoreflow.scoreflow_config import ScoreFlowConfig
 from rllib_scoreflow.cli.algorithms import config_keys, find_algorithm
 from rllib_scoreflow.cli.config_check import build_config, check_config, validate
 from rllib_scoreflow.cli.experiments import Experiment
@@ -139,3 +141,19 @@ def test_a_trial_stops_at_the_first_criterion_reached():
     assert stopper("t", {"training_iteration": 10})
     assert share_done(stop, {"training_iteration": 5}) == 0.5
     assert share_done({"env_runners/episode_return_mean": 1.0}, {"training_iteration": 5}) is None
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+@pytest.mark.parametrize("name", ["lr", "lr_min", "entropy_coeff", "vf_loss_coeff", "critic_output_bias"])
+def test_options_are_finite(name, value):
+    config = ScoreFlowConfig()
+    setattr(config, name, value)
+    with pytest.raises(InputError, match=f"Option '{name}' .* is {value}"):
+        check_options(config, {name: ScoreFlowConfig.OPTIONS[name]})
+
+
+@pytest.mark.parametrize("name", ["target_kl", "grad_clip", "clip_param"])
+def test_a_limit_may_be_infinite(name):
+    config = ScoreFlowConfig()
+    setattr(config, name, float("inf"))
+    check_options(config, {name: ScoreFlowConfig.OPTIONS[name]})
