@@ -14,6 +14,7 @@ from rllib_scoreflow.cli.algorithms import (
 )
 from rllib_scoreflow.cli.config_types import as_int_if_meant, fits, setter_annotations, wanted_words
 from rllib_scoreflow.cli.experiments import Experiment, first_line
+from rllib_scoreflow.cli.identity import with_absolute_paths
 from rllib_scoreflow.cli.result_keys import ResultKeys, reported_results
 from rllib_scoreflow.cli.search_space import CHOICE, DOMAINS, GRID, check_space, is_space
 from rllib_scoreflow.cli.suggest import hint, nearest
@@ -150,7 +151,7 @@ def build_config(experiment: Experiment, algorithm: type[Any], config: Mapping[s
     built = base.copy(copy_frozen=False)
     if experiment.env is not None:
         built.environment(env=experiment.env)
-    built.update_from_dict(dict(config))
+    built.update_from_dict(with_absolute_paths(config))  # as a trial gets it
     return built
 
 

@@ -5,7 +5,10 @@ import shutil
 
 import pytest
 
+from rllib_scoreflow.artefact_files import find_policy
 from rllib_scoreflow.cli import stages
+from rllib_scoreflow.cli.algorithms import find_algorithm
+from rllib_scoreflow.cli.config_check import build_config
 from rllib_scoreflow.cli.experiments import Experiment
 from rllib_scoreflow.cli.export import export_policy
 from rllib_scoreflow.cli.identity import Identity, identify, with_absolute_paths
@@ -118,6 +121,16 @@ def test_paths_are_absolute_for_a_trial(tmp_path, monkeypatch):
         "env_config": {"model": f"{tmp_path}/arm.xml", "more": [f"{tmp_path}/arm.xml", 1], "task": "policy"},
         "framework_str": "torch",
     }
+
+
+def test_a_home_folder_may_stand_for_a_policy_and_a_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    policy = make_policy(tmp_path / "policy")
+    (tmp_path / "arm.xml").write_bytes(b"one")
+    assert find_policy("~/policy") == policy
+    config = {"env_config": {"model": "~/arm.xml"}}
+    built = build_config(EXPERIMENT, find_algorithm("PPO", "here"), config)
+    assert built.env_config == {"model": f"{tmp_path}/arm.xml"}
 
 
 def key(digest):
