@@ -63,7 +63,7 @@ class ScoreConfig(Section):
 
     `clip` bounds every score component (`None`: unbounded). `shortcut_velocity` is what a shortcut model's score is
     computed from: `"instantaneous"`, its velocity at step length 0, for which the closed form holds, or `"averaged"`,
-    the one over the step, which saves half of a pass and gives a score that is too weak.
+    the one over the step, with which an update costs about half and the score is too weak.
     """
 
     form: Literal["alpha", "contraction"] = "alpha"

@@ -111,7 +111,9 @@ class ScoreSDE(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The velocity to follow for `dt`, and the one that the score is computed from (`[B, D]` each)."""
         score = self.config.score
-        if self.config.velocity.kind == "flow" or score.strength == "none" or score.shortcut_velocity == "averaged":
+        # At t = 0 the score is -x_0, whatever the velocity is.
+        first_step_only = score.strength == "none" or score.steps == "first" or dt >= 1.0
+        if self.config.velocity.kind == "flow" or score.shortcut_velocity == "averaged" or first_step_only:
             velocity: torch.Tensor = self.velocity(x, t, observation, dt)
             return velocity, velocity
         # Both step lengths in one pass: a second one costs a small batch as much as the first.
