@@ -241,6 +241,12 @@ def _read_episode(folder: Path, episode: Any, keys: list[str]) -> dict[str, Any]
         columns.append(_flat(values))
     if steps == 0:
         raise InputError(f"{folder}: episode {episode.id} holds no steps; remove it from the dataset")
+    for key in ("rewards", "terminations", "truncations"):
+        shape = np.shape(getattr(episode, key))
+        if len(shape) != 1:
+            raise InputError(
+                f"{folder}: the {key} of episode {episode.id} have shape {shorten(list(shape))}; write one per step"
+            )
     actions = _flat(episode.actions)
     flags = {key: len(getattr(episode, key)) for key in ("terminations", "truncations")}
     lengths = {f"observations {key}".strip(): len(c) - 1 for key, c in zip(keys, columns, strict=True)}
@@ -249,11 +255,13 @@ def _read_episode(folder: Path, episode: Any, keys: list[str]) -> dict[str, Any]
         "observations": np.concatenate(columns, axis=1),
         "actions": actions,
         "action_dtype": str(np.asarray(episode.actions).dtype),
-        "rewards": np.asarray(episode.rewards, np.float32),
+        "rewards": _flat(episode.rewards)[:, 0],
         "terminated": bool(episode.terminations[-1]),
     }
 
 
 def _flat(values: NDArray[Any]) -> Float32:
     values = np.asarray(values)
-    return values.reshape(len(values), -1).astype(np.float32)
+    # float64 beyond float32's range becomes infinite here and is refused by the validation.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return values.reshape(len(values), -1).astype(np.float32)

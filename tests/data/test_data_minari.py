@@ -236,3 +236,12 @@ def test_links_and_foreign_storage(make, refused, folder, tmp_path):
         del file["episode_1/rewards"]
         file.create_dataset("episode_1/rewards", (length,), np.uint8, external=[("/etc/passwd", 0, length)])
     refused("minari:test/arm-v0", "'episode_1/rewards' is stored in other files")
+
+
+def test_rewards_of_another_shape(make, refused, folder):
+    make()
+    with h5py.File(folder / "test" / "arm-v0" / "data" / "main_data.hdf5", "a") as file:
+        values = file["episode_2/rewards"][()]
+        del file["episode_2/rewards"]
+        file["episode_2/rewards"] = np.stack([values, values], axis=1)
+    refused("minari:test/arm-v0", "the rewards of episode 2 have shape [5, 2]")
