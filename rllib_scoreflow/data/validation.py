@@ -143,7 +143,7 @@ def check_compatible(
         ("actions", info.action_dim, len(action_low)),
     ):
         if found != expected:
-            recorded = f" (recorded on {info.env_id})" if info.env_id else ""
+            recorded = f" (recorded on {shorten(info.env_id)})" if info.env_id else ""
             raise InputError(
                 f"dataset {info.name}{recorded}: key '{key}' has {found} dimensions but {env_id} "
                 f"has {expected}; choose the environment of this dataset or a dataset of {env_id}"
