@@ -113,14 +113,11 @@ class ScoreSDE(nn.Module):
         score = self.config.score
         # At t = 0 the score is -x_0, whatever the velocity is.
         first_step_only = score.strength == "none" or score.steps == "first" or dt >= 1.0
+        velocity: torch.Tensor = self.velocity(x, t, observation, dt)
         if self.config.velocity.kind == "flow" or score.shortcut_velocity == "averaged" or first_step_only:
-            velocity: torch.Tensor = self.velocity(x, t, observation, dt)
             return velocity, velocity
-        # Both step lengths in one pass: a second one costs a small batch as much as the first.
-        sizes = torch.cat([torch.full_like(t, dt), torch.zeros_like(t)])
-        both = self.velocity(torch.cat([x, x]), torch.cat([t, t]), torch.cat([observation, observation]), sizes)
-        averaged, instantaneous = both.chunk(2)
-        return averaged, instantaneous
+        # Not both in one pass of twice the batch: an exported graph would be tied to the batch it was traced with.
+        return velocity, self.velocity(x, t, observation, 0.0)
 
     def _std(
         self,
