@@ -90,6 +90,15 @@ def test_a_config_survives_its_dictionary_and_its_state(algorithm: str) -> None:
         assert again.seed == 3
 
 
+def test_a_config_of_an_earlier_versions_checkpoint_is_taken() -> None:
+    """Its validate() had set a connector, the batch size and the spaces."""
+    tuned, cloned = ScoreFlowConfig(), FlowBCConfig()
+    state = tuned.get_state() | {"_train_batch_size_per_learner": 80}
+    ScoreFlowConfig.from_state(state | {"_learner_connector": tuned._build_learner_connector}).validate_options()
+    space = gym.spaces.Box(-1.0, 1.0, (3,))
+    FlowBCConfig.from_state(cloned.get_state() | {"observation_space": space, "input_": "x"}).validate_options()
+
+
 BOTH = [
     ({"evaluation_duration_unit": "timesteps"}, "whole episodes"),
     ({"evaluation_config": {"explore": True}}, "evaluation_config.explore"),

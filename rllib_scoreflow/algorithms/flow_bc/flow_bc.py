@@ -219,7 +219,8 @@ class FlowBCConfig(AlgorithmConfig):
             self,
             FlowBCConfig(),
             classes={"_learner_class": FlowBCLearner, "offline_data_class": ChunkOfflineData},
-            derived=self._derived,
+            # A checkpoint of an earlier version holds what validate() had set, and no note of it.
+            derived=self._derived or (vars(self) if "class" in vars(self) else {}),
         )
         check_env_option(self.env)
         check_act_steps(self.act_steps, self.horizon)

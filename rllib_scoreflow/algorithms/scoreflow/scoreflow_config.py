@@ -236,7 +236,8 @@ class ScoreFlowConfig(AlgorithmConfig):
             self,
             ScoreFlowConfig(),
             classes={"_learner_class": ScoreFlowLearner, "env_runner_cls": ChunkEnvRunner},
-            derived={},
+            # A checkpoint of an earlier version holds what validate() had set.
+            derived=vars(self) if "class" in vars(self) else {},
         )
         check_env_option(self.env)
         import_plugins(self.plugins)
@@ -318,6 +319,10 @@ class ScoreFlowConfig(AlgorithmConfig):
             },
             behavior_coeff=self.behavior_coeff,
         )
+
+    def _build_learner_connector(self, *_: Any) -> LearnerConnectorPipeline:
+        """What checkpoints of an earlier version name; `build_learner_connector()` is what is called."""
+        return self.build_learner_connector(None, None)
 
     def build_learner_connector(
         self, input_observation_space: Any, input_action_space: Any, device: Any = None
