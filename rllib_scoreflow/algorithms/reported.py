@@ -21,8 +21,14 @@ GROWING_RESULTS = frozenset(
     {"training_iteration", "time_total_s", "time_since_restore", "iterations_since_restore", "timestamp"}
     | {"epoch", "env_steps", "timesteps_total", "num_env_steps_sampled_lifetime"}
 )
+# Those that are never below 0 without growing through a whole run.
+_COUNTS = frozenset({"gradient_steps", "episodes", "num_episodes", "num_env_steps_sampled", "env_steps_this_iteration"})
 _TIMED = ("timers/", "perf/", "learners/__all_modules__/")
 _LEARNER = "learners/default_policy"
+# Options that take a user's own code, which may log what it likes.
+_PARTS = (
+    "env_runner_cls", "_learner_class", "_env_to_module_connector", "_module_to_env_connector", "_learner_connector",
+)  # fmt: skip
 _SHARES = ("success_rate", "clip_fraction", "explained_variance", "_clip_rate", "_clamp_rate")
 
 
@@ -57,6 +63,11 @@ class Reported:
     def grows(self, key: str) -> bool:
         """Say whether a key only grows, so that time may be counted in it."""
         return self.has(key) and (key in GROWING_RESULTS or key.endswith("_lifetime"))
+
+    def counts(self, key: str) -> bool:
+        """Say whether a key counts something, or measures time, so that it is never below 0."""
+        last = key.rpartition("/")[2]
+        return self.grows(key) or (self.has(key) and (last in _COUNTS or last.endswith(("_seconds", "_iter_s"))))
 
 
 def episode_results(returns: Sequence[float], lengths: Sequence[int]) -> dict[str, float]:
@@ -110,19 +121,21 @@ def own_results(
         below,
         absent,
         at_most=dict.fromkeys(shares, 1.0),
-        may_be_more=has_callbacks(config),
+        may_be_more=has_own_parts(config),
     )
 
 
-def has_callbacks(config: Any) -> bool:
-    """Whether callbacks are set, which may add results of their own."""
+def has_own_parts(config: Any) -> bool:
+    """Whether callbacks or classes of the user's own are set, which may add results of their own."""
     # Late: the names above are asked for before RLlib is needed, which takes seconds to import.
     from ray.rllib.callbacks.callbacks import RLlibCallback
     from ray.rllib.utils import force_list
 
     functions = [value for name, value in vars(config).items() if name.startswith("callbacks_on_")]
     classes = [each for each in force_list(config.callbacks_class) if each is not RLlibCallback]
-    return bool(classes) or any(value is not None for value in functions)
+    default = {} if config.algo_class is None else vars(config.algo_class.get_default_config())
+    parts = [getattr(config, name) for name in _PARTS if getattr(config, name) != default.get(name)]
+    return bool(classes) or any(value is not None for value in (*functions, *parts))
 
 
 def _evaluation_results(config: Any) -> set[str]:

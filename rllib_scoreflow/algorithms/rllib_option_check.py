@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from numbers import Integral
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -11,8 +12,8 @@ from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils import force_list
 
 from rllib_scoreflow.algorithms.options import check_options
-from rllib_scoreflow.algorithms.rllib_options import EFFECTS, SHOWN_AS, Honoured, Refused
-from rllib_scoreflow.errors import InputError, shorten
+from rllib_scoreflow.algorithms.rllib_options import BOOKKEEPING, EFFECTS, SHOWN_AS, Honoured, Refused
+from rllib_scoreflow.errors import InputError, quoted, shorten
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -27,6 +28,7 @@ _TYPES: Mapping[str, Any] = {
     "metrics_num_episodes_for_smoothing": Positive,
 }
 _CALLBACK = "callbacks_"
+_SEEDS = 2**32  # numpy takes no others
 _OLD_HOOK = Refused("RLlib's new API stack calls it no more; leave it out")
 
 
@@ -62,7 +64,13 @@ def check_rllib_options(
     _check_evaluation_config(config.evaluation_config, algorithm)
     for callback in force_list(config.callbacks_class):
         _check_hooks(callback, algorithm)
+    for name, value in vars(config).items():
+        if name.startswith(f"{_CALLBACK}on_") and not all(map(callable, force_list(value))):
+            raise InputError(_sentence(name, value, algorithm, "it must be a function, or a list of such"))
     check_options(config, dict(_TYPES))
+    seed = config.seed
+    if seed is not None and not (isinstance(seed, Integral) and 0 <= int(seed) < _SEEDS):
+        raise InputError(f"Option 'seed' is {quoted(seed)}: give a whole number from 0 to {_SEEDS - 1}, or none.")
 
 
 def refusal_of(algorithm: str, key: str) -> str | None:
@@ -73,6 +81,8 @@ def refusal_of(algorithm: str, key: str) -> str | None:
         key: The option as a user writes it.
     """
     attribute = {shown: name for name, shown in SHOWN_AS.items()}.get(key, key)
+    if attribute in BOOKKEEPING or key == "_enable_new_api_stack":  # the latter RLlib passes over
+        return "it is a note of RLlib's own; leave it out"
     effect = EFFECTS[algorithm].get(attribute)
     return effect.because if isinstance(effect, Refused) else None
 

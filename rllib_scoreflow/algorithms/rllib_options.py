@@ -63,6 +63,12 @@ _NOT_CALLED = Refused(
 _STATES = Refused("EnvRunners have no connectors whose states could be merged; leave it out")
 _CLONING_SAMPLES_NOTHING = Refused("FlowBC learns from its dataset and has no EnvRunners; leave it out")
 
+# A config of Python's has these; an experiment file may not give them.
+BOOKKEEPING = (
+    "algo_class", "_is_online", "_is_frozen", "_validate_config", "_use_msgpack_checkpoints", "in_evaluation",
+    "simple_optimizer",
+)  # fmt: skip
+
 # The same in both algorithms.
 _SHARED: dict[str, Effect] = {
     **_each(Honoured("RLlib's request for resources"), "num_cpus_for_main_process custom_resources_for_main_process"),
@@ -203,10 +209,7 @@ _SHARED: dict[str, Effect] = {
         "prioritized_replay learning_starts replay_batch_size replay_sequence_length replay_mode "
         "prioritized_replay_alpha prioritized_replay_beta prioritized_replay_eps _disable_execution_plan_api",
     ),
-    **_each(
-        Honoured("RLlib's own bookkeeping, which no user sets"),
-        "algo_class _is_online _is_frozen _validate_config _use_msgpack_checkpoints in_evaluation simple_optimizer",
-    ),
+    **_each(Honoured("RLlib's own bookkeeping, which no user sets"), " ".join(BOOKKEEPING)),
 }
 _SAMPLING = (
     "num_env_runners num_envs_per_env_runner rollout_fragment_length num_cpus_per_env_runner num_gpus_per_env_runner "

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import re
 from typing import Any
 
 from rllib_scoreflow.cli.experiments import first_line
@@ -21,7 +22,7 @@ _SPELLINGS = {
     "num_workers": "num_env_runners",
     "num_cpus_for_driver": "num_cpus_for_main_process",
 }
-_INTERNAL = frozenset({"algo_class", "_is_frozen"})
+_INTERNAL = frozenset({"algo_class", "_is_frozen", "in_evaluation"})
 
 
 def register_own() -> None:
@@ -146,7 +147,7 @@ def option_defaults(algorithm: type[Any]) -> dict[str, Any]:
     options = {key: value for key, value in vars(default).items() if key not in _INTERNAL}
     for base in type(default).__mro__:
         for name, member in vars(base).items():
-            if not isinstance(member, property) or name in options:
+            if not isinstance(member, property) or name in options or name_of_today(algorithm, name) is not None:
                 continue
             # RLlib keeps some options, such as train_batch_size_per_learner, behind properties,
             # and some, such as model_config, behind properties that only a method can set.
@@ -154,6 +155,25 @@ def option_defaults(algorithm: type[Any]) -> dict[str, Any]:
                 with contextlib.suppress(Exception):  # getters of dropped options raise
                     options[name] = getattr(default, name)
     return options
+
+
+def name_of_today(algorithm: type[Any], attribute: str) -> str | None:
+    """Return what RLlib calls an option of an earlier version now, or None for one that it still takes.
+
+    Args:
+        algorithm: a class from `find_algorithm`.
+        attribute: of its config.
+    """
+    default = algorithm.get_default_config()
+    member = getattr(type(default), attribute, None)
+    if not isinstance(member, property) or member.fset is None:
+        return None
+    try:
+        setattr(default, attribute, None)  # the getter complains only once
+    except Exception as error:
+        named = re.search(r"Use `AlgorithmConfig\.(\w+)`", str(error))
+        return None if named is None or named[1] == attribute else named[1]
+    return None
 
 
 def config_keys(algorithm: type[Any]) -> frozenset[str]:

@@ -8,6 +8,7 @@ from rllib_scoreflow.cli import search_space
 from rllib_scoreflow.cli.algorithms import (
     attribute_of,
     config_keys,
+    name_of_today,
     option_defaults,
     refusal_of,
     settable_key,
@@ -57,15 +58,22 @@ def check_keys(config: Mapping[str, Any], algorithm: type[Any], where: str) -> d
     for key, value in config.items():
         target = settable_key(algorithm, str(key))
         attribute = attribute_of(str(key))
-        reason = refusal_of(algorithm, str(key))
+        today = name_of_today(algorithm, attribute)
+        reason = refusal_of(algorithm, str(key) if today is None else today)
         if reason is not None and not is_space(value) and value != attributes.get(attribute, _UNKNOWN):
             raise InputError(
                 f"{where}.{key} is {quoted(value)}, which has no effect on {algorithm.__name__}: {reason}."
             )
         if attribute not in attributes:
+            if today is not None:
+                raise InputError(f"{where}.{key} is called {today} in this version of RLlib; write that.")
             known = (name for name in config_keys(algorithm) if refusal_of(algorithm, name) is None)
             raise InputError(f"{where}: {algorithm.__name__} has no key {quoted(key)}; {hint(str(key), known)}")
         name = f"{where}.{key}"
+        functions = value if isinstance(value, list) else [value]
+        if value is not None and attribute.startswith("callbacks_on_") and not all(map(callable, functions)):
+            because = "must be a function, which no text stands for; give `callbacks: module.Class`"
+            raise InputError(f"{name} is {quoted(value)} and {because}.")
         if key == "evaluation_config" and isinstance(value, Mapping) and not is_space(value):
             checked[target] = check_keys(value, algorithm, name)
             continue
@@ -146,13 +154,30 @@ def build_config(experiment: Experiment, algorithm: type[Any], config: Mapping[s
 
     Returns:
         An unfrozen AlgorithmConfig, not yet validated.
+
+    Raises:
+        InputError: RLlib cannot take a value, such as a class that cannot be imported.
     """
     base = experiment.base if experiment.base is not None else algorithm.get_default_config()
     built = base.copy(copy_frozen=False)
     if experiment.env is not None:
         built.environment(env=experiment.env)
-    built.update_from_dict(with_absolute_paths(config))  # as a trial gets it
-    return built
+    given = with_absolute_paths(config)  # as a trial gets it
+    try:
+        return built.update_from_dict(given)
+    except Exception as error:
+        key = next((key for key, value in given.items() if _is_refused(base, key, value)), None)
+        what = "its config" if key is None else f"config.{key}, which is {quoted(given[key])}"
+        reason = f"{algorithm.__name__} refuses {what} ({one_sentence(error)}); correct it"
+        raise InputError(f"{experiment.where}: {reason}.") from error
+
+
+def _is_refused(base: Any, key: str, value: Any) -> bool:
+    try:
+        base.copy(copy_frozen=False).update_from_dict({key: value})
+    except Exception:  # RLlib raises what it likes
+        return True
+    return False
 
 
 def validate(experiment: Experiment, algorithm: type[Any], config: Mapping[str, Any]) -> None:
@@ -186,8 +211,9 @@ def validate_options(experiment: Experiment, algorithm: type[Any], config: Mappi
 
 def _judge(experiment: Experiment, algorithm: type[Any], config: Mapping[str, Any], method: str) -> None:
     for chosen in tried(config):
+        built = build_config(experiment, algorithm, chosen)
         try:
-            getattr(build_config(experiment, algorithm, chosen), method)()
+            getattr(built, method)()
         except InputError as error:
             raise InputError(f"{experiment.where}: {error}") from error
         except Exception as error:

@@ -200,9 +200,11 @@ def build_experiment(name: str, raw: Mapping[str, Any], origin: str) -> Experime
             raise InputError(f"{where}: stop.{shorten(key)} is {quoted(value)} and must be a number.")
     for key in sorted(rest.keys() - {"config"}):  # some of RLlib's own options in `config` may be infinite
         _check_finite(rest[key], f"{where}: {key}")
-    for key, least in (("num_samples", 1), ("max_concurrent_trials", 1), ("search_seed", 0)):
+    for key, least in (("num_samples", 1), ("max_concurrent_trials", 1), ("search_seed", 0), ("max_failures", -1)):
         if key in rest and rest[key] < least:
             raise InputError(f"{where}: {key} is {rest[key]} and must be at least {least}.")
+    if rest.get("scheduler") is None and set(rest.get("scheduler_config") or {}) - {"metric", "mode"}:
+        raise InputError(f"{where}: scheduler_config has no effect without a scheduler; give one, such as asha.")
     for logger, arguments in (rest.get("loggers") or {}).items():
         _check_type(f"{where}: loggers.{shorten(logger)}", arguments, (dict, type(None)))
     if rest.get("mode", "max") not in {"max", "min"}:
@@ -274,6 +276,9 @@ def _checkpoint(where: str, rest: dict[str, Any]) -> dict[str, Any]:
             what = f"unknown key checkpoint_config.{shorten(str(key))}"
             raise InputError(f"{where}: {what}; {hint(str(key), _CHECKPOINT_KEYS)}")
         _check_type(f"{where}: checkpoint_config.{key}", value, _CHECKPOINT_KEYS[key])
+    for key, least in (("checkpoint_frequency", 0), ("num_to_keep", 1)):
+        if checkpoint.get(key) is not None and checkpoint[key] < least:
+            raise InputError(f"{where}: checkpoint_config.{key} is {checkpoint[key]} and must be at least {least}.")
     if checkpoint.get("checkpoint_score_order", "max") not in {"max", "min"}:
         raise InputError(f"{where}: checkpoint_config.checkpoint_score_order must be 'max' or 'min'.")
     return checkpoint

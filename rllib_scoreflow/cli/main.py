@@ -389,6 +389,9 @@ def run(arguments: list[str]) -> int:
         if traceback:
             raise
         return 2
+    except SystemExit as error:  # in an environment's step, for example: it would end the command in silence
+        _complain(f"a module or an environment ended the process (SystemExit: {quoted(error.code)}); correct it.")
+        return 2
     except BrokenPipeError:  # the reader of our output has gone, as in `rllib ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE

@@ -1,9 +1,10 @@
 """Which results a run can stop on, keep checkpoints by, or be compared by: known before it starts."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from rllib_scoreflow.algorithms.reported import EPISODE_RESULTS, TUNE_RESULTS, Reported, has_callbacks
+from rllib_scoreflow.algorithms.reported import EPISODE_RESULTS, TUNE_RESULTS, Reported, has_own_parts
 from rllib_scoreflow.cli.suggest import nearest
 from rllib_scoreflow.errors import InputError, quoted
 
@@ -61,10 +62,10 @@ def reported_results(config: Any, algorithm: type[Any]) -> Reported:
         algorithm: its Algorithm class.
     """
     own = getattr(config, "reported_results", None)
+    foreign = not algorithm.__module__.startswith(("ray.rllib.", "rllib_scoreflow."))
     if own is not None:
         found: Reported = own()
-        return found
-    foreign = not algorithm.__module__.startswith("ray.rllib.")
+        return replace(found, may_be_more=found.may_be_more or foreign)
     old_stack = not config.enable_env_runner_and_connector_v2
     names: set[str] = {*TUNE_RESULTS}
     below: tuple[str, ...] = _GROUPS_BELOW
@@ -83,7 +84,7 @@ def reported_results(config: Any, algorithm: type[Any]) -> Reported:
         below += ("evaluation/offline_eval_runners/",)
     else:
         absent["evaluation/"] = "evaluations are off; set evaluation_interval in `config`"
-    more = foreign or old_stack or has_callbacks(config) or config.custom_evaluation_function is not None
+    more = foreign or old_stack or has_own_parts(config) or config.custom_evaluation_function is not None
     return Reported(algorithm.__name__, frozenset(names), below, absent, may_be_more=more)
 
 
@@ -115,7 +116,7 @@ class ResultKeys:
         return key if all(reported.has(key) for reported in self._each) else OLD_KEYS.get(key, key)
 
     def check_reachable(self, key: str, value: float, what: str) -> None:
-        """Refuse a stop that a result which has a bound, such as a share, never reaches.
+        """Refuse a stop that a result with a bound, such as a share, never reaches, or that every count has reached.
 
         Args:
             key: from `today`.
@@ -123,8 +124,13 @@ class ResultKeys:
             what: the start of the message.
 
         Raises:
-            InputError: it is more than the result can be.
+            InputError: it is more than the result can be, or at or below 0 for a result that counts.
         """
+        if value <= 0 and any(reported.counts(key) for reported in self._each):
+            raise InputError(
+                f"{what} is {value:g}, which the first result has already reached, as {key} counts from 0; give a "
+                "number above 0."
+            )
         for reported in self._each:
             most = reported.at_most.get(key)
             if most is not None and value > most:

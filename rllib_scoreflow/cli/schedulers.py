@@ -110,8 +110,8 @@ def make_scheduler(experiment: Experiment) -> Any:
         )
     for key in ("metric", "mode"):  # Tune refuses them at both places; `judged_by` is what it gets
         arguments.pop(key, None)
-    if name == "async_hyperband":
-        arguments.setdefault("max_t", _longest(experiment, arguments, where))
+    if name == "async_hyperband" and "max_t" not in arguments:
+        arguments["max_t"] = _longest(experiment, arguments, where)
     if name == "pbt":
         arguments = _population_arguments(experiment, arguments)
     try:

@@ -199,6 +199,9 @@ IN_PYTHON = [
     (lambda c: c.callbacks(OldHooks), "on_learn_on_batch"),
     (lambda c: c.callbacks(on_episode_end=print), "'on_episode_end'.*on_sample_end"),
     (lambda c: c.callbacks(on_environment_created=print), "'on_environment_created'"),
+    (lambda c: c.callbacks(on_train_result="print"), "'on_train_result'.*a function"),
+    (lambda c: c.debugging(seed=-1), "'seed' is -1"),
+    (lambda c: c.debugging(seed=2**32), "'seed' is 4294967296"),
     (lambda c: c.learners(learner_class=TorchLearner), "'learner_class'.*extends"),
     (lambda c: c.environment(observation_space=gym.spaces.Box(-1, 1, (3,))), "'observation_space'"),
 ]
@@ -231,7 +234,7 @@ def test_what_has_an_effect_passes() -> None:
         .evaluation(evaluation_interval=2, evaluation_duration=3, evaluation_config={"explore": False})
         .callbacks(Hooks, on_train_result=print)
         .reporting(metrics_num_episodes_for_smoothing=5)
-        .debugging(seed=1, log_level="ERROR")
+        .debugging(seed=np.int64(1), log_level="ERROR")
     )
     config.validate_options()
     FlowBCConfig().callbacks([Hooks, Hooks]).training(train_batch_size_per_learner=32).validate_options()

@@ -64,6 +64,11 @@ def test_a_breach_of_the_contract_ends_in_one_sentence(refused, policy, fault, w
         assert word in message
 
 
+def test_an_environment_that_ends_the_process_does_not_do_so_in_silence(refused, policy):
+    message = refused("evaluate", policy(FAULTY, fault="step exits"), "--env", FAULTY, "--episodes", 2)
+    assert "an environment ended the process (SystemExit: 0)" in message
+
+
 def test_a_module_that_raises_ends_in_one_sentence(refused, policy, tmp_path, monkeypatch):
     (tmp_path / "module_without_device.py").write_text("raise ConnectionError('no robot at 10.0.0.1')")
     monkeypatch.syspath_prepend(tmp_path)

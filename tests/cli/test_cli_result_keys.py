@@ -3,6 +3,7 @@
 import pytest
 from ray.rllib.algorithms.bc import BCConfig
 from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.tune.utils import flatten_dict
 
 from rllib_scoreflow.algorithms.flow_bc import FlowBC, FlowBCConfig
@@ -110,6 +111,51 @@ def test_values_that_are_never_reached_are_refused(key, value, words):
     with pytest.raises(InputError, match=words):
         check_stop({key: value}, "x", keys_of("ScoreFlow", **WITH_EVALUATION))
     assert check_stop({"success_rate": 1}, "x", keys_of("ScoreFlow")) == {"success_rate": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("run", "key"),
+    [
+        ("FlowBC", "gradient_steps"),
+        ("FlowBC", "epoch"),
+        ("ScoreFlow", "env_steps"),
+        ("ScoreFlow", "episodes"),
+        ("ScoreFlow", "update_seconds"),
+        ("ScoreFlow", "timesteps_total"),
+        ("PPO", "training_iteration"),
+        ("PPO", "time_total_s"),
+        ("PPO", "num_env_steps_sampled_lifetime"),
+        ("PPO", "episodes_total"),
+    ],
+)
+def test_a_count_that_the_first_result_has_reached_is_refused(run, key):
+    for value in (0, -3):
+        with pytest.raises(InputError, match=f"x: stop.{key} is {value}, which the first result has already reached"):
+            check_stop({key: value}, "x", keys_of(run))
+    assert check_stop({key: 0.5}, "x", keys_of(run))
+
+
+def test_what_may_be_negative_ends_a_run_at_any_value():
+    stop = {"env_runners/episode_return_mean": -150.0}
+    assert check_stop(stop, "x", keys_of("PPO")) == stop
+    assert check_stop({"return_mean": -150, "policy_loss": 0}, "x", keys_of("ScoreFlow"))
+
+
+def test_parts_of_the_users_own_may_report_more():
+    def connector(*_):
+        return None
+
+    own_runner = type("OwnRunner", (SingleAgentEnvRunner,), {})
+    for change in (
+        lambda c: c.env_runners(env_runner_cls=own_runner),
+        lambda c: c.env_runners(env_to_module_connector=connector),
+        lambda c: c.learners(learner_connector=connector),
+    ):
+        config = change(PPOConfig())
+        assert check_stop({"env_runners/my_metric": 3}, "x", ResultKeys([reported_results(config, config.algo_class)]))
+    own_algorithm = type("OwnScoreFlow", (ScoreFlow,), {"__module__": "mine"})
+    assert reported_results(ScoreFlowConfig(), own_algorithm).may_be_more
+    assert not reported_results(ScoreFlowConfig(), ScoreFlow).may_be_more
 
 
 def test_callbacks_may_report_more_but_slips_are_still_seen():

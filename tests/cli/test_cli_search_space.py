@@ -201,5 +201,7 @@ def test_asha_lets_trials_run_to_the_end_that_the_file_gives():
         make_scheduler(experiment({}, settings=settings, stop={"env_steps": 300}))
     old = {**settings, "scheduler_config": {"time_attr": "num_env_steps_sampled_lifetime"}}
     assert make_scheduler(experiment({}, settings=old, stop={"timesteps_total": 300}))._max_t == 300
+    given = {**settings, "scheduler_config": {"time_attr": "env_steps", "max_t": 900}}
+    assert make_scheduler(experiment({}, settings=given, stop={"training_iteration": 3}))._max_t == 900
     by_steps = {**settings, "scheduler_config": {"time_attr": "env_steps", "grace_period": 100}}
     assert make_scheduler(experiment({}, settings=by_steps, stop={"env_steps": 3e5}))._max_t == 300_000

@@ -108,6 +108,8 @@ class Faulty(Countdown):
             return observation, reward, terminated, truncated, info
         if self._fault == "step raises":
             raise ArithmeticError("joint 3 has left its socket")
+        if self._fault == "step exits":
+            raise SystemExit(0)
         if self._fault == "four values":
             return observation, reward, terminated, info
         changed = {
