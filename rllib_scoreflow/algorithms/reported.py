@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rllib_scoreflow.data.catalog import normalized_score
+from rllib_scoreflow.errors import InputError
 
 # Numbers that Tune adds to every result.
 TUNE_RESULTS = frozenset(
@@ -42,6 +43,7 @@ class Reported:
         below: Beginnings of keys whose rest the environment or the machine decides.
         absent: Beginning of keys that are not reported -> why, and what to do instead.
         at_most: Key -> the largest value that it can have.
+        growing: Keys that only grow in this run, besides `GROWING_RESULTS`.
         may_be_more: Whether callbacks or a class of the user's own may report others.
     """
 
@@ -50,6 +52,7 @@ class Reported:
     below: tuple[str, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict)
     at_most: Mapping[str, float] = field(default_factory=dict)
+    growing: frozenset[str] = frozenset()
     may_be_more: bool = False
 
     def has(self, key: str) -> bool:
@@ -62,7 +65,7 @@ class Reported:
 
     def grows(self, key: str) -> bool:
         """Say whether a key only grows, so that time may be counted in it."""
-        return self.has(key) and (key in GROWING_RESULTS or key.endswith("_lifetime"))
+        return self.has(key) and (key in GROWING_RESULTS | self.growing or key.endswith("_lifetime"))
 
     def counts(self, key: str) -> bool:
         """Say whether a key counts something, or measures time, so that it is never below 0."""
@@ -111,6 +114,9 @@ def own_results(
     if config.evaluation_interval and config.env is not None:
         names |= _evaluation_results(config)
         below = (*below, "eval_episode/", "evaluation/metrics/", "evaluation/metric_stderrs/")
+        if normalized_score(str(config.env), 0.0) is not None and not _is_scored(config):
+            other = "D4RL's score is that of its own task, and env_config or max_episode_steps make another one of it"
+            absent |= {"eval_normalized_score": other, "evaluation/normalized_score": other}
     else:
         off = "evaluations are off; set evaluation_interval in `config`" + ("" if config.env else ", and `env`")
         absent |= {"eval_": off, "evaluation/": off}
@@ -142,7 +148,7 @@ def _evaluation_results(config: Any) -> set[str]:
     names = {"return_mean", "episodes", "success_rate"}
     if config.evaluation_duration != 1:
         names.add("return_stderr")
-    if normalized_score(str(config.env), 0.0) is not None:
+    if _is_scored(config):
         names.add("normalized_score")
     full = names | {"env_steps", "length_mean", "seed", "success_stderr"}
     episodes = {*EPISODE_RESULTS, "num_episodes", "num_env_steps_sampled"}
@@ -151,3 +157,19 @@ def _evaluation_results(config: Any) -> set[str]:
         *(f"evaluation/{name}" for name in full),
         *(f"evaluation/env_runners/{name}" for name in episodes),
     }
+
+
+def _is_scored(config: Any) -> bool:
+    """Whether evaluations have D4RL's score, as far as the config alone says what is played."""
+    # Late: gymnasium takes its time, too.
+    from rllib_scoreflow.algorithms.options import laid_over_env_config
+    from rllib_scoreflow.envs import EnvSettings, is_standard, resolve_env
+
+    if normalized_score(str(config.env), 0.0) is None:
+        return False
+    env_config = laid_over_env_config({}, config)
+    try:
+        source, settings = resolve_env(str(config.env)), EnvSettings.of(env_config)
+    except InputError:  # validate() says it
+        return True
+    return is_standard(source, env_config, settings.max_episode_steps or source.spec.max_episode_steps)

@@ -135,6 +135,31 @@ def test_a_count_that_the_first_result_has_reached_is_refused(run, key):
     assert check_stop({key: 0.5}, "x", keys_of(run))
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"env_config": {"forward_reward_weight": 5.0}},
+        {"max_episode_steps": 100},
+        {"env_config": {"max_episode_steps": 9}},
+    ],
+)
+@pytest.mark.parametrize("run", ["FlowBC", "ScoreFlow"])
+def test_a_score_that_another_task_has_not_is_no_stop(run, changed):
+    with pytest.raises(
+        InputError, match=r"eval_normalized_score is no result of .*D4RL's score is that of its own task"
+    ):
+        check_stop({"eval_normalized_score": 90}, "x", keys_of(run, **WITH_EVALUATION, **changed))
+    for same in ({}, {"env_config": {"forward_reward_weight": 1.0}}, {"max_episode_steps": 1000}):
+        assert check_stop({"eval_normalized_score": 90}, "x", keys_of(run, **WITH_EVALUATION, **same))
+
+
+def test_time_may_be_counted_in_gradient_steps_of_cloning():
+    found = checked("FlowBC", scheduler_config={"time_attr": "gradient_steps"})[1]
+    assert found["scheduler_config"] == {"time_attr": "gradient_steps"}
+    with pytest.raises(InputError, match="does not only grow"):
+        checked("ScoreFlow", scheduler_config={"time_attr": "gradient_steps"})
+
+
 def test_what_may_be_negative_ends_a_run_at_any_value():
     stop = {"env_runners/episode_return_mean": -150.0}
     assert check_stop(stop, "x", keys_of("PPO")) == stop

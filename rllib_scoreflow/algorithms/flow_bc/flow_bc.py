@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import gymnasium as gym
@@ -241,7 +242,8 @@ class FlowBCConfig(AlgorithmConfig):
         else:
             absent["validation_loss"] = "no episodes are held out; set validation_fraction in `config`"
         learner |= {"gradient_steps", "skipped_updates", "num_trainable_parameters"}
-        return own_results(self, "FlowBC", plain=plain, learner=learner, absent=absent)
+        found = own_results(self, "FlowBC", plain=plain, learner=learner, absent=absent)
+        return replace(found, growing=frozenset({GRADIENT_STEPS}))  # those of the whole run
 
     def cloned_policy(self) -> FlowPolicy:
         """A fresh policy with the dataset's shapes and statistics."""
