@@ -13,7 +13,7 @@ from rllib_scoreflow.envs.contract import CheckedEnv, Env, close_env
 from rllib_scoreflow.envs.resolve import EnvSource, resolve_env
 from rllib_scoreflow.envs.settings import EnvSettings
 from rllib_scoreflow.envs.single_env import EnvDims, dims_of, make_single_env
-from rllib_scoreflow.errors import InputError, SimulatorError
+from rllib_scoreflow.errors import InputError, SimulatorError, quoted
 from rllib_scoreflow.observations import STATE
 
 _STEPS, _SECONDS = 100, 0.5
@@ -47,6 +47,11 @@ def try_env(env_id: str, env_config: Mapping[str, Any] | None = None) -> EnvDims
         return dims
     except SimulatorError as error:
         raise InputError(f"{error}; correct the environment, or its env_config") from error
+    except SystemExit as error:
+        raise InputError(
+            f"environment {env_id!r} ended the process in its first steps (SystemExit: {quoted(error.code)}); correct "
+            "the environment, or its env_config"
+        ) from error
     finally:
         close_env(env, source.requested_id)
 

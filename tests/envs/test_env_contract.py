@@ -80,6 +80,11 @@ def test_an_exception_of_the_simulator_names_environment_step_and_reason(fault, 
         try_env(FAULTY, {"fault": fault, "at": 5})
 
 
+def test_an_environment_that_ends_the_process_is_named():
+    with pytest.raises(InputError, match=r"ToyFaulty-v0' ended the process in its first steps \(SystemExit: 0\)"):
+        try_env(FAULTY, {"fault": "step exits", "at": 5})
+
+
 def test_a_constructor_that_raises_and_one_without_spaces():
     for call in (lambda: play(fault="constructor raises"), lambda: env_dims(FAULTY, {"fault": "constructor raises"})):
         with pytest.raises(InputError, match="LookupError: no license for this simulator") as caught:
