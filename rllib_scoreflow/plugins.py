@@ -1,9 +1,37 @@
 """Importing a user's own modules, which add to the registries, in every process that needs them."""
 
 import importlib
+import os
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rllib_scoreflow.errors import InputError, shorten
+
+MODULE_PATH = "RLLIB_SCOREFLOW_MODULE_PATH"
+"""Environment variable by which other processes learn where a user's own modules lie."""
+
+
+def extend_module_path(folders: Sequence[Path]) -> None:
+    """Let modules of these folders be imported here and, through the environment, in Ray's processes.
+
+    The folders come last, so that a file `torch.py` beside an experiment file is not taken for torch.
+
+    Args:
+        folders: such as the working folder and that of the experiment file.
+    """
+    known = [*_known_folders(), *(str(folder.resolve()) for folder in folders)]
+    os.environ[MODULE_PATH] = os.pathsep.join(dict.fromkeys(known))
+    take_module_path()
+
+
+def take_module_path() -> None:
+    """Take over the folders that another process named with `extend_module_path`."""
+    sys.path.extend(folder for folder in _known_folders() if folder not in sys.path)
+
+
+def _known_folders() -> list[str]:
+    return [folder for folder in os.environ.get(MODULE_PATH, "").split(os.pathsep) if folder]
 
 
 def import_plugins(modules: Sequence[str]) -> None:

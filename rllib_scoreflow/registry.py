@@ -49,8 +49,9 @@ class Registry(Mapping[str, Entry]):
         """
         if not isinstance(name, str) or name not in self._entries:
             raise InputError(
-                f"Option '{self.option}' is {shorten(name)!r}, which is no {self.what} that is known here "
-                f"(a module that registers one is named by `plugins`); {hint(str(name), self._entries, 'known ones')}"
+                f"Option '{self.option}' is {shorten(name)!r}, which is no {self.what} known here (a module that "
+                "registers one is named by `plugins`, in the command --plugins MODULE); "
+                f"{hint(str(name), self._entries, 'known ones')}"
             )
         return self._entries[name]
 

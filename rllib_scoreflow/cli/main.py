@@ -18,6 +18,7 @@ from rllib_scoreflow.cli.train_arguments import (
     KeepCheckpoints,
     MlflowUri,
     Overwrite,
+    Plugins,
     RayAddress,
     RayCpus,
     RayGpus,
@@ -33,6 +34,7 @@ from rllib_scoreflow.cli.train_arguments import (
 )
 from rllib_scoreflow.cli.yaml_loader import parse_mapping
 from rllib_scoreflow.errors import InputError, SimulatorError, quoted
+from rllib_scoreflow.plugins import extend_module_path, import_plugins
 from rllib_scoreflow.user_paths import ensure_home, expand_user
 
 # Read by torch's thread pool when torch is loaded, here and in Ray's workers. Threads that spin while they wait for
@@ -194,6 +196,7 @@ def train_one(
     raw: dict[str, Any] = {"run": algo, "config": parse_mapping(config, "--config")}
     if env is not None:
         raw["env"] = env
+    extend_module_path([Path.cwd()])
     train({name or label: raw}, "command line", Path.cwd(), "command-line", options)
 
 
@@ -251,6 +254,7 @@ def train_file(
     from rllib_scoreflow.cli.train import train
 
     file = expand_user(file)
+    extend_module_path([Path.cwd(), file.parent])
     train(read_experiments(file), str(file), file.parent, file.stem, options)
 
 
@@ -287,6 +291,7 @@ def evaluate(
     contact_sheet: Annotated[
         Path | None, typer.Option(help="Also draw frames of that episode on this new .png.")
     ] = None,
+    plugins: Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -301,6 +306,8 @@ def evaluate(
     from rllib_scoreflow.cli.session import quieten
 
     quieten(verbose)
+    extend_module_path([Path.cwd()])
+    import_plugins(plugins or ())
     path, settings = expand_user(path), read_settings(denoising_steps, variant)
     video, contact_sheet, plot = (target and expand_user(target) for target in (video, contact_sheet, plot))
     options = EvaluateOptions(

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from rllib_scoreflow.cli.train_arguments import Plugins
+from rllib_scoreflow.plugins import extend_module_path, import_plugins
 from rllib_scoreflow.user_paths import expand_user
 
 policy_app = typer.Typer(help="Inspect exported policies, and export them to ONNX.", no_args_is_help=True)
@@ -16,11 +18,14 @@ def policy_info(
         Path,
         typer.Argument(help="A policy folder, or a checkpoint or experiment's folder with one."),
     ],
+    plugins: Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print what an exported policy says of itself; only its JSON is read."""
     from rllib_scoreflow.cli.policy_info import print_policy_info
 
+    extend_module_path([Path.cwd()])
+    import_plugins(plugins or ())
     print_policy_info(expand_user(path), as_json=as_json)
 
 
@@ -39,11 +44,14 @@ def policy_export(
         int | None, typer.Option(help="Steps K of the flow, fixed in the file (default: as trained).", min=1)
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+    plugins: Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a policy as an ONNX file, from observation and noise to action chunk; checked against torch."""
     from rllib_scoreflow.cli.policy_export import run_policy_export
 
+    extend_module_path([Path.cwd()])
+    import_plugins(plugins or ())
     run_policy_export(
         expand_user(path),
         expand_user(output),

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rllib_scoreflow.errors import InputError, shorten
+from rllib_scoreflow.plugins import MODULE_PATH
 
 _QUIET = {
     # Tune's own tables; the command prints its own lines.
@@ -97,7 +98,9 @@ class RayOptions:
 def worker_setup() -> None:
     """Prepare a Ray worker process: registration of algorithms and environments is per process."""
     from rllib_scoreflow.cli.algorithms import register_own
+    from rllib_scoreflow.plugins import take_module_path
 
+    take_module_path()
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     register_own()
 
@@ -144,7 +147,10 @@ def ray_session(options: RayOptions) -> Iterator[None]:
         "include_dashboard": False,
         "log_to_driver": options.verbosity > 0,
         "logging_level": level.upper(),
-        "runtime_env": {"worker_process_setup_hook": "rllib_scoreflow.cli.session.worker_setup"},
+        "runtime_env": {
+            "worker_process_setup_hook": "rllib_scoreflow.cli.session.worker_setup",
+            "env_vars": {MODULE_PATH: os.environ.get(MODULE_PATH, "")},
+        },
     }
     if options.address is not None:
         check_address(options.address)

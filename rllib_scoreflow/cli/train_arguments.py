@@ -35,6 +35,14 @@ CheckpointAtEnd = Annotated[
     typer.Option("--checkpoint-at-end/--no-checkpoint-at-end", help="Checkpoint at the end (default yes)."),
 ]
 KeepCheckpoints = Annotated[int | None, typer.Option(help="Checkpoints to keep (default 2).", min=1)]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Module of your own that registers a part of the policy, such as its velocity field; it is imported. May "
+        "be given several times.",
+        metavar="MODULE",
+    ),
+]
 RayAddress = Annotated[str | None, typer.Option(help="Join this Ray cluster instead of starting one.")]
 RayCpus = Annotated[int | None, typer.Option(help="CPUs of the Ray that is started (default all).", min=1)]
 RayGpus = Annotated[int | None, typer.Option(help="GPUs of the Ray that is started (default all).", min=0)]
