@@ -146,7 +146,7 @@ def dataset_hash_of(policy: Path | None) -> str | None:
 
 
 def last_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return the last value of each of the few figures that a table shows.
+    """Return the last value of each of the few figures that a table shows; what precedes the training is none of them.
 
     Args:
         rows: flattened results in order.
@@ -162,6 +162,8 @@ def last_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     }
     figures: dict[str, float] = {}
     for row in rows:
+        if row.get("training_iteration") == 0:
+            continue
         for name, keys in wanted.items():
             value = metrics.number(row, keys)
             if value is not None:

@@ -162,3 +162,10 @@ def test_the_learning_curve_is_drawn_from_what_tune_writes(tmp_path):
 def test_the_command_to_resume_repeats_all_but_the_key():
     words = ["train", "file", "a b.yaml", "--overwrite", "--wandb-key", "secret", "--wandb-key=secret"]
     assert resume_command(words) == "rllib train file 'a b.yaml' --wandb-key KEY --wandb-key=KEY --resume"
+
+
+def test_the_evaluation_before_the_training_is_no_figure_of_its_end() -> None:
+    before = {"training_iteration": 0, "env_steps": 0, "eval_return_mean": 7.0}
+    rows = [before, {"training_iteration": 1, "env_steps": 100, "env_runners/episode_return_mean": 10.0}]
+    assert "evaluation" not in last_figures(rows)
+    assert last_figures([*rows, {"training_iteration": 2, "eval_return_mean": 9.0}])["evaluation"] == 9.0
