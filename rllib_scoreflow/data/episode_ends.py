@@ -25,6 +25,10 @@ _FEW = 0.01
 
 # A reset moves most dimensions at once: steps in units of a dimension's usual step, each at most so many, are averaged.
 _LARGEST_STEP = 10.0
+# An angle that wraps, a phase that begins anew or a goal that is drawn again is one dimension, or a few: no reset.
+_LARGE_STEP, _MANY_DIMS = 3.0, 0.35
+# Of the size of the flagged jumps: what is smaller may be the first step of a robot at rest.
+_AS_LARGE = 0.75
 _USUAL_STEP = 0.75  # quantile
 _SAMPLED_ROWS = 20_000
 _FEWEST_ROWS = 30
@@ -191,15 +195,19 @@ def _check_steps(path: Path, observations: Float32, terminals: Bool, timeouts: B
         )
     if len(flagged) < _FEWEST_ROWS:
         return []
-    sizes = _step_sizes(observations)
+    sizes, many = _step_sizes(observations)
     _check_neighbours(path, sizes, flagged)
-    unflagged = _find_jumps(sizes) & ~flagged
+    jumps = _find_jumps(sizes)
+    unflagged = jumps & ~flagged & many
+    as_large = unflagged
+    if (jumps & flagged).any():
+        as_large = unflagged & (sizes >= _AS_LARGE * np.median(sizes[jumps & flagged]))
     found, ends = int(unflagged.sum()), int(flagged.sum())
-    if found > 0.5 * ends:
+    if as_large.sum() > 0.5 * ends:
         raise InputError(
-            f"{path}: the observations jump as at a reset in {found} rows that 'terminals' and 'timeouts' do not flag, "
-            f"from row {_first(unflagged)} on, and {ends} rows are flagged; set 'timeouts' (bool) in the last row of "
-            "every episode that no terminal ends"
+            f"{path}: the observations jump as at a reset in {as_large.sum()} rows that 'terminals' and 'timeouts' do "
+            f"not flag, from row {_first(as_large)} on, and {ends} rows are flagged; set 'timeouts' (bool) in the last "
+            "row of every episode that no terminal ends"
         )
     if not found and ends >= _FEWEST_FLAGS:
         unflagged = (sizes >= np.quantile(sizes[flagged], _SMALL_RESET)) & ~flagged
@@ -245,21 +253,27 @@ def _find_jumps(sizes: NDArray[np.float64]) -> Bool:
     return jumps
 
 
-def _step_sizes(observations: Float32) -> NDArray[np.float64]:
-    """Return [N - 1]: the steps in units of each dimension's usual step, averaged over the dimensions that move."""
+def _step_sizes(observations: Float32) -> tuple[NDArray[np.float64], Bool]:
+    """Return two [N - 1]: the steps in units of each dimension's usual step, averaged over the dimensions that move.
+
+    The second tells whether a step is large in many of these dimensions.
+    """
     sampled = observations[:: max(1, len(observations) // _SAMPLED_ROWS)]
     pairs = np.arange(0, len(observations) - 1, max(1, len(observations) // _SAMPLED_ROWS))
     steps = np.abs(observations[pairs + 1].astype(np.float64) - observations[pairs])
     total: NDArray[np.float64] = np.zeros(len(observations) - 1)
+    large = np.zeros(len(total), np.int64)
     moving = 0
     for dim in np.flatnonzero(np.ptp(sampled, axis=0) > 0):
         moved = steps[:, dim][steps[:, dim] > 0]
         if len(moved) < _FEWEST_ROWS:
             continue
         column = observations[:, dim].astype(np.float64)
-        total += np.minimum(np.abs(np.diff(column)) / np.quantile(moved, _USUAL_STEP), _LARGEST_STEP)
+        scaled = np.abs(np.diff(column)) / np.quantile(moved, _USUAL_STEP)
+        total += np.minimum(scaled, _LARGEST_STEP)
+        large += scaled > _LARGE_STEP
         moving += 1
-    return total / max(moving, 1)
+    return total / max(moving, 1), large > max(1.0, _MANY_DIMS * moving) if moving > 1 else large > 0
 
 
 def _first(rows: Bool) -> int:

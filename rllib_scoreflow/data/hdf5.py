@@ -47,10 +47,10 @@ class Hdf5File:
     """
 
     def __init__(self, path: Path, root: h5py.File) -> None:
-        """Check the links of an opened file.
+        """Check that an opened file consists of itself.
 
         Raises:
-            InputError: naming the first link that is not hard.
+            InputError: naming the first link that is not hard, or an array that is stored in other files.
         """
         self.path = path
         self.root = root
@@ -60,6 +60,7 @@ class Hdf5File:
         self._bytes = min(stat.st_size, held)
         self._left = max(_HARMLESS_TOTAL_BYTES, _MAX_EXPANSION * self._bytes)
         self._check_links()
+        self._check_places()
 
     def is_group(self, key: str) -> bool:
         """Whether `key` (its parts divided by "/") is a group."""
@@ -92,8 +93,8 @@ class Hdf5File:
         """Return the numeric array `key` without reading its values.
 
         Raises:
-            InputError: the key is missing (its remedy is `layout`), is no numeric array, has not `ndim` axes, lies
-                outside the file, or declares more than it holds.
+            InputError: the key is missing (its remedy is `layout`), is no numeric array, has not `ndim` axes, or
+                declares more than it holds.
         """
         if key not in self.root:
             held = shorten(self.names(key.rpartition("/")[0] or "/") or self.names())
@@ -153,16 +154,12 @@ class Hdf5File:
             )
 
     def check_storage(self, column: h5py.Dataset) -> None:
-        """Refuse an array that lies elsewhere, or that declares more than the file holds, before memory is asked for.
+        """Refuse an array that declares more than the file holds, before memory is asked for.
 
         Raises:
             InputError: naming the key and what was found.
         """
         name = f"{self.path}: key '{shorten(column.name.lstrip('/'))}'"
-        plan = column.id.get_create_plist()
-        layout = plan.get_layout()
-        if plan.get_external_count() or layout == h5py.h5d.VIRTUAL:
-            raise InputError(f"{name} is stored in other files; write all of its values into this one")
         declared = math.prod(column.shape or ()) * column.dtype.itemsize
         if not declared:
             return
@@ -170,7 +167,7 @@ class Hdf5File:
         if not stored:
             raise InputError(f"{name} declares {shorten(list(column.shape))} values but none was written; write them")
         decoded = declared
-        if layout == h5py.h5d.CHUNKED:
+        if column.chunks is not None:
             needed = math.prod(-(-n // chunk) for n, chunk in zip(column.shape, column.chunks, strict=True))
             written = column.id.get_num_chunks()
             if written < needed:
@@ -208,6 +205,22 @@ class Hdf5File:
         found = self.root.id.links.visit(refuse, info=True)
         if found is not None:
             raise InputError(f"{self.path}: key {found}; copy what it points to into this file")
+
+    def _check_places(self) -> None:
+        """Refuse an array that lies in another file, or is put together; also one that is not read."""
+
+        def is_elsewhere(name: bytes, info: Any) -> bytes | None:
+            if info.type != h5py.h5o.TYPE_DATASET:
+                return None
+            plan = h5py.h5d.open(self.root.id, name).get_create_plist()
+            return name if plan.get_external_count() or plan.get_layout() == h5py.h5d.VIRTUAL else None
+
+        found = h5py.h5o.visit(self.root.id, is_elsewhere, info=True)
+        if found is not None:
+            key = shorten(found.decode(errors="replace"))
+            raise InputError(
+                f"{self.path}: key '{key}' is stored in other files; write all of its values into this one"
+            )
 
 
 @contextmanager

@@ -264,3 +264,24 @@ def test_observations_without_order_say_nothing(load):
     dataset = load(columns)
     assert lengths_of(dataset) == [STEPS] * EPISODES
     assert dataset.info.notes == ()
+
+
+def headings(episodes, steps, wrap):
+    """A vehicle whose heading wraps within episodes, or goes on growing."""
+    columns = without_next(rollouts((steps,) * episodes, o=3))
+    heading = np.cumsum(np.full(episodes * steps, 0.15)) + np.repeat(np.arange(episodes), steps)
+    columns["observations"][:, 2] = (heading + np.pi) % (2 * np.pi) - np.pi if wrap else heading
+    return columns
+
+
+@pytest.mark.parametrize("episodes", [1, 2, 20])
+def test_an_angle_that_wraps_is_no_reset(load, episodes):
+    dataset = load(headings(episodes, 200, wrap=True))
+    assert lengths_of(dataset) == [200] * episodes
+    assert dataset.info.notes == ()
+
+
+def test_a_first_step_from_rest_is_no_reset(load):
+    columns = without_next(rollouts((200, 200)))
+    columns["observations"][[0, 200]] += 0.18  # a step of all dimensions, far smaller than the flagged reset
+    assert lengths_of(load(columns)) == [200, 200]

@@ -121,6 +121,18 @@ def test_a_link_that_is_not_read_is_refused_too(refused, flat):
     refused(flat, "'infos/qpos' is a link to another file")
 
 
+@pytest.mark.parametrize("virtual", [False, True])
+def test_an_array_stored_elsewhere_that_is_not_read_is_refused_too(refused, flat, virtual):
+    with h5py.File(flat, "a") as file:
+        if virtual:
+            layout = h5py.VirtualLayout((10,), np.uint8)
+            layout[:] = h5py.VirtualSource("/etc/other.hdf5", "x", (10,))
+            file.create_virtual_dataset("infos/x", layout)
+        else:
+            file.create_dataset("infos/x", (10,), np.uint8, external=[("/etc/passwd", 0, 10)])
+    refused(flat, "'infos/x' is stored in other files")
+
+
 def test_hard_links_and_loops_of_them_are_the_file_itself(tmp_path, cache, flat):
     with h5py.File(flat, "a") as file:
         file["infos/again"] = file["observations"]
