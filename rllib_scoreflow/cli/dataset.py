@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, shorten
 from rllib_scoreflow.user_paths import expand_user
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _rows(info: "DatasetInfo", path: Path) -> list[tuple[str, str]]:
         ("name", info.name),
         ("source", info.source),
         ("file", str(path)),
-        ("environment", info.env_id or "-"),
+        ("environment", shorten(info.env_id or "-")),
         ("episodes", str(info.num_episodes)),
         ("steps", str(info.num_steps)),
         ("mean return", f"{info.mean_return:.2f}"),

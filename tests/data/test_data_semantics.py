@@ -189,3 +189,12 @@ def test_values_that_were_not_scaled_by_their_bounds(tmp_path, cache, change, wo
         load_dataset(tmp_path / "train.npz")
     for word in words:
         assert word in str(caught.value)
+
+
+def test_a_recorded_environment_cannot_steer_the_terminal(tmp_path, write, command):
+    path = write(tmp_path / "d.hdf5", smooth([50] * 6), {"env_id": "Hopper\x1b[31m-v4" + "x" * 10_000})
+    status, shown, _ = command("dataset", "info", path)
+    assert status == 0
+    assert "[31m-v4x" in shown
+    assert "\x1b" not in shown
+    assert shown.count("x") < 300
