@@ -126,7 +126,9 @@ def _raw(path: Path, key: str, scaled: NDArray[Any], low: NDArray[Any], high: ND
             f"{path}: array '{key}' holds {scaled[row, dim]:g} in row {row}, dimension {dim}, far outside [-1, 1] to "
             f"which this layout scales by the bounds in {NORMALIZATION}; scale it, or give the raw values as HDF5"
         )
-    raw: Float32 = ((scaled.astype(np.float64) + 1.0) / 2.0 * (high - low + _EPSILON) + low).astype(np.float32)
+    # float64 beyond float32's range becomes infinite here and is refused by the validation.
+    with np.errstate(over="ignore", invalid="ignore"):
+        raw: Float32 = ((scaled.astype(np.float64) + 1.0) / 2.0 * (high - low + _EPSILON) + low).astype(np.float32)
     return raw
 
 

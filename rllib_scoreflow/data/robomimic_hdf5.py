@@ -109,7 +109,8 @@ def read_robomimic_hdf5(path: Path, options: ReadOptions) -> RawColumns:
         observation_keys=tuple(keys),
         cameras=cameras,
         image_source=source,
-        action_dtype=parts[0]["action_dtype"],
+        # One demonstration of whole numbers is as wrong as all of them.
+        action_dtype=min((part["action_dtype"] for part in parts), key=lambda dtype: dtype.startswith("float")),
     )
 
 

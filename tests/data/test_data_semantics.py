@@ -166,6 +166,7 @@ def test_notes_are_shown_and_travel_with_the_converted_file(tmp_path, write, com
         ({"obs_min": np.full(4, 2.0), "obs_max": np.full(4, -2.0)}, ("normalization.npz", "'states'", "from 2 to -2")),
         ({"action_max": np.full(2, np.nan)}, ("normalization.npz", "'actions'", "nan")),
         ({"states": 40}, ("'states' holds", "far outside")),
+        ({"obs_max": np.full(4, 1e39)}, ("'observations' holds inf",)),
         ({"actions": -9}, ("'actions' holds -9", "far outside")),
     ],
 )

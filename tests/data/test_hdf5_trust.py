@@ -265,6 +265,12 @@ def test_another_thing_in_the_place_of_an_array(cache, demos, key, value):
         load_dataset(demos, **options)
 
 
+def test_actions_of_another_type_in_one_demonstration(refused, demos):
+    with edited(demos, "data/demo_2/actions") as (file, values):
+        file["data/demo_2/actions"] = (100 * (values + 1)).astype(np.uint8)
+    refused(demos, "'actions' is of type uint8")
+
+
 def test_next_obs_of_other_steps(refused, demos):
     with h5py.File(demos, "a") as file:
         for demo in file["data"].values():
