@@ -78,6 +78,9 @@ def read_header(
         InputError: it cannot, or the array is not of numbers.
     """
     info = archive.getinfo(f"{key}.npy")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        # Other methods take as much memory as their headers ask for, and NumPy writes none of them.
+        raise InputError(f"{path}: array '{key}' is compressed as NumPy never does it; write it with numpy.savez")
     with archive.open(info) as member:
         shape, fortran, dtype = skip_header(member)
         header = member.tell()

@@ -8,6 +8,7 @@ views without a copy, and processes on one machine share its pages.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -160,10 +161,8 @@ def read_parquet(path: Path, scratch: Path | None = None) -> tuple[RawColumns, D
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; give the path of an existing Parquet file")
-    try:
+    with _reading(path, "Parquet file", "fetch or convert it again"):
         info, table = _read_state(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(_unreadable_parquet(path, error)) from error
     columns = _columns(_one_batch(table), info)
     if info.image_shape is not None:
         source = ImageSource((len(table), *info.image_shape), partial(_image_blocks, path, info.image_shape))
@@ -181,10 +180,8 @@ def read_parquet_info(path: Path) -> DatasetInfo:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; give the path of an existing Parquet file")
-    try:
+    with _reading(path, "Parquet file", "fetch or convert it again"):
         schema = pq.read_schema(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(_unreadable_parquet(path, error)) from error
     return _read_info(schema, path)
 
 
@@ -239,17 +236,21 @@ def _one_batch(table: pa.Table) -> pa.RecordBatch:
 
 
 def _image_blocks(path: Path, shape: tuple[int, int, int, int]) -> Iterator[UInt8]:
+    with _reading(path, "Parquet file", "fetch or convert it again"), pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            for chunk in file.read_row_group(group, [IMAGES_COLUMN]).column(0).chunks:
+                yield _image_view(chunk, shape)
+
+
+@contextmanager
+def _reading(path: Path, what: str, remedy: str) -> Iterator[None]:
+    """Catches all: on damaged bytes pyarrow raises more than ArrowException, such as UnicodeDecodeError."""
     try:
-        with pq.ParquetFile(path) as file:
-            for group in range(file.num_row_groups):
-                for chunk in file.read_row_group(group, [IMAGES_COLUMN]).column(0).chunks:
-                    yield _image_view(chunk, shape)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(_unreadable_parquet(path, error)) from error
-
-
-def _unreadable_parquet(path: Path, error: Exception) -> str:
-    return f"{path}: not a readable Parquet file ({first_sentence(error)}); fetch or convert it again"
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path}: not a readable {what} ({first_sentence(error)}); {remedy}") from error
 
 
 def open_arrow(arrow_path: Path, parquet_path: Path) -> TrajectoryDataset:
@@ -292,15 +293,13 @@ def check_arrow(arrow_path: Path) -> str:
 
 
 def _map_arrow(path: Path) -> tuple[DatasetInfo, RawColumns]:
-    try:
+    with _reading(path, "Arrow file", "remove it"):
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
         if reader.num_record_batches != 1:
             raise pa.ArrowInvalid(f"{reader.num_record_batches} batches in place of one")
         batch = reader.get_batch(0)
         # Reads the few offsets and flags; the values of fixed width need none.
         batch.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: not a readable Arrow file ({first_sentence(error)}); remove it") from error
     info = _read_info(batch.schema, path)
     _check_schema(batch.schema, info, path)
     if batch.num_rows != info.num_steps:

@@ -280,9 +280,17 @@ def test_zeros_that_would_fill_the_memory_are_refused(refused, written, monkeypa
         for _ in range(4):
             file.write(bytes(1_000_000))
     assert path.stat().st_size < 3_000
-    refused(path, "'states' has the shape [1000000, 1], of which the file can hold a part at most")
+    refused(path, "'states' is compressed as NumPy never does it")
 
 
 def test_lengths_whose_sum_overflows_to_the_right_number_are_refused(refused, written):
     wrapped = np.array([2**63, 2**63 + 5, 10], np.uint64)
     refused(written(traj_lengths=wrapped), "'traj_lengths' does not divide")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_a_compression_that_numpy_never_writes_is_refused(refused, written, arrays, method):
+    path = written(states=None)
+    with zipfile.ZipFile(path, "a", method) as archive, archive.open("states.npy", "w") as member:
+        np.save(member, arrays[0]["states"])
+    refused(path, "train.npz", "compressed")

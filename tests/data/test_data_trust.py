@@ -162,3 +162,11 @@ def test_a_file_that_would_fill_the_memory_is_refused_before_it_is_read(parquet,
     assert parquet.stat().st_size < 24_000
     with pytest.raises(InputError, match="which no recording compresses to"):
         load_dataset(parquet)
+
+
+def test_a_column_whose_name_is_no_text_is_one_sentence(parquet):
+    content = parquet.read_bytes()
+    place = content.rindex(b"\x18\x0bobservation")  # in the footer's schema
+    parquet.write_bytes(content[: place + 2] + b"\x80" + content[place + 3 :])
+    with pytest.raises(InputError, match="not a readable Parquet file"):
+        load_dataset(str(parquet))

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.flow.config import SDEConfig
 from rllib_scoreflow.policy import FlowPolicy, read_metadata
 
 # Exported, and asked for actions, by the first release; drift, noise, a shortcut model and cameras among them.
@@ -224,3 +226,9 @@ def test_comparing_sizes_does_not_load_the_compiler(name):
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout == "False\n"
+
+
+@pytest.mark.parametrize("velocity", [None, [], 3, {"type": None}, {"type": ["mlp"]}, {"type": "mlp", "a b": 1}])
+def test_a_velocity_field_of_another_form_is_refused(velocity) -> None:
+    with pytest.raises(ValidationError):
+        SDEConfig.model_validate({"velocity": velocity})

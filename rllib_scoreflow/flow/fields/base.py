@@ -93,7 +93,11 @@ def parse_field(values: Mapping[str, Any] | FieldConfig) -> FieldConfig:
     Raises:
         ValueError: No such field is registered (`InputError`), or an unknown key or a wrong value.
     """
-    return values if isinstance(values, FieldConfig) else field_class(values).CONFIG(**values)
+    if isinstance(values, FieldConfig):
+        return values
+    if not isinstance(values, Mapping):
+        raise ValueError("it must be a mapping of options")
+    return field_class(values).CONFIG.model_validate(dict(values))
 
 
 def make_field(observation_dim: int, chunk_shape: tuple[int, int], config: FieldConfig) -> VelocityField:
