@@ -63,6 +63,15 @@ _KEPT_OUT = {
 _LONGEST_NAME = 200
 EXPERIMENT_KEYS = frozenset(_EXPERIMENT_KEYS)
 
+# The least and the most of whole numbers: a slip in num_samples would run until somebody stops it, and numpy takes no
+# larger seed.
+_BOUNDS: dict[str, tuple[int, int | None]] = {
+    "num_samples": (1, 100_000),
+    "max_concurrent_trials": (1, None),
+    "search_seed": (0, 2**32 - 1),
+    "max_failures": (-1, None),
+}
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -200,9 +209,11 @@ def build_experiment(name: str, raw: Mapping[str, Any], origin: str) -> Experime
             raise InputError(f"{where}: stop.{shorten(key)} is {quoted(value)} and must be a number.")
     for key in sorted(rest.keys() - {"config"}):  # some of RLlib's own options in `config` may be infinite
         _check_finite(rest[key], f"{where}: {key}")
-    for key, least in (("num_samples", 1), ("max_concurrent_trials", 1), ("search_seed", 0), ("max_failures", -1)):
+    for key, (least, most) in _BOUNDS.items():
         if key in rest and rest[key] < least:
             raise InputError(f"{where}: {key} is {rest[key]} and must be at least {least}.")
+        if key in rest and most is not None and rest[key] > most:
+            raise InputError(f"{where}: {key} is {shorten(rest[key])} and must be at most {most}.")
     if rest.get("scheduler") is None and set(rest.get("scheduler_config") or {}) - {"metric", "mode"}:
         raise InputError(f"{where}: scheduler_config has no effect without a scheduler; give one, such as asha.")
     for logger, arguments in (rest.get("loggers") or {}).items():

@@ -41,6 +41,8 @@ second: {run: PPO, env: CartPole-v1, stop: {training_iteration: 1}, keep_checkpo
         ({"stop": 3}, ["stop", "mapping"]),
         ({"config": [1]}, ["config", "[1]", "mapping"]),
         ({"num_samples": 0}, ["num_samples", "at least 1"]),
+        ({"num_samples": 99_999_999_999_999}, ["num_samples", "at most 100000"]),
+        ({"search_seed": 2**32}, ["search_seed", "at most 4294967295"]),
         ({"num_samples": 1.5}, ["num_samples", "whole number"]),
         ({"env": 3}, ["env", "string"]),
         ({"local_dir": "x"}, ["local_dir", "--results-dir"]),
