@@ -100,3 +100,10 @@ def test_evaluation_needs_an_environment() -> None:
     config = FlowBCConfig().training(dataset="hopper-small").evaluation(evaluation_interval=1)
     with pytest.raises(InputError, match="set 'env'"):
         config.validate()
+
+
+def test_a_config_that_was_refused_can_be_mended(reach_dataset) -> None:
+    config = FlowBCConfig().environment("Pendulum-v1").training(dataset=str(reach_dataset))
+    with pytest.raises(InputError, match="Pendulum-v1"):
+        config.validate()
+    config.environment("toy_reach:ToyReach-v0").validate()

@@ -179,7 +179,6 @@ class FlowBCConfig(AlgorithmConfig):
         if self.dataset is None:
             raise InputError("FlowBC needs the option 'dataset': a D4RL id such as hopper-medium-v2, or a file.")
         self.validate_options()
-        self.input_ = self.dataset
         dataset = open_dataset(self)
         ChunkIndex(dataset, self.horizon)  # refuses episodes that are shorter than chunks
         if self.env is not None:
@@ -199,6 +198,7 @@ class FlowBCConfig(AlgorithmConfig):
             )
         elif self.evaluation_interval:
             raise InputError("Option 'evaluation_interval' needs an environment: set 'env'.")
+        self.input_ = self.dataset  # last, like all that is derived: a config that was refused can be mended
         observation, chunk = dataset.info.observation_dim, dataset.info.action_dim * self.horizon
         self.observation_space: gym.Space[Any] = gym.spaces.Box(-np.inf, np.inf, (observation,), np.float32)
         if dataset.info.image_shape is not None:
