@@ -55,12 +55,12 @@ class ReturnsToGo:
         return advantages
 
 
-@READERS.register("outside_csv")
-class CSVReader(Reader):
+@READERS.register("outside_table")
+class TableReader(Reader):
     """Numbers with commas between: 4 of the observation, 2 of the action, the reward, whether the episode ends."""
 
     what = "a table of transitions"
-    suffixes = (".csv",)
+    suffixes = (".transitions",)
 
     def read(self, path, options):
         table = np.loadtxt(path, delimiter=",", dtype=np.float32)

@@ -17,8 +17,8 @@ def table(reach_dataset, tmp_path):
     names = ("observations", "actions", "rewards", "timeouts")
     with h5py.File(reach_dataset) as file:
         columns = [np.asarray(file[name], np.float32).reshape(len(file["rewards"]), -1) for name in names]
-    np.savetxt(tmp_path / "reach.csv", np.hstack(columns), delimiter=",")
-    return tmp_path / "reach.csv"
+    np.savetxt(tmp_path / "reach.transitions", np.hstack(columns), delimiter=",")
+    return tmp_path / "reach.transitions"
 
 
 @pytest.mark.parametrize("remote", [0, pytest.param(1, marks=pytest.mark.slow)])
