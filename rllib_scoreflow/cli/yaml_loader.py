@@ -17,11 +17,27 @@ from rllib_scoreflow.errors import InputError, quoted, shorten
 _MAX_BYTES = 256 * 1024  # parsed in some seconds; an experiment file has a few thousand
 _MAX_VALUES = 100_000
 _MAX_DEPTH = 50
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # no file name, terminal or JSON takes one
 _MAX_INTEGER = 2**64  # beyond it neither numpy nor Arrow goes, and Python writes no number of 4,300 digits
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with two corrections; it never builds Python objects from tags."""
+    """PyYAML's safe loader with two corrections and a bound; it never builds Python objects from tags."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Composes a node; what is nested too deeply is not read to its end, which takes long.
+
+        Raises:
+            RecursionError: it is.
+        """
+        if self._depth > _MAX_DEPTH:
+            raise RecursionError
+        self._depth += 1
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 # YAML 1.1, which PyYAML follows, takes 5e-4 (no dot) for a string. YAML 1.2 and every user take it
@@ -89,7 +105,7 @@ def parse_yaml(text: str, origin: str) -> Any:
     except (yaml.YAMLError, ValueError) as error:
         reason = shorten(str(error).splitlines()[0]) if str(error) else type(error).__name__
         raise InputError(f"{origin} is not valid YAML ({reason}); correct it.") from None
-    _check_numbers(value, origin)
+    _check_values(value, origin)
     return value
 
 
@@ -144,16 +160,20 @@ def _below(node: yaml.Node) -> Iterator[yaml.Node]:
             yield from (key, value)
 
 
-def _check_numbers(value: Any, origin: str, path: str = "") -> None:
-    """Refuse numbers that no option means: ``.nan``, and integers that Python cannot even print."""
+def _check_values(value: Any, origin: str, path: str = "") -> None:
+    """Refuse what no option means: ``.nan``, integers that Python cannot even print, and halves of characters."""
     what = f"{origin}: {path}" if path else origin
     if isinstance(value, dict):
         for key, below in value.items():
-            _check_numbers(key, origin, f"a key below {path or 'the top'}")
-            _check_numbers(below, origin, f"{path}.{shorten(str(key))}".lstrip("."))
+            _check_values(key, origin, f"a key below {path or 'the top'}")
+            _check_values(below, origin, f"{path}.{shorten(str(key))}".lstrip("."))
     elif isinstance(value, list | tuple | set):
         for below in value:
-            _check_numbers(below, origin, path)
+            _check_values(below, origin, path)
+    elif isinstance(value, str) and _HALF_CHARACTER.search(value):
+        raise InputError(
+            f"{what} is {quoted(value)}, which holds half a character (\\uD800 to \\uDFFF); write it whole."
+        )
     elif isinstance(value, float) and math.isnan(value):
         raise InputError(f"{what} is .nan, which is no number; give one.")
     elif isinstance(value, int) and abs(value) > _MAX_INTEGER:
