@@ -108,7 +108,8 @@ def _change(file, what, key, value):
     elif what == "cut":
         file[key] = old[:value]
     elif what == "fill":
-        file[key] = np.full_like(old, value)
+        with np.errstate(invalid="ignore"):
+            file[key] = np.full(old.shape, value).astype(old.dtype)  # -1 wraps where the type has no sign
     elif what == "roll":
         file[key] = np.roll(old, value, axis=0)
     elif what == "unwritten":
