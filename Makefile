@@ -41,9 +41,10 @@ test: export OMP_NUM_THREADS ?= 1
 test: install ## run the tests (ARGS="-m slow -n 0" for the slow ones)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-lint: install ## ruff and mypy --strict
+lint: install ## ruff, mypy --strict and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
 
 bench: install ## measure the speed of pretraining, rollouts and updates

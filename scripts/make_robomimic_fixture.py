@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from rllib_scoreflow.data.hdf5 import open_hdf5
+from rllib_scoreflow.data.readers.hdf5 import open_hdf5
 from rllib_scoreflow.data.store import atomic_path
 from rllib_scoreflow.errors import InputError
 

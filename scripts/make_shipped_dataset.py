@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rllib_scoreflow.data.d4rl_hdf5 import read_d4rl_hdf5
+from rllib_scoreflow.data.readers.d4rl import read_d4rl_hdf5
 from rllib_scoreflow.data.schema import Int64, RawColumns, describe, episode_offsets
 from rllib_scoreflow.data.store import to_table, write_parquet
 from rllib_scoreflow.data.validation import check_columns
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.file_digest import file_digest
+from rllib_scoreflow.files.digest import file_digest
 
 
 def draw_episodes(columns: RawColumns, count: int, seed: int) -> Int64:

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from rllib_scoreflow.atomic_files import append_line, atomic_path
+from rllib_scoreflow.files.atomic import append_line, atomic_path
 
 
 @pytest.fixture

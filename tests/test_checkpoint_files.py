@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rllib_scoreflow.checkpoint_files import MANIFEST, damage, newest_whole, write_manifest
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.files.manifest import MANIFEST, damage, newest_whole, write_manifest
 
 
 def checkpoint(folder: Path, iteration: int) -> Path:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from rllib_scoreflow.cli.experiments import build_experiment, read_experiments
 from rllib_scoreflow.errors import InputError, shorten
-from rllib_scoreflow.json_files import parse_json, read_json
-from rllib_scoreflow.user_paths import expand_user
+from rllib_scoreflow.experiments.spec import build_experiment, read_experiments
+from rllib_scoreflow.files.json import parse_json, read_json
+from rllib_scoreflow.files.user_paths import expand_user
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rllib_scoreflow.atomic_files import atomic_path
+from rllib_scoreflow.files.atomic import atomic_path
 
 PRETRAINING_BAR = 0.90
 ROLLOUT_BAR = 0.20

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rllib_scoreflow.errors import InputError, shorten
-from rllib_scoreflow.user_paths import expand_user
+from rllib_scoreflow.files.user_paths import expand_user
 
 if TYPE_CHECKING:
     from rllib_scoreflow.data import DatasetInfo
@@ -122,7 +122,7 @@ def render(
         raise InputError(f"{output}: the file exists already; choose another path or add --overwrite")
     if not output.absolute().parent.is_dir():
         raise InputError(f"{output.absolute().parent}: no such folder; make it first")
-    from rllib_scoreflow.envs.robosuite_render import render_dataset
+    from rllib_scoreflow.envs.robosuite.render import render_dataset
 
     with Bar("rendering", 1) as bar:
         render_dataset(
@@ -182,7 +182,7 @@ def _print_notes(info: "DatasetInfo") -> None:
 def _print_table(rows: list[tuple[str, str]]) -> None:
     from rich.table import Table
 
-    from rllib_scoreflow.cli.terminal import new_console
+    from rllib_scoreflow.terminal import new_console
 
     table = Table(show_header=False)
     table.add_column(style="bold")

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rllib_scoreflow.cli.evaluate import EvaluateOptions, evaluate_flow_policy
-from rllib_scoreflow.cli.experiments import read_experiments
-from rllib_scoreflow.cli.train import TrainOptions, train
-from rllib_scoreflow.cli.weights import require_policy
+from rllib_scoreflow.cli.evaluate import evaluate_flow_policy
+from rllib_scoreflow.cli.evaluate_options import EvaluateOptions
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.experiments.spec import read_experiments
+from rllib_scoreflow.experiments.weights import require_policy
+from rllib_scoreflow.runs.plan import TrainOptions, train
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def print_comparison(rows: list[Comparison]) -> None:
     """
     from rich.table import Table
 
-    from rllib_scoreflow.cli.terminal import new_console
+    from rllib_scoreflow.terminal import new_console
 
     table = Table(title=f"Deterministic return, {rows[0].found['episodes']} episodes each", title_justify="left")
     for heading in ("policy", "mean return", "standard error", "episode length", "K"):

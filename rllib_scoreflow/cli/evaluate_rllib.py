@@ -6,14 +6,14 @@ import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rllib_scoreflow.cli import stages
-from rllib_scoreflow.cli.session import set_log_levels
 from rllib_scoreflow.envs.contract import reason_of
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.evaluation import standard_error
+from rllib_scoreflow.experiments.quiet import set_log_levels
+from rllib_scoreflow.reports import run_folder
 
 if TYPE_CHECKING:
-    from rllib_scoreflow.cli.evaluate import EvaluateOptions
+    from rllib_scoreflow.cli.evaluate_options import EvaluateOptions
 
 _MARK = "rllib_checkpoint.json"
 _CONSTRUCTOR = "class_and_ctor_args.pkl"
@@ -34,7 +34,7 @@ def find_checkpoint(path: Path) -> Path:
     """
     if (path / _MARK).is_file():
         return path
-    done = stages.read_json(path / stages.DONE_JSON) or {}
+    done = run_folder.read_json(path / run_folder.DONE_JSON) or {}
     if done.get("checkpoint") and (path / str(done["checkpoint"]) / _MARK).is_file():
         return path / str(done["checkpoint"])
     newest: dict[Path, Path] = {}
@@ -106,7 +106,7 @@ def evaluate_checkpoint(checkpoint: Path, options: "EvaluateOptions") -> dict[st
 
 def _read_config(checkpoint: Path) -> tuple[Any, str]:
     """The checkpoint's AlgorithmConfig as an unfrozen copy, and the algorithm's name."""
-    from rllib_scoreflow.cli.algorithms import OWN_ALGORITHMS, register_own
+    from rllib_scoreflow.experiments.checks.algorithms import OWN_ALGORITHMS, register_own
 
     register_own()
     set_log_levels()
@@ -136,7 +136,7 @@ def _read_config(checkpoint: Path) -> tuple[Any, str]:
 
 def _env_runner(config: Any, checkpoint: Path, options: "EvaluateOptions") -> Any:
     """An EnvRunner of this process with the checkpoint's weights and connectors."""
-    from rllib_scoreflow.cli.env_check import check_env
+    from rllib_scoreflow.experiments.checks.env import check_env
 
     if options.env is not None:
         config.environment(env=options.env)

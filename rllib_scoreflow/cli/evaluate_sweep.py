@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rllib_scoreflow.cli.evaluate import VARIANTS, EvaluateOptions, Player, check_new_file, existing_policy
-from rllib_scoreflow.cli.suggest import hint
+from rllib_scoreflow.cli.evaluate import Player, existing_policy
+from rllib_scoreflow.cli.evaluate_options import VARIANTS, EvaluateOptions, check_new_file
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.suggest import hint
 
 _DENOISING_STEPS = (1, 2, 4, 8, 16)
 
@@ -162,7 +163,7 @@ def figure_of_merit(results: Sequence[Found]) -> tuple[str, list[tuple[float, fl
 
 
 def _draw(results: Sequence[Found], path: Path) -> None:
-    from rllib_scoreflow.cli.plots import plot_against_steps
+    from rllib_scoreflow.reports.plots import plot_against_steps
 
     quantity, values = figure_of_merit(results)
     lines: dict[str, list[tuple[int, float, float]]] = {}

@@ -32,10 +32,10 @@ from rllib_scoreflow.cli.train_arguments import (
     Verbose,
     WandbKey,
 )
-from rllib_scoreflow.cli.yaml_loader import parse_mapping
 from rllib_scoreflow.errors import InputError, SimulatorError, quoted
+from rllib_scoreflow.experiments.yaml import parse_mapping
+from rllib_scoreflow.files.user_paths import ensure_home, expand_user
 from rllib_scoreflow.plugins import extend_module_path, import_plugins
-from rllib_scoreflow.user_paths import ensure_home, expand_user
 
 # Read by torch's thread pool when torch is loaded, here and in Ray's workers. Threads that spin while they wait for
 # one another come to a standstill as soon as another process wants a core.
@@ -80,9 +80,10 @@ def _options(
     sets: list[str] | None = None,
     only: list[str] | None = None,
 ) -> Any:
-    from rllib_scoreflow.cli.loggers import LoggerOptions
-    from rllib_scoreflow.cli.session import RayOptions, quieten
-    from rllib_scoreflow.cli.train import TrainOptions
+    from rllib_scoreflow.experiments.quiet import quieten
+    from rllib_scoreflow.runs.loggers import LoggerOptions
+    from rllib_scoreflow.runs.plan import TrainOptions
+    from rllib_scoreflow.runs.session import RayOptions
 
     quieten(verbose)
     if "://" in str(results_dir) or ":/" in str(results_dir):
@@ -121,7 +122,7 @@ def resume_command(arguments: list[str]) -> str:
     Returns:
         A line for the shell.
     """
-    from rllib_scoreflow.cli.loggers import redact
+    from rllib_scoreflow.runs.loggers import redact
 
     kept: list[str] = []
     for before, word in zip(["", *arguments], arguments, strict=False):
@@ -189,7 +190,7 @@ def train_one(
         wandb_key=wandb_key,
         mlflow_uri=mlflow_uri,
     )
-    from rllib_scoreflow.cli.train import train
+    from rllib_scoreflow.runs.plan import train
 
     label = "-".join(part for part in (algo, env) if part)
     label = "".join(c if c.isalnum() or c in "-_." else "_" for c in label)
@@ -250,8 +251,8 @@ def train_file(
         sets=sets,
         only=only,
     )
-    from rllib_scoreflow.cli.experiments import read_experiments
-    from rllib_scoreflow.cli.train import train
+    from rllib_scoreflow.experiments.spec import read_experiments
+    from rllib_scoreflow.runs.plan import train
 
     file = expand_user(file)
     extend_module_path([Path.cwd(), file.parent])
@@ -301,9 +302,10 @@ def evaluate(
     Checkpoints of other
     RLlib algorithms are unpickled, which runs code from them: evaluate only those that you trust.
     """
-    from rllib_scoreflow.cli.evaluate import EvaluateOptions, run_evaluation
+    from rllib_scoreflow.cli.evaluate import run_evaluation
+    from rllib_scoreflow.cli.evaluate_options import EvaluateOptions
     from rllib_scoreflow.cli.evaluate_sweep import read_settings, run_sweep
-    from rllib_scoreflow.cli.session import quieten
+    from rllib_scoreflow.experiments.quiet import quieten
 
     quieten(verbose)
     extend_module_path([Path.cwd()])
@@ -378,8 +380,8 @@ def run(arguments: list[str]) -> int:
     Returns:
         The exit status.
     """
-    from rllib_scoreflow.cli.failures import Interrupted, RunFailed, file_system_sentence
-    from rllib_scoreflow.cli.terminal import adapt_streams
+    from rllib_scoreflow.runs.failures import Interrupted, RunFailed, file_system_sentence
+    from rllib_scoreflow.terminal import adapt_streams
 
     adapt_streams()
     traceback = "-vv" in arguments
@@ -429,6 +431,6 @@ def _check_text(arguments: list[str]) -> None:
 
 
 def _complain(message: str) -> None:
-    from rllib_scoreflow.cli.terminal import one_line
+    from rllib_scoreflow.terminal import one_line
 
     print(f"rllib: {one_line(message)}", file=sys.stderr)

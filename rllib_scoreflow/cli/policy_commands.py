@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from rllib_scoreflow.cli.train_arguments import Plugins
+from rllib_scoreflow.files.user_paths import expand_user
 from rllib_scoreflow.plugins import extend_module_path, import_plugins
-from rllib_scoreflow.user_paths import expand_user
 
 policy_app = typer.Typer(help="Inspect exported policies, and export them to ONNX.", no_args_is_help=True)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from rllib_scoreflow.cli.evaluate import check_variant
-from rllib_scoreflow.cli.weights import require_policy
+from rllib_scoreflow.experiments.weights import require_policy
 
 
 def run_policy_export(

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rllib_scoreflow.cli.weights import require_policy
+from rllib_scoreflow.experiments.weights import require_policy
 
 
 def print_policy_info(path: Path, *, as_json: bool) -> None:
@@ -27,7 +27,7 @@ def print_policy_info(path: Path, *, as_json: bool) -> None:
         return
     from rich.table import Table
 
-    from rllib_scoreflow.cli.terminal import new_console
+    from rllib_scoreflow.terminal import new_console
 
     table = Table(show_header=False)
     table.add_column(style="bold")

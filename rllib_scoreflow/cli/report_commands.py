@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rllib_scoreflow.user_paths import expand_user
+from rllib_scoreflow.files.user_paths import expand_user
 
 sweep_app = typer.Typer(help="Look at experiments with several trials.", no_args_is_help=True)
 
@@ -23,7 +23,7 @@ def sweep_report(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print a table of the trials, the best first, and draw their curves anew into the folder's sweep.png."""
-    from rllib_scoreflow.cli.sweep_report import report_sweep
+    from rllib_scoreflow.reports.sweep import report_sweep
 
     report_sweep(expand_user(folder), metric, as_json=as_json)
 
@@ -35,6 +35,6 @@ def report(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing report.")] = False,
 ) -> None:
     """Write one page about a run into its folder: configuration, versions, curves, evaluations, places."""
-    from rllib_scoreflow.cli.report import write_report
+    from rllib_scoreflow.reports.page import write_report
 
     print(write_report(expand_user(run), form, overwrite=overwrite))

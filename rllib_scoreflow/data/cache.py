@@ -7,9 +7,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from rllib_scoreflow.atomic_files import atomic_path
-from rllib_scoreflow.file_digest import file_digest
-from rllib_scoreflow.user_paths import expand_user
+from rllib_scoreflow.files.atomic import atomic_path
+from rllib_scoreflow.files.digest import file_digest
+from rllib_scoreflow.files.user_paths import expand_user
 
 CACHE_VARIABLE = "RLLIB_SCOREFLOW_CACHE"
 # From here on hashing takes seconds, which every process that opens the dataset would spend.

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from rllib_scoreflow.atomic_files import require_writable
 from rllib_scoreflow.data.cache import cache_folder
 from rllib_scoreflow.data.chunks import ChunkIndex, gather_chunks
 from rllib_scoreflow.data.options import ReadOptions
@@ -15,6 +14,7 @@ from rllib_scoreflow.data.schema import DatasetInfo, RawColumns, content_sha256
 from rllib_scoreflow.data.sources import identify, read_source
 from rllib_scoreflow.data.store import TrajectoryDataset, to_table, write_parquet
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.files.atomic import require_writable
 
 _HORIZON = 4
 _CHUNKS = 64

@@ -25,9 +25,9 @@ from rich.progress import (
 )
 from urllib3.util.retry import Retry
 
-from rllib_scoreflow.atomic_files import atomic_path
 from rllib_scoreflow.errors import InputError, shorten
-from rllib_scoreflow.file_digest import file_digest
+from rllib_scoreflow.files.atomic import atomic_path
+from rllib_scoreflow.files.digest import file_digest
 
 # A machine without a network must say so at once: no retry of the connection itself.
 _CONNECT_SECONDS, _READ_SECONDS = 5.0, 20.0

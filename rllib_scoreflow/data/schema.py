@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from rllib_scoreflow.errors import InputError, shorten
-from rllib_scoreflow.file_digest import json_digest
-from rllib_scoreflow.json_files import parse_json
+from rllib_scoreflow.files.digest import json_digest
+from rllib_scoreflow.files.json import parse_json
 
 SCHEMA_VERSION = 3
 _WITHOUT_SHA256 = (1, 2)  # the earlier versions that are still read

@@ -16,16 +16,16 @@ from rllib_scoreflow.data.catalog import (
     first_constant_dimension,
 )
 from rllib_scoreflow.data.download import check_recorded_hash, download
-from rllib_scoreflow.data.hdf5 import hdf5_fault
 from rllib_scoreflow.data.images import with_images
 from rllib_scoreflow.data.options import ReadOptions
 from rllib_scoreflow.data.readers import known_suffixes, reader_of, readers
+from rllib_scoreflow.data.readers.hdf5 import hdf5_fault
 from rllib_scoreflow.data.schema import DatasetInfo, RawColumns, describe
 from rllib_scoreflow.data.store import read_parquet, read_parquet_info
 from rllib_scoreflow.data.validation import check_columns, check_constant_observations
 from rllib_scoreflow.errors import InputError, shorten
-from rllib_scoreflow.file_digest import file_digest
-from rllib_scoreflow.user_paths import expand_user
+from rllib_scoreflow.files.digest import file_digest
+from rllib_scoreflow.files.user_paths import expand_user
 
 PARQUET = ".parquet"
 _SHIPPED_FOLDER = Path(__file__).parent / "shipped"

@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rllib_scoreflow.atomic_files import atomic_path
 from rllib_scoreflow.data.content_check import check_content
 from rllib_scoreflow.data.images import with_images
 from rllib_scoreflow.data.progress import Bar
@@ -37,6 +36,7 @@ from rllib_scoreflow.data.schema import (
 )
 from rllib_scoreflow.data.validation import check_columns, first_sentence
 from rllib_scoreflow.errors import InputError, shorten
+from rllib_scoreflow.files.atomic import atomic_path
 
 # Parquet's paths of the float columns.
 _FLOAT_LEAVES = [

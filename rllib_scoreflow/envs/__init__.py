@@ -3,7 +3,7 @@
 from rllib_scoreflow.envs.chunk_vector_env import ChunkVectorEnv
 from rllib_scoreflow.envs.make import make_chunk_vector_env, require_time_limit
 from rllib_scoreflow.envs.resolve import EnvSource, resolve_env
-from rllib_scoreflow.envs.robosuite_tasks import register_robomimic_tasks
+from rllib_scoreflow.envs.robosuite.tasks import register_robomimic_tasks
 from rllib_scoreflow.envs.seeding import sub_env_seeds
 from rllib_scoreflow.envs.settings import EnvSettings
 from rllib_scoreflow.envs.single_env import EnvDims, env_dims, make_single_env

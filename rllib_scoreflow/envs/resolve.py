@@ -9,7 +9,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from rllib_scoreflow.data.catalog import D4RL_DATASETS
 from rllib_scoreflow.envs.contract import reason_of
-from rllib_scoreflow.envs.kitchen import KITCHEN_TASKS, require_kitchen
+from rllib_scoreflow.envs.d4rl.kitchen import KITCHEN_TASKS, require_kitchen
 from rllib_scoreflow.errors import InputError, shorten
 
 # D4RL recorded ant with 84 contact forces that are all zero, on top of Ant-v4's 27 numbers.

@@ -6,12 +6,12 @@ from typing import Any
 
 from gymnasium.envs.registration import load_env_creator
 
-from rllib_scoreflow.envs.kitchen import KITCHEN_TASKS
+from rllib_scoreflow.envs.d4rl.kitchen import KITCHEN_TASKS
 from rllib_scoreflow.envs.resolve import EnvSource
 from rllib_scoreflow.envs.settings import EnvSettings
 
 # Module of the environment, and the time limit of D4RL's episodes.
-_PUBLISHED = (("gymnasium.envs.mujoco.", 1000), ("rllib_scoreflow.envs.kitchen:", 280))
+_PUBLISHED = (("gymnasium.envs.mujoco.", 1000), ("rllib_scoreflow.envs.d4rl.kitchen:", 280))
 # Arguments that change nothing but pictures.
 _PICTURES = frozenset(
     {"render_mode", "width", "height", "camera_id", "camera_name", "default_camera_config", "max_geom"}

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib_scoreflow.atomic_files import atomic_path
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.evaluation.episode import Episode, Frame
 from rllib_scoreflow.evaluation.evaluate import Act
 from rllib_scoreflow.evaluation.target import check_target
+from rllib_scoreflow.files.atomic import atomic_path
 
 _COLUMNS = 4
 _DPI = 100

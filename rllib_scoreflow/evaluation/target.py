@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from rllib_scoreflow.atomic_files import require_writable
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.files.atomic import require_writable
 
 
 def check_target(what: str, target: Path, ending: str, *, overwrite: bool = False) -> Path:

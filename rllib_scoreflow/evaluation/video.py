@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rllib_scoreflow.atomic_files import atomic_path
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.evaluation.episode import Episode
 from rllib_scoreflow.evaluation.evaluate import Act
 from rllib_scoreflow.evaluation.target import check_target
+from rllib_scoreflow.files.atomic import atomic_path
 
 
 @dataclass(frozen=True)

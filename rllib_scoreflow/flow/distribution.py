@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from rllib_scoreflow.flow.sde import LOG_2PI, ScoreSDE, Transition
+from rllib_scoreflow.flow.processes.score_sde import LOG_2PI, ScoreSDE, Transition
 from rllib_scoreflow.flow.time_grid import time_grid
 
 

@@ -1,7 +1,6 @@
 """Policies that are loaded, saved and asked for actions without Ray."""
 
-from rllib_scoreflow.artefact_files import find_policy
-from rllib_scoreflow.policy.artefact import load_policy, save_policy
+from rllib_scoreflow.files.policy_folder import find_policy
 from rllib_scoreflow.policy.flow_policy import FlowPolicy
 from rllib_scoreflow.policy.metadata import (
     PolicyConfig,
@@ -16,7 +15,5 @@ __all__ = [
     "PolicyDescription",
     "PolicyMetadata",
     "find_policy",
-    "load_policy",
     "read_metadata",
-    "save_policy",
 ]

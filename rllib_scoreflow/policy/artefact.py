@@ -2,20 +2,20 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from rllib_scoreflow.artefact_files import POLICY_JSON, POLICY_WEIGHTS
-from rllib_scoreflow.atomic_files import atomic_folder
 from rllib_scoreflow.errors import InputError, shorten
-from rllib_scoreflow.policy.flow_policy import FlowPolicy
-from rllib_scoreflow.policy.metadata import PolicyDescription, read_metadata
+from rllib_scoreflow.files.atomic import atomic_folder
+from rllib_scoreflow.files.policy_folder import POLICY_JSON, POLICY_WEIGHTS
+from rllib_scoreflow.policy.metadata import PolicyConfig, PolicyDescription, PolicyMetadata, read_metadata
 
 _AGAIN = "copy the policy folder again, or export it again from its checkpoint"
 # What a safetensors file may hold beside its tensors: names, shapes, free text.
@@ -25,7 +25,17 @@ _SPARE_NUMBERS = 4 << 20
 _MAX_BYTES = 1 << 36
 
 
-def save_policy(policy: FlowPolicy, path: str | Path, *, overwrite: bool = False) -> Path:
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def write_policy(
+    path: str | Path,
+    config: PolicyConfig,
+    metadata: PolicyMetadata,
+    weights: Mapping[str, torch.Tensor],
+    *,
+    overwrite: bool = False,
+) -> Path:
     """Writes `policy.safetensors` and `policy.json` into the folder `path`; complete or not at all.
 
     Raises:
@@ -34,22 +44,23 @@ def save_policy(policy: FlowPolicy, path: str | Path, *, overwrite: bool = False
     folder = Path(path)
     _check_target(folder, overwrite=overwrite)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    weights = save({name: value.contiguous().cpu() for name, value in policy.state_dict().items()})
-    description = PolicyDescription(
-        weights_sha256=hashlib.sha256(weights).hexdigest(),
-        config=policy.config,
-        metadata=policy.metadata,
-    )
+    content = save({name: value.contiguous().cpu() for name, value in weights.items()})
+    digest = hashlib.sha256(content).hexdigest()
+    description = PolicyDescription(weights_sha256=digest, config=config, metadata=metadata)
     with atomic_folder(folder) as staging:
-        (staging / POLICY_WEIGHTS).write_bytes(weights)
+        (staging / POLICY_WEIGHTS).write_bytes(content)
         (staging / POLICY_JSON).write_text(description.to_json(), "utf-8")
     return folder
 
 
-def load_policy(path: str | Path) -> FlowPolicy:
-    """Loads the policy in the folder `path`; nothing in it is unpickled or imported.
+def read_policy(path: str | Path, build: Callable[[PolicyConfig, PolicyMetadata], Network]) -> Network:
+    """Loads the policy in the folder `path` into what `build` makes; nothing in it is unpickled or imported.
 
     Sizes are compared before anything of these sizes is allocated.
+
+    Args:
+        path: Folder of the policy.
+        build: Makes the networks that a description asks for, with any weights.
 
     Raises:
         InputError: If a file is missing, truncated or altered, the weights do not fit the description, or a value is
@@ -61,7 +72,7 @@ def load_policy(path: str | Path) -> FlowPolicy:
     if not file.is_file():
         raise InputError(f"'{folder}' has no {POLICY_WEIGHTS}; export the policy again.")
     size = file.stat().st_size
-    policy = _build(folder, description, size)
+    policy = _build(folder, description, size, build)
     expected = policy.state_dict()
     needed = sum(tensor.numel() * tensor.element_size() for tensor in expected.values())
     if not needed <= size <= needed + _HEADER_BYTES:
@@ -122,8 +133,10 @@ class _Budget(TorchFunctionMode):
 _FACTORIES = frozenset({torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full})
 
 
-def _build(folder: Path, description: PolicyDescription, size: int) -> FlowPolicy:
-    """The policy that the description asks for, if weights of `size` bytes can be its.
+def _build(
+    folder: Path, description: PolicyDescription, size: int, build: Callable[[PolicyConfig, PolicyMetadata], Network]
+) -> Network:
+    """The networks that the description asks for, if weights of `size` bytes can be its.
 
     Raises:
         InputError: They cannot, or the description contradicts itself.
@@ -135,7 +148,7 @@ def _build(folder: Path, description: PolicyDescription, size: int) -> FlowPolic
         # Weights hardly compress: of a file whose disk blocks are far fewer than its bytes, most is a hole.
         held = min(size, 10 * 512 * (folder / POLICY_WEIGHTS).stat().st_blocks or size)
         with _Budget(held // 2 + _SPARE_NUMBERS):
-            return FlowPolicy.blank(description.config, description.metadata)
+            return build(description.config, description.metadata)
     except _TooLargeError:
         raise InputError(_sizes_differ(file, size, None)) from None
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:

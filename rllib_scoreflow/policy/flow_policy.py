@@ -10,8 +10,9 @@ from torch import nn
 
 from rllib_scoreflow.flow.config import ChainConfig, NoiseConfig, ScoreConfig, SDEConfig
 from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
-from rllib_scoreflow.flow.sde import ScoreSDE
+from rllib_scoreflow.flow.processes.score_sde import ScoreSDE
 from rllib_scoreflow.observations import IMAGES, STATE, Observation, num_rows
+from rllib_scoreflow.policy.artefact import read_policy, write_policy
 from rllib_scoreflow.policy.metadata import PolicyConfig, PolicyMetadata
 from rllib_scoreflow.policy.normalizer import MinMaxNormalizer
 from rllib_scoreflow.policy.tensors import to_tensors
@@ -189,14 +190,10 @@ class FlowPolicy(nn.Module):
         return other
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Writes the artefact folder `path`; see `rllib_scoreflow.policy.artefact.save_policy`."""
-        from rllib_scoreflow.policy.artefact import save_policy
-
-        return save_policy(self, path, overwrite=overwrite)
+        """Writes the artefact folder `path`; see `rllib_scoreflow.policy.artefact.write_policy`."""
+        return write_policy(path, self.config, self.metadata, self.state_dict(), overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | Path) -> "FlowPolicy":
-        """Reads an artefact folder; see `rllib_scoreflow.policy.artefact.load_policy`."""
-        from rllib_scoreflow.policy.artefact import load_policy
-
-        return load_policy(path)
+        """Reads an artefact folder; see `rllib_scoreflow.policy.artefact.read_policy`."""
+        return read_policy(path, cls.blank)

@@ -7,11 +7,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rllib_scoreflow.action_chunks import check_act_steps
-from rllib_scoreflow.artefact_files import POLICY_JSON
 from rllib_scoreflow.errors import InputError, shorten
-from rllib_scoreflow.file_digest import json_digest
+from rllib_scoreflow.files.digest import json_digest
+from rllib_scoreflow.files.json import read_json
+from rllib_scoreflow.files.policy_folder import POLICY_JSON
 from rllib_scoreflow.flow.config import STORED, VARIANTS, SDEConfig, VisionConfig
-from rllib_scoreflow.json_files import read_json
 
 ARTEFACT_SCHEMA_VERSION = 2
 _WITHOUT_SHA256 = 1  # the earlier version, still read, in which only the weights were under a hash

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from rllib_scoreflow.atomic_files import atomic_path, require_writable
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.files.atomic import atomic_path, require_writable
 from rllib_scoreflow.flow.config import NoiseConfig, ScoreConfig
 from rllib_scoreflow.observations import IMAGES, STATE
 from rllib_scoreflow.policy.flow_policy import FlowPolicy

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from rllib_scoreflow.algorithms.flow_bc import FlowBCConfig
-from rllib_scoreflow.checkpoint_files import MANIFEST, damage
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.files.manifest import MANIFEST, damage
 from rllib_scoreflow.policy import FlowPolicy
 
 

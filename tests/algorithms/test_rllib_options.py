@@ -13,9 +13,9 @@ from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
+from rllib_scoreflow.algorithms.common.learner import _clip
+from rllib_scoreflow.algorithms.common.rllib_options import EFFECTS, SHOWN_AS, Honoured, Refused
 from rllib_scoreflow.algorithms.flow_bc import FlowBCConfig
-from rllib_scoreflow.algorithms.policy_learner import _clip
-from rllib_scoreflow.algorithms.rllib_options import EFFECTS, SHOWN_AS, Honoured, Refused
 from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
 from rllib_scoreflow.algorithms.scoreflow.scoreflow_learner import ScoreFlowLearner
 from rllib_scoreflow.errors import InputError

@@ -10,7 +10,7 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
-from rllib_scoreflow.algorithms.rl_module import CHAIN
+from rllib_scoreflow.algorithms.common.rl_module import CHAIN
 from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
 from rllib_scoreflow.algorithms.scoreflow.connectors import REWARD_SCALE, Advantages, ChainColumns
 from rllib_scoreflow.algorithms.scoreflow.env_runner import ChunkEnvRunner

@@ -7,15 +7,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from rllib_scoreflow.algorithms.policy_algorithm import BEFORE_TRAINING, NOTE
+from rllib_scoreflow.algorithms.common.algorithm import BEFORE_TRAINING, NOTE
 from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
-from rllib_scoreflow.cli import metrics
-from rllib_scoreflow.cli.plots import read_results
-from rllib_scoreflow.cli.progress import ProgressLines
-from rllib_scoreflow.cli.result_loggers import ResultRows, ResultTableRows, row_before_training
-from rllib_scoreflow.cli.trials import Trial
 from rllib_scoreflow.flow.config import ChainConfig
 from rllib_scoreflow.policy import FlowPolicy
+from rllib_scoreflow.reports import metrics
+from rllib_scoreflow.reports.plots import read_results
+from rllib_scoreflow.reports.trials import Trial
+from rllib_scoreflow.runs.progress import ProgressLines
+from rllib_scoreflow.runs.result_loggers import ResultRows, ResultTableRows, row_before_training
 
 
 class OneTrial(SimpleNamespace):

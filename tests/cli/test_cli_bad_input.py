@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from rllib_scoreflow.cli.session import check_address
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.runs.session import check_address
 
 PPO = {"run": "PPO", "env": "CartPole-v1", "stop": {"training_iteration": 1}}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rllib_scoreflow.cli.clone_report import clone_against_data
+from rllib_scoreflow.reports.clone import clone_against_data
 
 
 def row(**values):

@@ -1,13 +1,13 @@
 import pytest
 
-from rllib_scoreflow.algorithms.options import check_options
+from rllib_scoreflow.algorithms.common.options import check_options
 from rllib_scoreflow.algorithms.scoreflow.scoreflow_config import ScoreFlowConfig
-from rllib_scoreflow.cli.algorithms import config_keys, find_algorithm
-from rllib_scoreflow.cli.config_check import build_config, check_config, validate
-from rllib_scoreflow.cli.experiments import Experiment
-from rllib_scoreflow.cli.search_space import combinations
-from rllib_scoreflow.cli.stopping import FirstReached, share_done
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.experiments.checks.algorithms import config_keys, find_algorithm
+from rllib_scoreflow.experiments.checks.config import build_config, check_config, validate
+from rllib_scoreflow.experiments.checks.stopping import FirstReached, share_done
+from rllib_scoreflow.experiments.search_space import combinations
+from rllib_scoreflow.experiments.spec import Experiment
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_whole_floats_become_ints_where_null_is_the_default():
 
 
 def test_null_switches_off_what_may_be_off():
-    from rllib_scoreflow.cli.algorithms import find_algorithm
+    from rllib_scoreflow.experiments.checks.algorithms import find_algorithm
 
     scoreflow = find_algorithm("ScoreFlow", "here")
     off = {"target_kl": None, "minibatch_size": None, "num_torch_threads": None}

@@ -1,7 +1,7 @@
 import pytest
 
-from rllib_scoreflow.cli.experiments import build_experiment, read_experiments
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.experiments.spec import build_experiment, read_experiments
 
 GOOD = {"run": "PPO", "env": "CartPole-v1", "stop": {"training_iteration": 2}}
 

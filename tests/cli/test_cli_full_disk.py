@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rllib_scoreflow.cli.failures import Interrupted, RunFailed, disk_is_full, naming_full_disk
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.runs.failures import Interrupted, RunFailed, disk_is_full, naming_full_disk
 
 
 def wrapped(error: BaseException) -> RuntimeError:

@@ -3,11 +3,11 @@ import os
 
 import pytest
 
-from rllib_scoreflow.cli.experiments import Experiment, build_experiment
-from rllib_scoreflow.cli.identity import identify
-from rllib_scoreflow.cli.loggers import LoggerOptions, check_loggers, use_secrets, wanted
 from rllib_scoreflow.cli.main import resume_command
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.experiments.identity import identify
+from rllib_scoreflow.experiments.spec import Experiment, build_experiment
+from rllib_scoreflow.runs.loggers import LoggerOptions, check_loggers, use_secrets, wanted
 
 YAML = """
 cart:

@@ -6,19 +6,20 @@ from types import SimpleNamespace
 
 import pytest
 
-from rllib_scoreflow.cli import metrics
 from rllib_scoreflow.cli.evaluate import print_evaluation
-from rllib_scoreflow.cli.experiments import Experiment
-from rllib_scoreflow.cli.export import best_result
-from rllib_scoreflow.cli.failures import input_error_in, summary
 from rllib_scoreflow.cli.main import resume_command
-from rllib_scoreflow.cli.outcome import Outcome, last_figures
-from rllib_scoreflow.cli.plots import learning_curve, read_results
-from rllib_scoreflow.cli.progress import ProgressLines, clock, iteration_line
-from rllib_scoreflow.cli.summary import print_summary
-from rllib_scoreflow.cli.terminal import new_console
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.evaluation import EvaluationResult
+from rllib_scoreflow.experiments.spec import Experiment
+from rllib_scoreflow.reports import metrics
+from rllib_scoreflow.reports.plots import learning_curve, read_results
+from rllib_scoreflow.reports.run_folder import last_figures
+from rllib_scoreflow.runs.export import best_result
+from rllib_scoreflow.runs.failures import input_error_in, summary
+from rllib_scoreflow.runs.outcome import Outcome
+from rllib_scoreflow.runs.progress import ProgressLines, clock, iteration_line
+from rllib_scoreflow.runs.summary import print_summary
+from rllib_scoreflow.terminal import new_console
 
 OWN = {
     "training_iteration": 3,

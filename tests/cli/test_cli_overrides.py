@@ -1,7 +1,7 @@
 import pytest
 
-from rllib_scoreflow.cli.overrides import apply_overrides, parse_override
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.experiments.overrides import apply_overrides, parse_override
 
 RAW = {
     "pre": {"run": "A", "config": {"epochs": 3, "net": {"size": 1}}, "stop": {"it": 1}},

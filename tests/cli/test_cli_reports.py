@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rllib_scoreflow.cli import stages
+from rllib_scoreflow.reports import run_folder
 
 PARAMS = [{"lr": lr, "noise": {"sigma_max": 0.2}} for lr in (1e-4, 1e-3, 1e-2)]
 
@@ -32,7 +32,7 @@ def sweep(tmp_path):
         "config": {"lr": {"loguniform": [1e-4, 1e-2]}, "note": "<script>alert(1)</script>"},
         "versions": {"ray": "2.60.0"},
     }
-    stages.write_json(folder / stages.BEGUN_JSON, about)
+    run_folder.write_json(folder / run_folder.BEGUN_JSON, about)
     write_trial(folder, 0, PARAMS[0], [1.0, 7.0, 3.0], done=True)
     write_trial(folder, 1, PARAMS[1], [2.0, 5.0], done=True)
     write_trial(folder, 2, PARAMS[2], [], done=False, error=True)
@@ -58,9 +58,9 @@ def test_the_trials_are_sorted_and_their_states_told_apart(rllib, sweep):
 
 
 def test_what_was_swept_is_said_and_by_what_it_is_judged(rllib, sweep):
-    about = json.loads((sweep / stages.BEGUN_JSON).read_text())
+    about = json.loads((sweep / run_folder.BEGUN_JSON).read_text())
     changes = {"swept": ["lr", "noise.sigma_max"], "metric": "return_mean", "mode": "min"}
-    stages.write_json(sweep / stages.BEGUN_JSON, {**about, **changes})
+    run_folder.write_json(sweep / run_folder.BEGUN_JSON, {**about, **changes})
     report = json.loads(rllib("sweep", "report", sweep, "--json").out)
     assert [one["trial"][:11] for one in report["trials"]][:2] == ["trial_00000", "trial_00001"]
     assert [one["best"] for one in report["trials"]] == [1.0, 2.0, None]
@@ -98,7 +98,7 @@ def test_a_report_is_one_page_that_stands_alone_and_is_not_overwritten(rllib, sw
 
 def test_a_page_for_all_experiments_of_a_file(rllib, sweep):
     other = sweep.parent / "empty"
-    stages.write_json(other / stages.DONE_JSON, {"experiment": "empty", "run": "PPO", "config": {}, "stop": {}})
+    run_folder.write_json(other / run_folder.DONE_JSON, {"experiment": "empty", "run": "PPO", "config": {}, "stop": {}})
     answer = rllib("report", sweep.parent, "--format", "md")
     assert answer.status == 0, answer.err
     text = (sweep.parent / "report.md").read_text()
@@ -123,19 +123,19 @@ DAMAGED = {
 @pytest.mark.parametrize("what", DAMAGED)
 @pytest.mark.parametrize("words", [("report",), ("sweep", "report")], ids=" ".join)
 def test_a_damaged_experiment_is_named_with_its_entry(refused, sweep, what, words):
-    (sweep / stages.DONE_JSON).write_text(json.dumps(DAMAGED[what]))
+    (sweep / run_folder.DONE_JSON).write_text(json.dumps(DAMAGED[what]))
     told = refused(*words, sweep)
-    assert f"{sweep / stages.DONE_JSON} has a bad entry '{next(iter(DAMAGED[what]))}" in told
+    assert f"{sweep / run_folder.DONE_JSON} has a bad entry '{next(iter(DAMAGED[what]))}" in told
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[" * 100_000, b"[1]", b'{"a": 1', b"1" * 5000])
 def test_what_is_no_json_is_named(refused, sweep, content):
-    (sweep / stages.DONE_JSON).write_bytes(content)
+    (sweep / run_folder.DONE_JSON).write_bytes(content)
     told = refused("report", sweep)
     assert "done.json " in told
     assert len(told) < 600
     # Whoever trains goes on with what else the folder says.
-    assert stages.read_json(sweep / stages.DONE_JSON) is None
+    assert run_folder.read_json(sweep / run_folder.DONE_JSON) is None
 
 
 def test_results_of_any_content_are_reported(rllib, sweep):
@@ -148,7 +148,7 @@ def test_results_of_any_content_are_reported(rllib, sweep):
     (trial / "params.json").write_text(json.dumps({"lr": "$x^$ [bold]y[/]"}))
     (sweep / "sweep.png").symlink_to("/etc/passwd")
     (sweep / "learning_curve.png").write_text("not a picture")
-    (sweep / stages.DONE_JSON).write_text(json.dumps({"experiment": "\ud800 $\\frac$", "policy": "../../x\0"}))
+    (sweep / run_folder.DONE_JSON).write_text(json.dumps({"experiment": "\ud800 $\\frac$", "policy": "../../x\0"}))
     answer = rllib("report", sweep)
     assert answer.status == 0, answer.err
     assert (sweep / "report.html").read_text().count("data:image/png;base64,iVBOR") == 2

@@ -8,13 +8,13 @@ from ray.tune.utils import flatten_dict
 
 from rllib_scoreflow.algorithms.flow_bc import FlowBC, FlowBCConfig
 from rllib_scoreflow.algorithms.scoreflow import ScoreFlow, ScoreFlowConfig
-from rllib_scoreflow.cli.algorithms import find_algorithm
-from rllib_scoreflow.cli.config_check import check_config, result_keys
-from rllib_scoreflow.cli.experiments import Experiment
-from rllib_scoreflow.cli.result_keys import ResultKeys, reported_results
-from rllib_scoreflow.cli.runner import AtTopLevel
-from rllib_scoreflow.cli.stopping import check_results, check_stop
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.experiments.checks.algorithms import find_algorithm
+from rllib_scoreflow.experiments.checks.config import check_config, result_keys
+from rllib_scoreflow.experiments.checks.result_keys import ResultKeys, reported_results
+from rllib_scoreflow.experiments.checks.stopping import check_results, check_stop
+from rllib_scoreflow.experiments.spec import Experiment
+from rllib_scoreflow.runs.runner import AtTopLevel
 
 WITH_EVALUATION = {"evaluation_interval": 2, "evaluation_duration": 4}
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from rllib_scoreflow.checkpoint_files import MANIFEST, write_manifest
-from rllib_scoreflow.cli import trial_files
-from rllib_scoreflow.cli.plots import read_results
-from rllib_scoreflow.cli.resume import take_stock
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.files.manifest import MANIFEST, write_manifest
+from rllib_scoreflow.reports import trial_files
+from rllib_scoreflow.reports.plots import read_results
+from rllib_scoreflow.runs.resume import take_stock
 
 
 def row(iteration: int, **more) -> dict:
@@ -155,15 +155,15 @@ def test_a_number_beyond_six_digits_is_newer(tmp_path):
 
 
 def stage(folder: Path, **stop: float):
-    from rllib_scoreflow.cli.experiments import Experiment
-    from rllib_scoreflow.cli.outcome import Stage
+    from rllib_scoreflow.experiments.spec import Experiment
+    from rllib_scoreflow.runs.outcome import Stage
 
     experiment = Experiment(folder.name, "f.yaml", "PPO", env="CartPole-v1", stop=stop)
     return Stage(experiment, object, {}, stop, folder)
 
 
 def test_a_larger_stop_goes_on_with_trials_that_had_reached_their_end_and_not_with_those_ended_early(tmp_path):
-    from rllib_scoreflow.cli.runner import _ends_so_far, _take_stock
+    from rllib_scoreflow.runs.runner import _ends_so_far, _take_stock
 
     for name, last in (("trial_00000", 4), ("trial_00001", 2)):
         for iteration in range(1, last + 1):

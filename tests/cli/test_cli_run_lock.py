@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from rllib_scoreflow.cli.run_lock import hold, refuse_busy
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.files.lock import hold, refuse_busy
 
 HOLDER = """
 import pathlib, sys
-from rllib_scoreflow.cli.run_lock import hold
+from rllib_scoreflow.files.lock import hold
 
 with hold([pathlib.Path(sys.argv[1])]):
     print("held", flush=True)

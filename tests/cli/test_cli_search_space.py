@@ -4,16 +4,16 @@ import pytest
 from ray import tune
 from ray.tune.search.sample import Float, Integer
 
-from rllib_scoreflow.cli import search_space
-from rllib_scoreflow.cli.algorithms import find_algorithm
-from rllib_scoreflow.cli.config_check import check_config, tried, validate
-from rllib_scoreflow.cli.experiments import Experiment
-from rllib_scoreflow.cli.identity import identify
-from rllib_scoreflow.cli.outcome import Stage
-from rllib_scoreflow.cli.runner import param_space
-from rllib_scoreflow.cli.schedulers import WithinBounds, add_mutations, make_scheduler, reachable
-from rllib_scoreflow.cli.search_space import check_space, combinations
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.experiments import search_space
+from rllib_scoreflow.experiments.checks.algorithms import find_algorithm
+from rllib_scoreflow.experiments.checks.config import check_config, tried, validate
+from rllib_scoreflow.experiments.checks.schedulers import WithinBounds, add_mutations, make_scheduler, reachable
+from rllib_scoreflow.experiments.identity import identify
+from rllib_scoreflow.experiments.search_space import check_space, combinations
+from rllib_scoreflow.experiments.spec import Experiment
+from rllib_scoreflow.runs.outcome import Stage
+from rllib_scoreflow.runs.runner import param_space
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_each_value_is_tried_although_not_each_combination():
 def draws(config, ppo, tmp_path, seed, count=6):
     from ray.tune.search.basic_variant import BasicVariantGenerator
 
-    from rllib_scoreflow.cli.runner import _seeded_search
+    from rllib_scoreflow.runs.runner import _seeded_search
 
     one = experiment(config, settings={"search_seed": seed})
     search = _seeded_search(one, {})

@@ -5,17 +5,18 @@ import shutil
 
 import pytest
 
-from rllib_scoreflow.artefact_files import find_policy
-from rllib_scoreflow.cli import stages
-from rllib_scoreflow.cli.algorithms import find_algorithm
-from rllib_scoreflow.cli.config_check import build_config
-from rllib_scoreflow.cli.experiments import Experiment
-from rllib_scoreflow.cli.export import export_policy
-from rllib_scoreflow.cli.identity import Identity, identify, with_absolute_paths
-from rllib_scoreflow.cli.stages import State, state_of
-from rllib_scoreflow.cli.weights import policy_digest, require_policy
-from rllib_scoreflow.data.reinflow_npz import NORMALIZATION
+from rllib_scoreflow.data.readers.reinflow import NORMALIZATION
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.experiments.checks.algorithms import find_algorithm
+from rllib_scoreflow.experiments.checks.config import build_config
+from rllib_scoreflow.experiments.identity import Identity, identify, with_absolute_paths
+from rllib_scoreflow.experiments.spec import Experiment
+from rllib_scoreflow.experiments.weights import policy_digest, require_policy
+from rllib_scoreflow.files.policy_folder import find_policy
+from rllib_scoreflow.reports import run_folder
+from rllib_scoreflow.runs import stages
+from rllib_scoreflow.runs.export import export_policy
+from rllib_scoreflow.runs.stages import State, state_of
 
 EXPERIMENT = Experiment("exp", "f.yaml", "PPO", env="CartPole-v1", stop={"training_iteration": 3})
 STOP = {"training_iteration": 3.0}
@@ -142,20 +143,20 @@ def state(folder, mark="same", stop=STOP, *, resume=False, overwrite=False):
 
 
 def note(folder, name, **more):
-    stages.write_json(folder / name, {"fingerprint": "same", "fingerprint_version": 2, "stop": STOP, **more})
+    run_folder.write_json(folder / name, {"fingerprint": "same", "fingerprint_version": 2, "stop": STOP, **more})
 
 
 def test_states_of_a_folder(tmp_path):
     folder = tmp_path / "exp"
     assert state(folder) is State.NEW
-    note(folder, stages.BEGUN_JSON)
+    note(folder, run_folder.BEGUN_JSON)
     with pytest.raises(InputError, match="--resume"):
         state(folder)
     assert state(folder, resume=True) is State.UNFINISHED
     assert state(folder, overwrite=True) is State.NEW
     with pytest.raises(InputError, match="another configuration"):
         state(folder, "other", resume=True)
-    note(folder, stages.DONE_JSON)
+    note(folder, run_folder.DONE_JSON)
     assert state(folder) is state(folder, overwrite=True) is State.FINISHED
     with pytest.raises(InputError, match="--overwrite"):
         state(folder, "other")
@@ -171,7 +172,7 @@ def finished_trial(folder, name="trial_00000", iteration=3):
 
 def test_a_larger_stop_goes_on_and_a_smaller_one_is_finished(tmp_path):
     folder = tmp_path / "exp"
-    note(folder, stages.DONE_JSON)
+    note(folder, run_folder.DONE_JSON)
     trial = finished_trial(folder)
     assert state(folder, stop={"training_iteration": 2.0}) is State.FINISHED
     assert state(folder, stop={"training_iteration": 4.0}) is State.EXTENDED
@@ -185,7 +186,7 @@ def test_a_larger_stop_goes_on_and_a_smaller_one_is_finished(tmp_path):
 
 def test_what_ended_by_itself_has_nothing_left_to_do(tmp_path):
     folder = tmp_path / "exp"
-    note(folder, stages.DONE_JSON)
+    note(folder, run_folder.DONE_JSON)
     finished_trial(folder, iteration=2)  # before its stop: early stopping, or a scheduler
     assert state(folder, stop={"training_iteration": 9.0}) is State.FINISHED
     finished_trial(folder, "trial_00001")
@@ -205,7 +206,7 @@ def first_version(config, stop):
 def test_a_folder_of_the_first_version_is_known(tmp_path, stop):
     folder, config = tmp_path / "exp", {"gamma": 0.9}
     old = {"fingerprint": first_version(config, {"training_iteration": 3}), "stop": {"training_iteration": 3.0}}
-    stages.write_json(folder / stages.DONE_JSON, old)
+    run_folder.write_json(folder / run_folder.DONE_JSON, old)
     finished_trial(folder)
     experiment = dataclasses.replace(EXPERIMENT, stop=stop)
     checked = {name: float(value) for name, value in stop.items()}
@@ -242,9 +243,9 @@ def test_json_appears_whole(tmp_path):
             raise RuntimeError("no text")
 
     target = tmp_path / "a.json"
-    stages.write_json(target, {"x": 1})
+    run_folder.write_json(target, {"x": 1})
     with pytest.raises(RuntimeError):
-        stages.write_json(target, {"x": Broken()})
+        run_folder.write_json(target, {"x": Broken()})
     assert json.loads(target.read_text()) == {"x": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 

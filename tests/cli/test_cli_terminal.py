@@ -11,10 +11,10 @@ import pytest
 from rich.table import Table
 
 from rllib_scoreflow.cli import main
-from rllib_scoreflow.cli.failures import file_system_sentence
-from rllib_scoreflow.cli.terminal import new_console, one_line
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.user_paths import ensure_home
+from rllib_scoreflow.files.user_paths import ensure_home
+from rllib_scoreflow.runs.failures import file_system_sentence
+from rllib_scoreflow.terminal import new_console, one_line
 
 PPO = "{run: PPO, env: CartPole-v1, stop: {training_iteration: 1}}"
 
@@ -26,8 +26,8 @@ def in_ascii(code: str) -> subprocess.CompletedProcess[str]:
 
 def test_an_ascii_terminal_gets_what_it_can_show():
     code = (
-        "from rllib_scoreflow.cli.terminal import adapt_streams, new_console\n"
-        "from rllib_scoreflow.cli.progress import iteration_line\n"
+        "from rllib_scoreflow.terminal import adapt_streams, new_console\n"
+        "from rllib_scoreflow.runs.progress import iteration_line\n"
         "adapt_streams()\n"
         "line = iteration_line({'training_iteration': 1, 'return_mean': 1.0, 'return_stderr': 0.5}, None, None)\n"
         "new_console().print(line)\n"

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from rllib_scoreflow.atomic_files import atomic_path, require_writable
 from rllib_scoreflow.data.convert import convert_dataset
 from rllib_scoreflow.data.options import ReadOptions
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.files.atomic import atomic_path, require_writable
 
 POLICY = Path(__file__).parents[1] / "policy" / "fixtures" / "schema-1" / "scoreflow"
 

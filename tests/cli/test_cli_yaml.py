@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rllib_scoreflow.cli.yaml_loader import parse_mapping, parse_yaml, read_text
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.experiments.yaml import parse_mapping, parse_yaml, read_text
 
 
 @pytest.mark.parametrize(

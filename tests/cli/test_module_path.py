@@ -36,6 +36,6 @@ def test_a_module_beside_the_file_hides_no_installed_one(tmp_path, monkeypatch) 
     monkeypatch.delenv(MODULE_PATH, raising=False)
     extend_module_path([tmp_path])
     assert sys.path[-1] == str(tmp_path)
-    code = "from rllib_scoreflow.cli.session import worker_setup; worker_setup(); import sys; print(sys.path[-1])"
+    code = "from rllib_scoreflow.runs.session import worker_setup; worker_setup(); import sys; print(sys.path[-1])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == str(tmp_path)

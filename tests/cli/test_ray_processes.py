@@ -9,8 +9,8 @@ import time
 import pytest
 from ray._private import node, services
 
-from rllib_scoreflow.cli import ray_adapter
-from rllib_scoreflow.cli.session import Interrupt, watching_ray
+from rllib_scoreflow.runs import ray_adapter
+from rllib_scoreflow.runs.session import Interrupt, watching_ray
 
 
 def test_processes_are_started_in_sessions_of_their_own():
@@ -87,7 +87,7 @@ def test_a_signal_that_comes_twice_at_once_was_meant_once(numbers, capfd):
 def test_a_loss_is_told_once_and_only_while_it_is_watched(monkeypatch):
     found, told = iter([None, "raylet", None, "raylet", "raylet"]), []
     monkeypatch.setattr(ray_adapter, "lost_process", lambda: next(found))
-    monkeypatch.setattr("rllib_scoreflow.cli.session._WATCH_S", 0.01)
+    monkeypatch.setattr("rllib_scoreflow.runs.session._WATCH_S", 0.01)
     with watching_ray(told.append):
         deadline = time.monotonic() + 10
         while not told and time.monotonic() < deadline:

@@ -7,10 +7,10 @@ import pytest
 from ray import tune
 from ray.tune.experiment import Experiment, Trial
 
-from rllib_scoreflow.checkpoint_files import write_manifest
-from rllib_scoreflow.cli.progress import trial_folder
-from rllib_scoreflow.cli.resume import take_stock
-from rllib_scoreflow.cli.tune_adapter import ResultFile, ResultTable, ResumingSearch
+from rllib_scoreflow.files.manifest import write_manifest
+from rllib_scoreflow.runs.progress import trial_folder
+from rllib_scoreflow.runs.resume import take_stock
+from rllib_scoreflow.runs.tune_adapter import ResultFile, ResultTable, ResumingSearch
 
 
 class Quiet(tune.Trainable):

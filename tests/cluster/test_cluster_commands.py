@@ -13,10 +13,11 @@ from packaging.version import Version
 from ray.dashboard.modules.job.cli import submit
 from ray.runtime_env import RuntimeEnv
 
-from rllib_scoreflow.cli import algorithms, config_check
-from rllib_scoreflow.cli.experiments import read_experiments
 from rllib_scoreflow.cli.main import app
-from rllib_scoreflow.cli.train import TrainOptions, prepare
+from rllib_scoreflow.experiments.checks import algorithms
+from rllib_scoreflow.experiments.checks import config as config_check
+from rllib_scoreflow.experiments.spec import read_experiments
+from rllib_scoreflow.runs.plan import TrainOptions, prepare
 from rllib_scoreflow.versions import supported_ray
 
 ROOT = Path(__file__).parents[2]

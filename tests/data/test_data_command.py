@@ -13,7 +13,7 @@ import pytest
 
 from rllib_scoreflow.cli.main import run
 from rllib_scoreflow.data import load_dataset
-from rllib_scoreflow.data.d4rl_hdf5 import read_d4rl_hdf5
+from rllib_scoreflow.data.readers.d4rl import read_d4rl_hdf5
 from rllib_scoreflow.data.schema import RawColumns, describe
 from rllib_scoreflow.data.store import to_table, write_arrow
 

@@ -11,8 +11,8 @@ import pytest
 
 from rllib_scoreflow.data import DatasetInfo
 from rllib_scoreflow.data import store as store_module
-from rllib_scoreflow.data.d4rl_hdf5 import read_d4rl_hdf5
 from rllib_scoreflow.data.images import with_images
+from rllib_scoreflow.data.readers.d4rl import read_d4rl_hdf5
 from rllib_scoreflow.data.schema import METADATA_KEY, ImageSource, content_sha256, describe
 from rllib_scoreflow.data.store import open_arrow, read_parquet, to_table, write_arrow, write_parquet
 from rllib_scoreflow.errors import InputError

@@ -12,7 +12,7 @@ from rllib_scoreflow.data import cache as cache_module
 from rllib_scoreflow.data.cache import remembered_digest
 from rllib_scoreflow.data.schema import METADATA_KEY
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.file_digest import file_digest
+from rllib_scoreflow.files.digest import file_digest
 
 
 def test_hdf5_comes_back_unchanged(tmp_path, cache, columns, write):

@@ -273,7 +273,7 @@ def test_an_archive_that_zipfile_cannot_read_is_one_sentence(refused, written):
 
 
 def test_zeros_that_would_fill_the_memory_are_refused(refused, written, monkeypatch):
-    monkeypatch.setattr("rllib_scoreflow.data.npz._HARMLESS_BYTES", 1 << 20)
+    monkeypatch.setattr("rllib_scoreflow.data.readers.npz._HARMLESS_BYTES", 1 << 20)
     path = written(states=None)
     with zipfile.ZipFile(path, "a", zipfile.ZIP_BZIP2) as archive, archive.open("states.npy", "w") as file:
         file.write(member("(1000000, 1)"))

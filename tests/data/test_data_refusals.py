@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rllib_scoreflow.data import check_compatible, load_dataset
-from rllib_scoreflow.data.d4rl_hdf5 import read_d4rl_hdf5
+from rllib_scoreflow.data.readers.d4rl import read_d4rl_hdf5
 from rllib_scoreflow.data.schema import describe
 from rllib_scoreflow.data.store import to_table, write_parquet
 from rllib_scoreflow.errors import InputError

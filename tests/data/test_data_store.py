@@ -2,11 +2,11 @@
 
 import pytest
 
-from rllib_scoreflow.atomic_files import atomic_path
-from rllib_scoreflow.data.d4rl_hdf5 import read_d4rl_hdf5
+from rllib_scoreflow.data.readers.d4rl import read_d4rl_hdf5
 from rllib_scoreflow.data.schema import describe
 from rllib_scoreflow.data.store import to_table, write_arrow, write_parquet
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.files.atomic import atomic_path
 
 
 @pytest.fixture

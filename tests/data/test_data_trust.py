@@ -13,7 +13,7 @@ from rllib_scoreflow.data.convert import convert_dataset, verify_dataset
 from rllib_scoreflow.data.options import ReadOptions
 from rllib_scoreflow.data.schema import METADATA_KEY
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.file_digest import json_digest
+from rllib_scoreflow.files.digest import json_digest
 
 
 @pytest.fixture

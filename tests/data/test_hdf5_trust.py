@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rllib_scoreflow.data import load_dataset
-from rllib_scoreflow.data.d4rl_hdf5 import read_d4rl_hdf5
+from rllib_scoreflow.data.readers.d4rl import read_d4rl_hdf5
 from rllib_scoreflow.errors import InputError
 
 LOWDIM = Path(__file__).parent / "fixtures" / "lift_lowdim.hdf5"

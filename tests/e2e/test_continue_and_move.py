@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rllib_scoreflow.cli.plots import read_results
+from rllib_scoreflow.reports.plots import read_results
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -14,9 +14,9 @@ import psutil
 import pytest
 import torch
 
-from rllib_scoreflow.checkpoint_files import MANIFEST
-from rllib_scoreflow.cli.plots import read_results
+from rllib_scoreflow.files.manifest import MANIFEST
 from rllib_scoreflow.policy import FlowPolicy
+from rllib_scoreflow.reports.plots import read_results
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rllib_scoreflow.envs import env_dims, make_chunk_vector_env, make_single_env, resolve_env
-from rllib_scoreflow.envs.robosuite_tasks import TASKS
+from rllib_scoreflow.envs.robosuite.tasks import TASKS
 from rllib_scoreflow.errors import InputError
 
 pytest.importorskip("robosuite", reason="robosuite is not installed")

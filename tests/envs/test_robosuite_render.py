@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from rllib_scoreflow.envs.robosuite_render import render_dataset
+from rllib_scoreflow.envs.robosuite.render import render_dataset
 from rllib_scoreflow.errors import InputError
 
 pytest.importorskip("robosuite", reason="robosuite is not installed")

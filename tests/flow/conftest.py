@@ -14,7 +14,7 @@ from rllib_scoreflow.flow.config import (
     VelocityConfig,
     apply_variant,
 )
-from rllib_scoreflow.flow.sde import ScoreSDE
+from rllib_scoreflow.flow.processes.score_sde import ScoreSDE
 
 SDEFactory = Callable[..., ScoreSDE]
 

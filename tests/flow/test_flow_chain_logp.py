@@ -8,7 +8,7 @@ from torch.distributions import Normal, kl_divergence
 
 from rllib_scoreflow.flow.config import VARIANTS
 from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
-from rllib_scoreflow.flow.sde import ScoreSDE
+from rllib_scoreflow.flow.processes.score_sde import ScoreSDE
 
 STOCHASTIC = sorted(set(VARIANTS) - {"flow"})
 RAW = {"normalize_logp": False, "logp_clamp": None}

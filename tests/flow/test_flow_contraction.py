@@ -8,9 +8,9 @@ import yaml
 from pydantic import ValidationError
 
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.flow.alpha import DriftStrength
 from rllib_scoreflow.flow.config import STORED, VARIANTS, NoiseConfig, ScoreConfig, SDEConfig
 from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
-from rllib_scoreflow.flow.strength import DriftStrength
 from rllib_scoreflow.flow.time_grid import time_grid
 
 FREE = {"mean_clip": None}

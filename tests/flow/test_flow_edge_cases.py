@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from rllib_scoreflow.flow.advantages import RunningRewardScaler
 from rllib_scoreflow.flow.config import NoiseConfig, ScoreConfig, SDEConfig
 from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
-from rllib_scoreflow.flow.sde import ScoreSDE
+from rllib_scoreflow.flow.processes.score_sde import ScoreSDE
 
 
 @pytest.mark.parametrize("score", [ScoreConfig(strength="none"), ScoreConfig(strength="constant", value=0.0)])

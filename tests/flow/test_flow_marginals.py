@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
-from rllib_scoreflow.flow.sde import ScoreSDE, marginal_preserving_alpha
+from rllib_scoreflow.flow.processes.score_sde import ScoreSDE, marginal_preserving_alpha
 
 TARGET_MEAN, TARGET_STD = 0.4, 0.5
 STEPS = 400

@@ -17,7 +17,7 @@ from rllib_scoreflow.flow.config import (
     apply_variant,
 )
 from rllib_scoreflow.flow.fields.mlp import ResidualBlock, TimeEmbedding, VelocityNetwork, residual_mlp
-from rllib_scoreflow.flow.sde import ScoreSDE
+from rllib_scoreflow.flow.processes.score_sde import ScoreSDE
 from rllib_scoreflow.flow.time_grid import time_grid
 
 

@@ -13,7 +13,7 @@ import torch
 
 from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
 from rllib_scoreflow.flow.losses import clipped_surrogate_loss
-from rllib_scoreflow.flow.sde import ScoreSDE
+from rllib_scoreflow.flow.processes.score_sde import ScoreSDE
 
 BATCHES, BATCH = 20, 2000
 STEP = 1e-3

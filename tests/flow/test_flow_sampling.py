@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from rllib_scoreflow.flow.config import VARIANTS
 from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
-from rllib_scoreflow.flow.sde import ScoreSDE, Transition
+from rllib_scoreflow.flow.processes.score_sde import ScoreSDE, Transition
 from rllib_scoreflow.flow.time_grid import time_grid
 
 STOCHASTIC = sorted(set(VARIANTS) - {"flow"})

@@ -5,11 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rllib_scoreflow.flow.alpha import DriftStrength
 from rllib_scoreflow.flow.config import NoiseConfig, ScoreConfig, VelocityConfig
 from rllib_scoreflow.flow.fields.mlp import VelocityNetwork
 from rllib_scoreflow.flow.noise import NoiseNetwork, annealed_sigma_max
 from rllib_scoreflow.flow.score import closed_form_score
-from rllib_scoreflow.flow.strength import DriftStrength
 
 TIMES = torch.linspace(0.0, 0.999, 50).unsqueeze(-1)
 KINDS = ["none", "constant", "linear", "mlp"]

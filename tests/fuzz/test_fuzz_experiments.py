@@ -4,7 +4,7 @@ import pytest
 import yaml
 from hypothesis import strategies as st
 
-from rllib_scoreflow.cli.experiments import build_experiment, read_experiments
+from rllib_scoreflow.experiments.spec import build_experiment, read_experiments
 
 CONTENT = {
     "pretrain": {

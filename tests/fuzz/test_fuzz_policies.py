@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
-from rllib_scoreflow.file_digest import json_digest
+from rllib_scoreflow.files.digest import json_digest
 from rllib_scoreflow.policy import FlowPolicy, read_metadata
 
 SCHEMA_1 = Path(__file__).parents[1] / "policy" / "fixtures" / "schema-1" / "scoreflow"

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import strategies as st
 from rich.console import Console
 
-from rllib_scoreflow.cli import stages
-from rllib_scoreflow.cli.plots import learning_curve
-from rllib_scoreflow.cli.report import write_report
-from rllib_scoreflow.cli.sweep_report import as_plain, print_sweep, read_sweep, report_sweep
+from rllib_scoreflow.reports import run_folder
+from rllib_scoreflow.reports.page import write_report
+from rllib_scoreflow.reports.plots import learning_curve
+from rllib_scoreflow.reports.sweep import as_plain, print_sweep, read_sweep, report_sweep
 
 ABOUT = {
     "experiment": "tune",
@@ -68,7 +68,7 @@ def test_what_the_folders_of_a_sweep_say(fuzz, folders):
         text = json.dumps(as_plain(sweep, None), default=str)
         assert len(json.loads(text)["trials"]) == len(sweep.trials)
         print_sweep(Console(file=(run / "out").open("w", errors="backslashreplace"), width=200), sweep)
-        stages.read_json(run / "done.json")
+        run_folder.read_json(run / "done.json")
 
     fuzz(folders, write, read)
 

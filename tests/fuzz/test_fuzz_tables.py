@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rllib_scoreflow.data import load_dataset
 from rllib_scoreflow.data.schema import METADATA_KEY, RawColumns, describe
 from rllib_scoreflow.data.store import to_table
-from rllib_scoreflow.file_digest import json_digest
+from rllib_scoreflow.files.digest import json_digest
 
 STEPS = 12
 

@@ -8,11 +8,11 @@ import pytest
 import yaml
 from hypothesis import strategies as st
 
-from rllib_scoreflow.cli.algorithms import find_algorithm
-from rllib_scoreflow.cli.config_check import check_config
-from rllib_scoreflow.cli.experiments import read_experiments
-from rllib_scoreflow.cli.schedulers import make_scheduler, mutations
-from rllib_scoreflow.cli.train import TrainOptions, prepare
+from rllib_scoreflow.experiments.checks.algorithms import find_algorithm
+from rllib_scoreflow.experiments.checks.config import check_config
+from rllib_scoreflow.experiments.checks.schedulers import make_scheduler, mutations
+from rllib_scoreflow.experiments.spec import read_experiments
+from rllib_scoreflow.runs.plan import TrainOptions, prepare
 
 WHOLE: dict[str, Any] = {
     "clone": {

@@ -199,7 +199,7 @@ def test_overwriting_replaces_a_policy_and_deletes_nothing_else(saved, tmp_path)
 def test_what_a_killed_process_left_is_swept_and_what_a_living_one_writes_stays(tmp_path):
     code = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from rllib_scoreflow.atomic_files import atomic_folder, atomic_path\n"
+        "from rllib_scoreflow.files.atomic import atomic_folder, atomic_path\n"
         "folder = Path(sys.argv[1])\n"
         "with atomic_folder(folder / 'policy') as a, atomic_path(folder / 'x.json') as b:\n"
         "    (a / 'half').write_text('half'); b.write_text('half'); print('ready', flush=True); time.sleep(60)\n"

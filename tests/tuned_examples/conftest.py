@@ -49,7 +49,7 @@ def _write_flat(file: h5py.File, env_id: str, cameras: tuple[str, ...], episodes
 
 
 def _write_robomimic(file: h5py.File, env_id: str, cameras: tuple[str, ...], episodes: list[Any]) -> None:
-    from rllib_scoreflow.envs.robosuite_tasks import TASKS
+    from rllib_scoreflow.envs.robosuite.tasks import TASKS
 
     task = TASKS[env_id.removeprefix("robomimic/")]
     data = file.create_group("data")

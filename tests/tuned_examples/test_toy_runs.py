@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rllib_scoreflow.cli.algorithms import find_algorithm
-from rllib_scoreflow.cli.config_check import check_config, validate_options
-from rllib_scoreflow.cli.experiments import read_experiments
-from rllib_scoreflow.cli.outcome import Stage
-from rllib_scoreflow.cli.runner import param_space
-from rllib_scoreflow.cli.search_space import combinations
-from rllib_scoreflow.cli.train import TrainOptions, prepare
+from rllib_scoreflow.experiments.checks.algorithms import find_algorithm
+from rllib_scoreflow.experiments.checks.config import check_config, validate_options
+from rllib_scoreflow.experiments.search_space import combinations
+from rllib_scoreflow.experiments.spec import read_experiments
+from rllib_scoreflow.runs.outcome import Stage
+from rllib_scoreflow.runs.plan import TrainOptions, prepare
+from rllib_scoreflow.runs.runner import param_space
 
 FOLDER = Path(__file__).parents[2] / "tuned_examples"
 EXAMPLES = sorted(FOLDER.rglob("*.yaml"))

@@ -14,16 +14,16 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.metrics import LEARNER_RESULTS
 
 from rllib_scoreflow.action_chunks import check_act_steps
-from rllib_scoreflow.algorithms.env_option import check_env_option
+from rllib_scoreflow.algorithms.common.algorithm import PolicyAlgorithm
+from rllib_scoreflow.algorithms.common.env_option import check_env_option
+from rllib_scoreflow.algorithms.common.options import build_section, check_options, laid_over_env_config
+from rllib_scoreflow.algorithms.common.ray_adapter import OfflineRestore, declare_offline
+from rllib_scoreflow.algorithms.common.reported import Reported, own_results
+from rllib_scoreflow.algorithms.common.rl_module import module_spec
+from rllib_scoreflow.algorithms.common.rllib_option_check import check_rllib_options
 from rllib_scoreflow.algorithms.flow_bc.flow_bc_learner import FlowBCLearner
 from rllib_scoreflow.algorithms.flow_bc.offline_data import ChunkOfflineData, open_dataset
 from rllib_scoreflow.algorithms.flow_bc.training_length import GRADIENT_STEPS, planned_epochs, steps_left
-from rllib_scoreflow.algorithms.options import build_section, check_options, laid_over_env_config
-from rllib_scoreflow.algorithms.policy_algorithm import PolicyAlgorithm
-from rllib_scoreflow.algorithms.ray_adapter import OfflineRestore, declare_offline
-from rllib_scoreflow.algorithms.reported import Reported, own_results
-from rllib_scoreflow.algorithms.rl_module import module_spec
-from rllib_scoreflow.algorithms.rllib_option_check import check_rllib_options
 from rllib_scoreflow.data import ChunkIndex, check_compatible
 from rllib_scoreflow.envs import require_time_limit, try_env
 from rllib_scoreflow.errors import InputError
@@ -85,7 +85,7 @@ class FlowBCConfig(AlgorithmConfig):
     One iteration is one epoch; `gradient_steps` in its result counts the steps of all epochs so far, and
     `data_return_mean` is the mean return of the dataset's episodes. `train_batch_size_per_learner` is the minibatch
     size. `grad_clip` and `grad_clip_by` are as in ScoreFlow; options of RLlib that would have no effect are refused
-    with the reason (`rllib_scoreflow.algorithms.rllib_options`).
+    with the reason (`rllib_scoreflow.algorithms.common.rllib_options`).
     """
 
     OPTIONS: ClassVar[dict[str, Any]] = {

@@ -12,12 +12,12 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.training_data import TrainingData
 
+from rllib_scoreflow.algorithms.common.exchange import draw_share, sum_over_learners, world_size
+from rllib_scoreflow.algorithms.common.learner import PolicyLearner
+from rllib_scoreflow.algorithms.common.ray_adapter import announce_new_weights, learner_device
+from rllib_scoreflow.algorithms.common.rl_module import CONSISTENCY_LEVEL, FLOW_NOISE, FLOW_TIME
 from rllib_scoreflow.algorithms.flow_bc.offline_data import CHUNK_START, ChunkMemory, open_dataset
 from rllib_scoreflow.algorithms.flow_bc.training_length import GRADIENT_STEPS
-from rllib_scoreflow.algorithms.learner_exchange import draw_share, sum_over_learners, world_size
-from rllib_scoreflow.algorithms.policy_learner import PolicyLearner
-from rllib_scoreflow.algorithms.ray_adapter import announce_new_weights, learner_device
-from rllib_scoreflow.algorithms.rl_module import CONSISTENCY_LEVEL, FLOW_NOISE, FLOW_TIME
 from rllib_scoreflow.flow.ema import ExponentialMovingAverage
 from rllib_scoreflow.flow.losses import SHORTCUT_LEVELS
 from rllib_scoreflow.flow.schedules import cosine_with_restarts

@@ -2,9 +2,9 @@
 
 import torch
 
-from rllib_scoreflow.algorithms.learner_exchange import sum_over_learners
+from rllib_scoreflow.algorithms.common.exchange import sum_over_learners
 from rllib_scoreflow.flow.distribution import ChainEvaluation
-from rllib_scoreflow.flow.sde import marginal_preserving_alpha
+from rllib_scoreflow.flow.processes.score_sde import marginal_preserving_alpha
 
 
 class MeanOverRows:

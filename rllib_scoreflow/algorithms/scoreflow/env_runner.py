@@ -20,7 +20,7 @@ from ray.rllib.utils.metrics import (
     WEIGHTS_SEQ_NO,
 )
 
-from rllib_scoreflow.algorithms.ray_adapter import accept_any_weights
+from rllib_scoreflow.algorithms.common.ray_adapter import accept_any_weights
 from rllib_scoreflow.algorithms.scoreflow.rollout_buffer import ENV_STEPS, RolloutBuffer
 from rllib_scoreflow.envs import ChunkVectorEnv, make_chunk_vector_env
 from rllib_scoreflow.plugins import import_plugins

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from rllib_scoreflow.algorithms.reported import EPISODE_RESULTS, Reported, own_results
+from rllib_scoreflow.algorithms.common.reported import EPISODE_RESULTS, Reported, own_results
 
 _NETWORKS = ("velocity", "alpha", "sigma", "encoder", "critic", "critic_encoder")
 _ROLLOUT = {

@@ -8,7 +8,7 @@ import numpy as np
 from ray.rllib.core.columns import Columns
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
-from rllib_scoreflow.algorithms.rl_module import CHAIN
+from rllib_scoreflow.algorithms.common.rl_module import CHAIN
 from rllib_scoreflow.observations import map_observation
 
 ENV_STEPS = "env_steps"

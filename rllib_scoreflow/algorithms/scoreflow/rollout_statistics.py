@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
-from rllib_scoreflow.algorithms.reported import episode_results
-from rllib_scoreflow.algorithms.rl_module import CHAIN
+from rllib_scoreflow.algorithms.common.reported import episode_results
+from rllib_scoreflow.algorithms.common.rl_module import CHAIN
 from rllib_scoreflow.algorithms.scoreflow.rollout_buffer import ENV_STEPS, EPISODE_METRICS, SUCCESS
 from rllib_scoreflow.evaluation import standard_error
 from rllib_scoreflow.flow.advantages import RunningRewardScaler, scaled_rewards

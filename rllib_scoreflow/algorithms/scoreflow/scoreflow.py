@@ -13,8 +13,8 @@ from ray.rllib.utils.metrics import (
 )
 from ray.tune.result import TIMESTEPS_TOTAL
 
-from rllib_scoreflow.algorithms.policy_algorithm import PolicyAlgorithm
-from rllib_scoreflow.algorithms.ray_adapter import sample_in_parallel
+from rllib_scoreflow.algorithms.common.algorithm import PolicyAlgorithm
+from rllib_scoreflow.algorithms.common.ray_adapter import sample_in_parallel
 from rllib_scoreflow.algorithms.scoreflow.env_runner import SECONDS_IN_ENV, SECONDS_IN_POLICY
 from rllib_scoreflow.algorithms.scoreflow.learner_shards import deal_episodes
 from rllib_scoreflow.algorithms.scoreflow.rollout_statistics import (

@@ -9,11 +9,11 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.connectors.learner import LearnerConnectorPipeline
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
-from rllib_scoreflow.algorithms.env_option import check_env_option
-from rllib_scoreflow.algorithms.options import build_section, check_options, laid_over_env_config
-from rllib_scoreflow.algorithms.reported import Reported
-from rllib_scoreflow.algorithms.rl_module import module_spec
-from rllib_scoreflow.algorithms.rllib_option_check import check_rllib_options
+from rllib_scoreflow.algorithms.common.env_option import check_env_option
+from rllib_scoreflow.algorithms.common.options import build_section, check_options, laid_over_env_config
+from rllib_scoreflow.algorithms.common.reported import Reported
+from rllib_scoreflow.algorithms.common.rl_module import module_spec
+from rllib_scoreflow.algorithms.common.rllib_option_check import check_rllib_options
 from rllib_scoreflow.algorithms.scoreflow.connectors import Advantages, ChainColumns
 from rllib_scoreflow.algorithms.scoreflow.env_runner import ChunkEnvRunner
 from rllib_scoreflow.algorithms.scoreflow.results import scoreflow_results
@@ -24,7 +24,7 @@ from rllib_scoreflow.evaluation import check_policy_fits
 from rllib_scoreflow.flow.advantages import ESTIMATORS
 from rllib_scoreflow.flow.config import VARIANTS, ChainConfig, NoiseConfig, ScoreConfig, SDEConfig
 from rllib_scoreflow.plugins import import_plugins
-from rllib_scoreflow.policy import FlowPolicy, find_policy, load_policy
+from rllib_scoreflow.policy import FlowPolicy, find_policy
 
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -80,8 +80,8 @@ class ScoreFlowConfig(AlgorithmConfig):
 
     `grad_clip` bounds the norm of every network's gradient (`grad_clip_by: network`); `global_norm`, `norm` (of every
     tensor) and `value` are as RLlib's. Options of RLlib that would have no effect are refused with the reason
-    (`rllib_scoreflow.algorithms.rllib_options` lists them all). RLlib's `sample_timeout_s` (600 here) is how long an
-    iteration waits for an EnvRunner's rollout before it goes on with the others'.
+    (`rllib_scoreflow.algorithms.common.rllib_options` lists them all). RLlib's `sample_timeout_s` (600 here) is how
+    long an iteration waits for an EnvRunner's rollout before it goes on with the others'.
     """
 
     OPTIONS: ClassVar[dict[str, Any]] = {
@@ -282,7 +282,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         with torch.random.fork_rng(devices=[]):
             # New drift and noise networks depend on the seed, and on nothing that was drawn before.
             torch.manual_seed(int(self.seed or 0))
-            return load_policy(folder).with_dynamics(score, noise, chain, self.variant)
+            return FlowPolicy.load(folder).with_dynamics(score, noise, chain, self.variant)
 
     def _sections(self) -> tuple[ScoreConfig, NoiseConfig, ChainConfig]:
         preset = VARIANTS[self.variant]

@@ -11,14 +11,14 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
-from rllib_scoreflow.algorithms.learner_exchange import own_range, sum_over_learners, together, world_size
-from rllib_scoreflow.algorithms.policy_learner import PolicyLearner
-from rllib_scoreflow.algorithms.ray_adapter import (
+from rllib_scoreflow.algorithms.common.exchange import own_range, sum_over_learners, together, world_size
+from rllib_scoreflow.algorithms.common.learner import PolicyLearner
+from rllib_scoreflow.algorithms.common.ray_adapter import (
     announce_new_weights,
     learner_device,
     run_learner_connector,
 )
-from rllib_scoreflow.algorithms.rl_module import CHAIN
+from rllib_scoreflow.algorithms.common.rl_module import CHAIN
 from rllib_scoreflow.algorithms.scoreflow.connectors import REWARD_SCALE
 from rllib_scoreflow.algorithms.scoreflow.diagnostics import (
     MeanOverRows,

@@ -1,0 +1,1 @@
+"""Robomimic's tasks on robosuite."""

@@ -1,0 +1,1 @@
+"""Experiment files: from YAML, Python and options to checked experiments."""

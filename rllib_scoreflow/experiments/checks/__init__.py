@@ -1,0 +1,1 @@
+"""What is checked of an experiment before anything runs."""

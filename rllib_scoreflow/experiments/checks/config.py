@@ -1,0 +1,245 @@
+"""Checking `config:` against the algorithm before Ray starts: keys, types, config.validate()."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, get_args
+
+from rllib_scoreflow.errors import InputError, quoted
+from rllib_scoreflow.experiments import search_space
+from rllib_scoreflow.experiments.checks.algorithms import (
+    attribute_of,
+    config_keys,
+    name_of_today,
+    option_defaults,
+    refusal_of,
+    settable_key,
+)
+from rllib_scoreflow.experiments.checks.result_keys import ResultKeys, reported_results
+from rllib_scoreflow.experiments.checks.types import as_int_if_meant, fits, setter_annotations, wanted_words
+from rllib_scoreflow.experiments.identity import with_absolute_paths
+from rllib_scoreflow.experiments.search_space import CHOICE, DOMAINS, GRID, check_space, is_space
+from rllib_scoreflow.experiments.spec import Experiment, first_line
+from rllib_scoreflow.suggest import hint, nearest
+
+_MAX_VALIDATED_COMBINATIONS = 32
+_UNKNOWN = object()
+
+
+def check_config(experiment: Experiment, algorithm: type[Any]) -> dict[str, Any]:
+    """Check the keys and types of an experiment's config.
+
+    Args:
+        experiment: the experiment.
+        algorithm: its Algorithm class.
+
+    Returns:
+        The config, with whole floats turned into ints where the option is an int.
+
+    Raises:
+        InputError: an unknown key (with the nearest valid one) or a wrong type.
+    """
+    return check_keys(experiment.config, algorithm, f"{experiment.where}: config")
+
+
+def check_keys(config: Mapping[str, Any], algorithm: type[Any], where: str) -> dict[str, Any]:
+    """Check the keys and types of a config; see `check_config`.
+
+    Args:
+        config: key -> value.
+        algorithm: an Algorithm class.
+        where: the start of the messages.
+    """
+    search_space.refuse_code(config, where)
+    attributes = option_defaults(algorithm)
+    config_class = type(algorithm.get_default_config())
+    annotations = setter_annotations(config_class)
+    own_options: Mapping[str, Any] = getattr(config_class, "OPTIONS", {})
+    checked: dict[str, Any] = {}
+    for key, value in config.items():
+        target = settable_key(algorithm, str(key))
+        attribute = attribute_of(str(key))
+        today = name_of_today(algorithm, attribute)
+        reason = refusal_of(algorithm, str(key) if today is None else today)
+        if reason is not None and not is_space(value) and value != attributes.get(attribute, _UNKNOWN):
+            raise InputError(
+                f"{where}.{key} is {quoted(value)}, which has no effect on {algorithm.__name__}: {reason}."
+            )
+        if attribute not in attributes:
+            if today is not None:
+                raise InputError(f"{where}.{key} is called {today} in this version of RLlib; write that.")
+            known = (name for name in config_keys(algorithm) if refusal_of(algorithm, name) is None)
+            raise InputError(f"{where}: {algorithm.__name__} has no key {quoted(key)}; {hint(str(key), known)}")
+        name = f"{where}.{key}"
+        functions = value if isinstance(value, list) else [value]
+        if value is not None and attribute.startswith("callbacks_on_") and not all(map(callable, functions)):
+            because = "must be a function, which no text stands for; give `callbacks: module.Class`"
+            raise InputError(f"{name} is {quoted(value)} and {because}.")
+        if key == "evaluation_config" and isinstance(value, Mapping) and not is_space(value):
+            checked[target] = check_keys(value, algorithm, name)
+            continue
+        own = own_options.get(attribute)
+        nullable = type(None) in get_args(own)  # such as target_kl: null switches it off
+        option = _Option(name, attributes[attribute], annotations.get(attribute, annotations.get(key)), nullable, own)
+        checked[target] = _check_space(value, option) if is_space(value) else _check_value(value, option)
+    return checked
+
+
+class _Option(NamedTuple):
+    """An option's name in messages, default, setter's annotation, whether null is a value of it, and our annotation."""
+
+    name: str
+    default: Any
+    annotation: Any
+    nullable: bool
+    own: Any
+
+
+def _check_space(value: Mapping[str, Any], option: _Option) -> dict[str, Any]:
+    checked = check_space(value, option.name)
+    if type(option.default) is int and search_space.draws_fractions(checked):
+        kind = next(iter(checked))
+        raise InputError(f"{option.name} takes whole numbers and {kind} draws others; use randint, or qrandint.")
+    fitting = [_check_value(point, option) for point in search_space.points(checked)]
+    return dict.fromkeys(checked, fitting) if set(checked) & {GRID, CHOICE} else checked
+
+
+def _check_nested(value: Any, name: str) -> Any:
+    """The form of the grids and domains within an option; what they draw is judged by config.validate()."""
+    if not isinstance(value, Mapping):
+        return value
+    if is_space(value):
+        return check_space(value, name)
+    return {key: _check_nested(below, f"{name}.{key}") for key, below in value.items()}
+
+
+def _check_value(value: Any, option: _Option) -> Any:
+    name, default = option.name, option.default
+    if value is None:
+        # An empty value (`lr:`) is a slip where a number is needed; null means "wait for ever" for
+        # RLlib's timeouts.
+        if type(default) in (bool, int, float) and not option.nullable and not name.endswith("_s"):
+            raise InputError(f"{name} is empty and must be {wanted_words(default)}; give a value or drop the key.")
+        return None
+    if name.rpartition(".")[2].startswith(("num_cpus_", "num_gpus_")) and isinstance(default, int):
+        # RLlib's default is 1, but Ray gives out fractions.
+        default = float(default)
+    if not fits(value, default, option.annotation):
+        raise InputError(f"{name} is {quoted(value)} and must be {wanted_words(default)}{_misspelt_domain(value)}.")
+    return _check_nested(as_int_if_meant(value, default, option.own), name)
+
+
+def _misspelt_domain(value: Any) -> str:
+    if not isinstance(value, Mapping) or len(value) != 1:
+        return ""
+    guess = nearest(str(next(iter(value))), {GRID, *DOMAINS})
+    return "" if guess is None else f"; did you mean {guess!r}?"
+
+
+def tried(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the combinations of a config that are judged before a run, at most 32.
+
+    Args:
+        config: a checked config.
+    """
+    return itertools.islice(search_space.combinations(config), _MAX_VALIDATED_COMBINATIONS)
+
+
+def build_config(experiment: Experiment, algorithm: type[Any], config: Mapping[str, Any]) -> Any:
+    """Build the AlgorithmConfig of one combination.
+
+    Args:
+        experiment: gives the base config (Python files) and the environment.
+        algorithm: its Algorithm class.
+        config: checked keys and values, without grids.
+
+    Returns:
+        An unfrozen AlgorithmConfig, not yet validated.
+
+    Raises:
+        InputError: RLlib cannot take a value, such as a class that cannot be imported.
+    """
+    base = experiment.base if experiment.base is not None else algorithm.get_default_config()
+    built = base.copy(copy_frozen=False)
+    if experiment.env is not None:
+        built.environment(env=experiment.env)
+    given = with_absolute_paths(config)  # as a trial gets it
+    try:
+        return built.update_from_dict(given)
+    except Exception as error:
+        key = next((key for key, value in given.items() if _is_refused(base, key, value)), None)
+        what = "its config" if key is None else f"config.{key}, which is {quoted(given[key])}"
+        reason = f"{algorithm.__name__} refuses {what} ({one_sentence(error)}); correct it"
+        raise InputError(f"{experiment.where}: {reason}.") from error
+
+
+def _is_refused(base: Any, key: str, value: Any) -> bool:
+    try:
+        base.copy(copy_frozen=False).update_from_dict({key: value})
+    except Exception:  # RLlib raises what it likes
+        return True
+    return False
+
+
+def validate(experiment: Experiment, algorithm: type[Any], config: Mapping[str, Any]) -> None:
+    """Let the algorithm's own ``config.validate()`` judge the combinations, at most 32; of a domain, its ends.
+
+    Args:
+        experiment: the experiment.
+        algorithm: its Algorithm class.
+        config: the checked config.
+
+    Raises:
+        InputError: the algorithm refuses the config; its reason is passed on as one sentence.
+    """
+    _judge(experiment, algorithm, config, "validate")
+
+
+def validate_options(experiment: Experiment, algorithm: type[Any], config: Mapping[str, Any]) -> None:
+    """Judge the options by themselves where the policy that a stage starts from is still to come.
+
+    Args:
+        experiment: the experiment.
+        algorithm: its Algorithm class; those of RLlib's own judge nothing here.
+        config: the checked config.
+
+    Raises:
+        InputError: as `validate`.
+    """
+    if hasattr(algorithm.get_default_config(), "validate_options"):
+        _judge(experiment, algorithm, config, "validate_options")
+
+
+def _judge(experiment: Experiment, algorithm: type[Any], config: Mapping[str, Any], method: str) -> None:
+    for chosen in tried(config):
+        built = build_config(experiment, algorithm, chosen)
+        try:
+            getattr(built, method)()
+        except InputError as error:
+            raise InputError(f"{experiment.where}: {error}") from error
+        except Exception as error:
+            reason = one_sentence(error)
+            raise InputError(f"{experiment.where}: {algorithm.__name__} refuses its config: {reason}.") from error
+
+
+def result_keys(experiment: Experiment, algorithm: type[Any], config: Mapping[str, Any]) -> ResultKeys:
+    """Return the results that all trials report, as far as combinations are looked at.
+
+    Args:
+        experiment: the experiment.
+        algorithm: its Algorithm class.
+        config: the checked config, whose options `validate_options` has judged.
+    """
+    configs = (build_config(experiment, algorithm, chosen) for chosen in tried(config))
+    return ResultKeys(reported_results(each, algorithm) for each in configs)
+
+
+def one_sentence(error: BaseException, limit: int = 300) -> str:
+    """Return the first paragraph of an exception's text on one line, without its full stop.
+
+    Args:
+        error: the exception.
+        limit: number of characters after which the text is cut.
+    """
+    paragraph = str(error).strip().split("\n\n")[0]
+    text = " ".join(paragraph.split()).rstrip(".") or first_line(error)
+    return text if len(text) <= limit else text[:limit].rstrip() + " ..."

@@ -1,0 +1,1 @@
+"""What every layer does with files: whole writes, digests, manifests, policy folders."""

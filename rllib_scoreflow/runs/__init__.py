@@ -1,0 +1,1 @@
+"""Running checked experiments through Tune, and what is left of them."""
