@@ -44,6 +44,6 @@ def shorten(found: object, limit: int = MESSAGE_LIMIT) -> str:
     return line[: limit - 4].rstrip() + " ..."
 
 
-def quoted(found: object) -> str:
+def quote(found: object) -> str:
     """A value of a file or an option as a message shows it: as `shorten`, a text in quotation marks."""
     return f"'{shorten(found)}'" if isinstance(found, str) else shorten(found)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.files.manifest import MANIFEST, damage, newest_whole, write_manifest
+from rllib_scoreflow.files.manifest import MANIFEST, find_damage, newest_whole, write_manifest
 
 
 def checkpoint(folder: Path, iteration: int) -> Path:
@@ -41,7 +41,7 @@ def test_a_file_cut_off_or_changed_anywhere_is_noticed(tmp_path_factory, data) -
         path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
     else:
         path.unlink()
-    assert damage(folder) is not None
+    assert find_damage(folder) is not None
 
 
 def test_the_newest_whole_one_before_a_damaged_one_is_taken(three) -> None:

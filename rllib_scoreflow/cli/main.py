@@ -32,7 +32,7 @@ from rllib_scoreflow.cli.train_arguments import (
     Verbose,
     WandbKey,
 )
-from rllib_scoreflow.errors import InputError, SimulatorError, quoted
+from rllib_scoreflow.errors import InputError, SimulatorError, quote
 from rllib_scoreflow.experiments.yaml import parse_mapping
 from rllib_scoreflow.files.user_paths import ensure_home, expand_user
 from rllib_scoreflow.plugins import extend_module_path, import_plugins
@@ -399,7 +399,7 @@ def run(arguments: list[str]) -> int:
             raise
         return 2
     except SystemExit as error:  # in an environment's step, for example: it would end the command in silence
-        _complain(f"a module or an environment ended the process (SystemExit: {quoted(error.code)}); correct it.")
+        _complain(f"a module or an environment ended the process (SystemExit: {quote(error.code)}); correct it.")
         return 2
     except BrokenPipeError:  # the reader of our output has gone, as in `rllib ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -427,7 +427,7 @@ def _check_text(arguments: list[str]) -> None:
         try:
             argument.encode()
         except UnicodeEncodeError:
-            raise InputError(f"the argument {quoted(argument)} is not UTF-8 text; rename the file or folder.") from None
+            raise InputError(f"the argument {quote(argument)} is not UTF-8 text; rename the file or folder.") from None
 
 
 def _complain(message: str) -> None:

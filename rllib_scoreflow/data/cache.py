@@ -26,7 +26,7 @@ def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     return expand_user(chosen).absolute()
 
 
-def remembered_digest(path: Path, cache: Path, digest: Callable[[Path], str] = file_digest) -> str:
+def cached_digest(path: Path, cache: Path, digest: Callable[[Path], str] = file_digest) -> str:
     """Return a file's SHA-256; that of a large file is remembered in `cache` until the file changes.
 
     "Changes" means its size, inode, or times of modification; to read the file in any case use `file_digest`.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from rllib_scoreflow.errors import InputError, quoted
+from rllib_scoreflow.errors import InputError, quote
 
 _STANFORD = "http://downloads.cs.stanford.edu/downloads/rt_benchmark"
 _BUCKET = "http://rail.eecs.berkeley.edu/datasets/offline_rl"
@@ -135,7 +135,7 @@ def find_dataset(dataset_id: str) -> DatasetEntry:
         near = difflib.get_close_matches(dataset_id, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}" if near else f"known are {', '.join(known)}"
         raise InputError(
-            f"unknown dataset {quoted(dataset_id)}: {hint}, or give minari:ID or the path of an .hdf5, .npz or "
+            f"unknown dataset {quote(dataset_id)}: {hint}, or give minari:ID or the path of an .hdf5, .npz or "
             ".parquet file"
         ) from None
 

@@ -82,7 +82,7 @@ def settle_ends(
     """
     flagged = terminals if timeouts is None else terminals | timeouts
     if flagged.all():  # which `check_columns` refuses, of every format
-        return _closed(terminals, flagged & ~terminals, None, [])
+        return _close(terminals, flagged & ~terminals, None, [])
     unused: str | None = None
     if following is not None:
         differs = _find_differences(observations, following, resolution)
@@ -103,7 +103,7 @@ def settle_ends(
     notes = _check_steps(path, observations, terminals, timeouts)
     if unused is not None:
         notes.append(f"'next_observations' {unused}, so they are not used")
-    return _closed(terminals, np.zeros_like(terminals) if timeouts is None else timeouts, None, notes)
+    return _close(terminals, np.zeros_like(terminals) if timeouts is None else timeouts, None, notes)
 
 
 def find_breaks(observations: Float32, following: Float32, resolution: float) -> Bool:
@@ -162,10 +162,10 @@ def _settle_by_next(
             f"{found} episodes end without a flag, where 'next_observations' stop (first in row {_first(unflagged)})"
         )
     recorded[:-1] |= unflagged
-    return _closed(terminals, recorded, following, notes)
+    return _close(terminals, recorded, following, notes)
 
 
-def _closed(terminals: Bool, timeouts: Bool, following: Float32 | None, notes: list[str]) -> EpisodeEnds:
+def _close(terminals: Bool, timeouts: Bool, following: Float32 | None, notes: list[str]) -> EpisodeEnds:
     """End the last episode, in the middle of which files often stop."""
     if not terminals[-1]:
         timeouts = timeouts.copy()

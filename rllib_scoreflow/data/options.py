@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from rllib_scoreflow.errors import InputError, quoted, shorten
+from rllib_scoreflow.errors import InputError, quote, shorten
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ def _sequence(option: str, names: Sequence[str] | None) -> Sequence[str]:
     if names is None:
         return ()
     if isinstance(names, str):
-        raise InputError(f"{option} is {quoted(names)}; give a list of names, such as [{shorten(names, 50)}]")
+        raise InputError(f"{option} is {quote(names)}; give a list of names, such as [{shorten(names, 50)}]")
     return names
 
 
 def _names(option: str, names: Sequence[str] | None) -> tuple[str, ...] | None:
     chosen = tuple(str(name) for name in _sequence(option, names))
     if not all(chosen) or len(set(chosen)) < len(chosen):
-        raise InputError(f"{option} is {quoted(list(chosen))}; give a list of different names")
+        raise InputError(f"{option} is {quote(list(chosen))}; give a list of different names")
     return chosen or None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from rllib_scoreflow.data.cache import cache_folder, remembered_digest
+from rllib_scoreflow.data.cache import cache_folder, cached_digest
 from rllib_scoreflow.data.options import ReadOptions
 from rllib_scoreflow.data.schema import SCHEMA_VERSION
 from rllib_scoreflow.data.sources import identify, read_source
@@ -61,7 +61,7 @@ def load_dataset(
     check_option(constant_observations)
     options = ReadOptions.of(filter_key, observation_keys, cameras)
     cache = cache_folder(cache_dir)
-    digest = partial(remembered_digest, cache=cache)
+    digest = partial(cached_digest, cache=cache)
     source, sha256, options = identify(os.fspath(dataset), cache, options, digest)
     folder = cache / "converted"
     stem = f"{source.file_stem}-{sha256[:16]}{options.tag()}-v{SCHEMA_VERSION}"
@@ -96,7 +96,7 @@ def _reopen(arrow_path: Path, parquet_path: Path, cache: Path) -> TrajectoryData
     if not (arrow_path.is_file() and parquet_path.is_file()):
         return None
     try:
-        remembered_digest(arrow_path, cache, check_arrow)
+        cached_digest(arrow_path, cache, check_arrow)
         return open_arrow(arrow_path, parquet_path)
     except (InputError, OSError):
         # The cache is ours: what cannot be opened in it is made again from the source.

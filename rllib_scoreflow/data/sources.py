@@ -124,7 +124,7 @@ def locate(dataset: str, cache: Path, options: ReadOptions) -> Source:
     except OSError as error:  # a name that is too long, a folder that may not be searched
         raise InputError(f"{shorten(str(path))}: cannot be read ({error.strerror}); give the path of a file") from error
     if dataset in D4RL_DATASETS or not (looks_like_path or exists):
-        return _published(dataset, cache, options)
+        return _find_published(dataset, cache, options)
     if not exists:
         raise InputError(f"{path}: no such file; give an existing {_one_of(suffixes)} file")
     if path.suffix not in suffixes:
@@ -139,7 +139,7 @@ def _one_of(suffixes: Sequence[str]) -> str:
     return f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
 
 
-def _published(dataset: str, cache: Path, options: ReadOptions) -> Source:
+def _find_published(dataset: str, cache: Path, options: ReadOptions) -> Source:
     entry = find_dataset(dataset)
     if options.cameras is not None and entry.demonstrations_url is not None:
         raise InputError(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib_scoreflow.data.schema import Bool, DatasetInfo, Float32, RawColumns
-from rllib_scoreflow.errors import InputError, quoted, shorten
+from rllib_scoreflow.errors import InputError, quote, shorten
 
 ConstantObservations = Literal["error", "allow"]
 
@@ -92,7 +92,7 @@ def check_option(constant_observations: str) -> None:
     """
     choices = get_args(ConstantObservations)
     if constant_observations not in choices:
-        raise InputError(f"constant_observations is {quoted(constant_observations)}; use one of {', '.join(choices)}")
+        raise InputError(f"constant_observations is {quote(constant_observations)}; use one of {', '.join(choices)}")
 
 
 def check_constant_observations(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib_scoreflow.envs.settings import SuccessRule
-from rllib_scoreflow.errors import InputError, SimulatorError, quoted, shorten
+from rllib_scoreflow.errors import InputError, SimulatorError, quote, shorten
 from rllib_scoreflow.observations import IMAGES
 
 Env = gym.Env[Any, Any]
@@ -62,13 +62,13 @@ class CheckedEnv:
             raise
         except TypeError as error:
             if "unexpected keyword" not in str(error):
-                raise self._raised(error, "reset()") from error
+                raise self._as_simulator_error(error, "reset()") from error
             raise InputError(
                 f"environment {self._id!r} refuses gymnasium's reset(seed=..., options=...) "
                 f"({shorten(str(error))}): let its reset() take both keywords"
             ) from error
         except Exception as error:
-            raise self._raised(error, "reset()") from error
+            raise self._as_simulator_error(error, "reset()") from error
         if not isinstance(result, tuple | list) or len(result) != 2 or not isinstance(result[1], Mapping):
             self._refuse("reset()", result, "(observation, info)", "return the info too, an empty dictionary will do")
         return self._observation(result[0], "reset()")
@@ -86,7 +86,7 @@ class CheckedEnv:
         except InputError:
             raise
         except Exception as error:
-            raise self._raised(error, f"step {self._count} of an episode") from error
+            raise self._as_simulator_error(error, f"step {self._count} of an episode") from error
         if not isinstance(result, tuple | list) or len(result) != 5:
             remedy = "return terminated and truncated in place of done" if _length(result) == 4 else "return these five"
             self._refuse("step()", result, _STEP, remedy)
@@ -169,10 +169,10 @@ class CheckedEnv:
 
     def _refuse(self, where: str, found: Any, wanted: str, remedy: str) -> NoReturn:
         raise InputError(
-            f"environment {self._id!r} returned {_described(found)} from {where} and must return {wanted}: {remedy}"
+            f"environment {self._id!r} returned {_describe(found)} from {where} and must return {wanted}: {remedy}"
         )
 
-    def _raised(self, error: Exception, where: str) -> SimulatorError:
+    def _as_simulator_error(self, error: Exception, where: str) -> SimulatorError:
         return SimulatorError(f"environment {self._id!r} raised {reason_of(error)} in {where}")
 
 
@@ -202,7 +202,7 @@ def _length(found: Any) -> int | None:
     return len(found) if isinstance(found, tuple | list) else None
 
 
-def _described(found: Any) -> str:
+def _describe(found: Any) -> str:
     """What was found, in a few words."""
     if isinstance(found, np.ndarray):
         return f"an array of shape {found.shape} and type {found.dtype}"
@@ -210,4 +210,4 @@ def _described(found: Any) -> str:
         return f"a {type(found).__name__} of {len(found)}"
     if isinstance(found, Mapping):
         return f"a dictionary of {shorten(', '.join(map(repr, found)) or 'nothing')}"
-    return quoted(found) if isinstance(found, str) else shorten(found, 80)
+    return quote(found) if isinstance(found, str) else shorten(found, 80)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from rllib_scoreflow.errors import InputError, quoted, shorten
+from rllib_scoreflow.errors import InputError, quote, shorten
 
 SuccessRule = Literal["last", "any"]
 """What makes an episode a success: the `success` of its last step, or of any of its steps."""
@@ -42,11 +42,11 @@ class EnvSettings:
         config = dict(env_config or {})
         limit = config.get(MAX_EPISODE_STEPS)
         if limit is not None and (type(limit) is not int or limit < 1):
-            raise InputError(f"{MAX_EPISODE_STEPS} is {quoted(limit)}: choose a whole number from 1 on")
+            raise InputError(f"{MAX_EPISODE_STEPS} is {quote(limit)}: choose a whole number from 1 on")
         success = config.get(SUCCESS_RULE) or "last"
         if success not in get_args(SuccessRule):
             raise InputError(
-                f"{SUCCESS_RULE} is {quoted(success)}: choose 'last' (an episode counts by its last step) or 'any' "
+                f"{SUCCESS_RULE} is {quote(success)}: choose 'last' (an episode counts by its last step) or 'any' "
                 "(by any of its steps)"
             )
         wrappers = config.get(ADDITIONAL_WRAPPERS) or ()

@@ -13,7 +13,7 @@ from rllib_scoreflow.envs.contract import CheckedEnv, Env, close_env
 from rllib_scoreflow.envs.resolve import EnvSource, resolve_env
 from rllib_scoreflow.envs.settings import EnvSettings
 from rllib_scoreflow.envs.single_env import EnvDims, dims_of, make_single_env
-from rllib_scoreflow.errors import InputError, SimulatorError, quoted
+from rllib_scoreflow.errors import InputError, SimulatorError, quote
 from rllib_scoreflow.observations import STATE
 
 _STEPS, _SECONDS = 100, 0.5
@@ -41,7 +41,7 @@ def try_env(env_id: str, env_config: Mapping[str, Any] | None = None) -> EnvDims
         dims = dims_of(env, source, settings.max_episode_steps)
         key = (env_id, json.dumps(env_config, sort_keys=True, default=repr))
         if not _is_known(source, settings) and key not in _tried:
-            with _random_states_kept():
+            with _keep_random_states():
                 _play(env, env_id, dims, settings)
             _tried.add(key)
         return dims
@@ -49,7 +49,7 @@ def try_env(env_id: str, env_config: Mapping[str, Any] | None = None) -> EnvDims
         raise InputError(f"{error}; correct the environment, or its env_config") from error
     except SystemExit as error:
         raise InputError(
-            f"environment {env_id!r} ended the process in its first steps (SystemExit: {quoted(error.code)}); correct "
+            f"environment {env_id!r} ended the process in its first steps (SystemExit: {quote(error.code)}); correct "
             "the environment, or its env_config"
         ) from error
     finally:
@@ -88,7 +88,7 @@ def _refuse_non_finite(observation: Any, reward: float, env_id: str) -> None:
 
 
 @contextmanager
-def _random_states_kept() -> Iterator[None]:
+def _keep_random_states() -> Iterator[None]:
     """An environment may seed the global generators, on which what is drawn later must not depend."""
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
     try:

@@ -70,14 +70,14 @@ def identify(experiment: Experiment, config: Mapping[str, Any], policy: str | No
         named = {key: getattr(experiment.base, key, None) for key in PATH_KEYS}
     parts = {
         **common,
-        "config": by_content({**named, **config}),
+        "config": hash_contents({**named, **config}),
         "checkpoint": _choice_of_checkpoint(experiment),
         "modules": {name: _module_digest(name) for name in _modules(run, common["env"], config)},
     }
 
     def of_first_version(stop: Mapping[str, Any] | None) -> str | None:
         others = {key: value for key, value in {**named, **config}.items() if key != DATASET}
-        if by_content(others) != others or not isinstance(config.get(DATASET), str | None):
+        if hash_contents(others) != others or not isinstance(config.get(DATASET), str | None):
             return None
         whole, ends = _whole_file(config.get(DATASET)), experiment.stop if stop is None else stop
         return _digest({**common, "config": config, "stop": ends, "dataset": whole})
@@ -96,7 +96,7 @@ def _with_text_keys(value: Any) -> Any:
     return value
 
 
-def by_content(config: Mapping[str, Any]) -> dict[str, Any]:
+def hash_contents(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config in which every file, dataset and policy that it names stands by a hash of its contents.
 
     Args:
@@ -116,7 +116,7 @@ def by_content(config: Mapping[str, Any]) -> dict[str, Any]:
         path = named_file(text)
         return text if path is None else {"file": path.name, "sha256": _file_digest(path)}
 
-    return {key: _replaced(key, value, content) for key, value in config.items()}
+    return {key: _replace_texts(key, value, content) for key, value in config.items()}
 
 
 def with_absolute_paths(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def with_absolute_paths(config: Mapping[str, Any]) -> dict[str, Any]:
         path = expand_user(text) if key in (DATASET, POLICY) else named_file(text)
         return str(path.resolve()) if path is not None and path.exists() else text
 
-    return {key: _replaced(key, value, absolute) for key, value in config.items()}
+    return {key: _replace_texts(key, value, absolute) for key, value in config.items()}
 
 
 def named_file(text: str) -> Path | None:
@@ -149,24 +149,24 @@ def named_file(text: str) -> Path | None:
         return None
 
 
-def _replaced(key: str, value: Any, change: Callable[[str, str], Any]) -> Any:
+def _replace_texts(key: str, value: Any, change: Callable[[str, str], Any]) -> Any:
     """A value with every text in it changed; what stands in a grid or a list counts as its key's."""
     if isinstance(value, str):
         return change(key, value)
     if isinstance(value, Mapping):
         inner = {str(below) for below in value}
         return {
-            below: _replaced(key if inner <= {"grid_search", "choice"} else str(below), part, change)
+            below: _replace_texts(key if inner <= {"grid_search", "choice"} else str(below), part, change)
             for below, part in value.items()
         }
     if isinstance(value, list):
-        return [_replaced(key, part, change) for part in value]
+        return [_replace_texts(key, part, change) for part in value]
     return value
 
 
 def _dataset_digest(dataset: str, options: Mapping[str, Any]) -> Any:
     """Name and contents of a dataset, of however many files; what cannot be found is refused elsewhere."""
-    from rllib_scoreflow.data.cache import cache_folder, remembered_digest
+    from rllib_scoreflow.data.cache import cache_folder, cached_digest
     from rllib_scoreflow.data.options import ReadOptions
     from rllib_scoreflow.data.sources import locate, source_digest
 
@@ -177,7 +177,7 @@ def _dataset_digest(dataset: str, options: Mapping[str, Any]) -> Any:
     wanted: dict[str, Any] = {key: value for key, value in options.items() if isinstance(value, str | list)}
     try:
         source = locate(dataset, cache, ReadOptions.of(**wanted))
-        sha256 = source_digest(source, lambda file: remembered_digest(file, cache))
+        sha256 = source_digest(source, lambda file: cached_digest(file, cache))
     except InputError:  # of an algorithm that calls something else a dataset; ours refuses it when it is validated
         return {"file": path.name, "sha256": _file_digest(path)} if path.is_file() else dataset
     return {"dataset": source.name, "sha256": sha256}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rllib_scoreflow.errors import InputError, quoted
+from rllib_scoreflow.errors import InputError, quote
 from rllib_scoreflow.experiments.spec import EXPERIMENT_KEYS
 from rllib_scoreflow.experiments.yaml import parse_yaml
 from rllib_scoreflow.suggest import hint
@@ -38,7 +38,7 @@ def parse_override(text: str) -> Override:
     path, equals, value = text.partition("=")
     parts = tuple(path.strip().split("."))
     if not equals or not all(parts) or len(parts) > _MAX_PARTS:
-        raise InputError(f"--set {quoted(text)} must have the form KEY=VALUE, such as config.gamma=0.99.")
+        raise InputError(f"--set {quote(text)} must have the form KEY=VALUE, such as config.gamma=0.99.")
     return Override(parts, parse_yaml(value, f"--set {path.strip()}"), text)
 
 
@@ -91,12 +91,12 @@ def _targets(
         if override.path[: len(parts)] == parts:
             rest = override.path[len(parts) :]
             if not rest:
-                raise InputError(f"--set {quoted(override.text)} names the experiment {name} but none of its keys.")
+                raise InputError(f"--set {quote(override.text)} names the experiment {name} but none of its keys.")
             return [(name, rest)]
     first = override.path[0]
     if first not in EXPERIMENT_KEYS:
         known = [*experiments, *EXPERIMENT_KEYS]
-        what = f"--set {quoted(override.text)}: {quoted(first)} is neither an experiment nor one of its keys"
+        what = f"--set {quote(override.text)}: {quote(first)} is neither an experiment nor one of its keys"
         raise InputError(f"{what}; {hint(first, known)}")
     every_one = [(name, override.path) for name in experiments]
     if first not in ("config", "stop") or len(override.path) < 2:
@@ -110,7 +110,7 @@ def _targets(
     chosen = chosen or [(name, override.path) for name, keys in valid.items() if key in keys]
     if not chosen:
         every = {known for keys in valid.values() for known in keys}
-        raise InputError(f"--set {quoted(override.text)}: no experiment has the key config.{key}; {hint(key, every)}")
+        raise InputError(f"--set {quote(override.text)}: no experiment has the key config.{key}; {hint(key, every)}")
     return chosen
 
 
@@ -122,6 +122,6 @@ def _assign(body: dict[str, Any], path: tuple[str, ...], override: Override) -> 
             below = here[part] = {}
         if not isinstance(below, dict):
             upto = ".".join(path[: depth + 1])
-            raise InputError(f"--set {quoted(override.text)}: {upto} is {quoted(below)}, which has no keys below it.")
+            raise InputError(f"--set {quote(override.text)}: {upto} is {quote(below)}, which has no keys below it.")
         here = below
     here[path[-1]] = override.value

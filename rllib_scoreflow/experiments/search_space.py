@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rllib_scoreflow.errors import InputError, quoted
+from rllib_scoreflow.errors import InputError, quote
 
 GRID = "grid_search"
 CHOICE = "choice"
@@ -51,25 +51,25 @@ def check_space(value: Mapping[str, Any], name: str) -> dict[str, Any]:
     where = f"{name}.{kind}"
     if not isinstance(arguments, list) or not arguments:
         what = "values to try" if kind in (GRID, CHOICE) else ", ".join(DOMAINS[kind])
-        raise InputError(f"{where} is {quoted(arguments)} and must be a list of {what}.")
+        raise InputError(f"{where} is {quote(arguments)} and must be a list of {what}.")
     if kind in (GRID, CHOICE):
         return {kind: list(arguments)}
     names = DOMAINS[kind]
     plain = all(isinstance(number, int | float) and not isinstance(number, bool) for number in arguments)
     if len(arguments) != len(names) or not plain:
-        raise InputError(f"{where} is {quoted(arguments)} and must be the numbers [{', '.join(names)}].")
+        raise InputError(f"{where} is {quote(arguments)} and must be the numbers [{', '.join(names)}].")
     if names[0] == "lower" and arguments[0] >= arguments[1]:
-        raise InputError(f"{where} is {quoted(arguments)}, whose lower end is not below its upper one; correct them.")
+        raise InputError(f"{where} is {quote(arguments)}, whose lower end is not below its upper one; correct them.")
     if kind.endswith("randint"):
         if not all(float(number).is_integer() for number in arguments):
-            raise InputError(f"{where} is {quoted(arguments)} and must be whole numbers; use uniform for others.")
+            raise InputError(f"{where} is {quote(arguments)} and must be whole numbers; use uniform for others.")
         arguments = [int(number) for number in arguments]
     checked = {kind: list(arguments)}
     try:
         to_tune(checked)
     except Exception as error:
         reason = str(error).strip().split("\n", maxsplit=1)[0].rstrip(".")
-        raise InputError(f"{where} is {quoted(arguments)}, and Tune refuses that ({reason}).") from error
+        raise InputError(f"{where} is {quote(arguments)}, and Tune refuses that ({reason}).") from error
     return checked
 
 
@@ -120,7 +120,7 @@ def spaces(config: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, M
             yield from spaces(value, here)
 
 
-def swept(config: Mapping[str, Any]) -> list[str]:
+def find_swept_keys(config: Mapping[str, Any]) -> list[str]:
     """Return the dotted keys that a config leaves open, such as ``noise.sigma_max``."""
     return [".".join(path) for path, _ in spaces(config)]
 
@@ -140,17 +140,17 @@ def combinations(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     known = set(diagonal)
     for indices in itertools.chain(dict.fromkeys(diagonal), (row for row in every if row not in known)):
         chosen = {path: values[i] for (path, values), i in zip(axes.items(), indices, strict=True)}
-        yield _resolved(config, chosen)
+        yield _resolve(config, chosen)
 
 
-def _resolved(config: Mapping[str, Any], chosen: Mapping[Path, Any], path: Path = ()) -> dict[str, Any]:
+def _resolve(config: Mapping[str, Any], chosen: Mapping[Path, Any], path: Path = ()) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in config.items():
         here = (*path, str(key))
         if here in chosen:
             found[key] = chosen[here]
         else:
-            found[key] = _resolved(value, chosen, here) if isinstance(value, Mapping) else value
+            found[key] = _resolve(value, chosen, here) if isinstance(value, Mapping) else value
     return found
 
 
@@ -170,7 +170,7 @@ def to_tune(value: Any) -> Any:
     return {key: to_tune(below) for key, below in value.items()}
 
 
-def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Return one config with another laid over it, mapping by mapping; a grid or domain counts as a value.
 
     Args:
@@ -181,7 +181,7 @@ def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, A
     for key, value in above.items():
         old = merged.get(key)
         both = isinstance(value, Mapping) and isinstance(old, Mapping) and not is_space(value) and not is_space(old)
-        merged[key] = laid_over(old, value) if both else value  # type: ignore[arg-type]
+        merged[key] = overlay(old, value) if both else value  # type: ignore[arg-type]
     return merged
 
 
@@ -199,7 +199,7 @@ def refuse_code(value: Any, name: str) -> None:
     if isinstance(value, Mapping):
         if set(value) == {"eval"}:
             raise InputError(
-                f"{name} is {quoted(dict(value))}, which Tune would run as Python code; write the value itself."
+                f"{name} is {quote(dict(value))}, which Tune would run as Python code; write the value itself."
             )
         below = list(value.items())
     elif isinstance(value, list):

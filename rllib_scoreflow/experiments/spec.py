@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rllib_scoreflow.errors import InputError, quoted, shorten
+from rllib_scoreflow.errors import InputError, quote, shorten
 from rllib_scoreflow.experiments.yaml import read_text, read_yaml
 from rllib_scoreflow.suggest import hint
 
@@ -139,14 +139,14 @@ def read_experiments(path: Path) -> dict[str, dict[str, Any]]:
     for name, body in raw.items():
         if not isinstance(body, dict):
             remedy = "put it under an experiment's name" if name in EXPERIMENT_KEYS else "give it `run: ALGORITHM`"
-            raise InputError(f"{path}: the top-level key {quoted(name)} is not an experiment (a mapping); {remedy}.")
+            raise InputError(f"{path}: the top-level key {quote(name)} is not an experiment (a mapping); {remedy}.")
     found = {str(name): dict(body) for name, body in raw.items()}
     if len(found) < len(raw):
         raise InputError(f"{path}: two experiments have one name, as a number and as a text; rename one of them.")
     for name, body in found.items():
         for key in body:
             if not isinstance(key, str) or key.startswith("_"):  # those are for Python files, see below
-                raise InputError(f"{path}: {name}: unknown key {quoted(key)}; {hint(str(key), EXPERIMENT_KEYS)}")
+                raise InputError(f"{path}: {name}: unknown key {quote(key)}; {hint(str(key), EXPERIMENT_KEYS)}")
     return found
 
 
@@ -206,7 +206,7 @@ def build_experiment(name: str, raw: Mapping[str, Any], origin: str) -> Experime
         )
     for key, value in stop.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(f"{where}: stop.{shorten(key)} is {quoted(value)} and must be a number.")
+            raise InputError(f"{where}: stop.{shorten(key)} is {quote(value)} and must be a number.")
     for key in sorted(rest.keys() - {"config"}):  # some of RLlib's own options in `config` may be infinite
         _check_finite(rest[key], f"{where}: {key}")
     for key, (least, most) in _BOUNDS.items():
@@ -219,7 +219,7 @@ def build_experiment(name: str, raw: Mapping[str, Any], origin: str) -> Experime
     for logger, arguments in (rest.get("loggers") or {}).items():
         _check_type(f"{where}: loggers.{shorten(logger)}", arguments, (dict, type(None)))
     if rest.get("mode", "max") not in {"max", "min"}:
-        raise InputError(f"{where}: mode is {quoted(rest['mode'])} and must be 'max' or 'min'.")
+        raise InputError(f"{where}: mode is {quote(rest['mode'])} and must be 'max' or 'min'.")
     settings_keys = (
         "max_failures",
         "max_concurrent_trials",
@@ -251,7 +251,7 @@ def _check_finite(value: Any, what: str) -> None:
     if isinstance(value, dict):
         for key, below in value.items():
             if not isinstance(key, str):
-                raise InputError(f"{what} has the key {quoted(key)}, which is no text; correct it.")
+                raise InputError(f"{what} has the key {quote(key)}, which is no text; correct it.")
             _check_finite(below, f"{what}.{key}")
     elif isinstance(value, list):
         for below in value:
@@ -265,7 +265,7 @@ def _check_key(where: str, key: str, value: Any) -> None:
         raise InputError(f"{where}: the key {key!r} no longer has a meaning; {_KEPT_OUT[key]}.")
     if key not in _EXPERIMENT_KEYS:
         raise InputError(
-            f"{where}: unknown key {quoted(key)}; {hint(key, EXPERIMENT_KEYS, 'an experiment has the keys')}"
+            f"{where}: unknown key {quote(key)}; {hint(key, EXPERIMENT_KEYS, 'an experiment has the keys')}"
         )
     if key == "run" and isinstance(value, type):
         return
@@ -300,4 +300,4 @@ def _check_type(what: str, value: Any, types: tuple[type, ...]) -> None:
     if wrong_bool or not isinstance(value, types):
         names = {dict: "a mapping", str: "a string", int: "a whole number", bool: "true or false"}
         wanted = " or ".join(names[t] for t in types if t in names)
-        raise InputError(f"{what} is {quoted(value)} and must be {wanted}.")
+        raise InputError(f"{what} is {quote(value)} and must be {wanted}.")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from rllib_scoreflow.errors import InputError, quoted, shorten
+from rllib_scoreflow.errors import InputError, quote, shorten
 
 _MAX_BYTES = 256 * 1024  # parsed in some seconds; an experiment file has a few thousand
 _MAX_VALUES = 100_000
@@ -57,7 +57,7 @@ def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any
         key = loader.construct_object(key_node, deep=True)
         mark = key_node.start_mark
         if not isinstance(key, str | int | float | bool):
-            raise yaml.constructor.ConstructorError(None, None, f"{quoted(key)} cannot be a key", mark)
+            raise yaml.constructor.ConstructorError(None, None, f"{quote(key)} cannot be a key", mark)
         if key in seen:
             first = seen[key].line + 1
             raise yaml.constructor.ConstructorError(
@@ -172,7 +172,7 @@ def _check_values(value: Any, origin: str, path: str = "") -> None:
             _check_values(below, origin, path)
     elif isinstance(value, str) and _HALF_CHARACTER.search(value):
         raise InputError(
-            f"{what} is {quoted(value)}, which holds half a character (\\uD800 to \\uDFFF); write it whole."
+            f"{what} is {quote(value)}, which holds half a character (\\uD800 to \\uDFFF); write it whole."
         )
     elif isinstance(value, float) and math.isnan(value):
         raise InputError(f"{what} is .nan, which is no number; give one.")
@@ -213,7 +213,7 @@ def parse_mapping(text: str, option: str) -> dict[str, Any]:
         return {}
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise InputError(
-            f"{option} must be a mapping such as '{{\"training_iteration\": 10}}', and {quoted(text)} is not."
+            f"{option} must be a mapping such as '{{\"training_iteration\": 10}}', and {quote(text)} is not."
         )
     return value
 

@@ -25,7 +25,7 @@ def write_manifest(folder: Path, iteration: int) -> None:
         temporary.write_text(json.dumps({_ITERATION: iteration, _FILES: files}, indent=1), encoding="utf-8")
 
 
-def damage(folder: Path) -> str | None:
+def find_damage(folder: Path) -> str | None:
     """What is wrong with a checkpoint, or None if every file is as it was written.
 
     Args:
@@ -97,10 +97,10 @@ def newest_whole(folder: Path) -> tuple[Path, int, str | None]:
     Raises:
         InputError: If neither it nor an older one beside it is whole.
     """
-    reason = damage(folder)
+    reason = find_damage(folder)
     for candidate in [folder] if reason is None else _older(folder):
         iteration = iteration_of(candidate)
-        if iteration is not None and damage(candidate) is None:
+        if iteration is not None and find_damage(candidate) is None:
             return candidate, iteration, reason
     raise InputError(
         f"The checkpoint {folder} is damaged ({reason}) and there is no whole one before it; "

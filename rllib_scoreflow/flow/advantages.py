@@ -104,7 +104,7 @@ class GeneralizedAdvantages:
         ]
 
 
-def scaled_rewards(rewards: npt.ArrayLike, scale: float, clip: float | None) -> FloatArray:
+def scale_rewards(rewards: npt.ArrayLike, scale: float, clip: float | None) -> FloatArray:
     """Rewards `[T]` divided by `scale` and bounded to `[-clip, clip]` (None: unbounded).
 
     The first success of a sparse task is hundreds of the scale that the rewards before it have left.

@@ -96,7 +96,7 @@ class ScoreConfig(Section):
         return self
 
     def _check_contraction(self) -> None:
-        foreign = sorted({"scale", "decay", "decay_power"} & _changed(self))
+        foreign = sorted({"scale", "decay", "decay_power"} & _changed_fields(self))
         if foreign:
             raise ValueError(f"{foreign[0]} belongs to form 'alpha'; leave it out with form 'contraction'")
         if "value" not in self.model_fields_set:
@@ -121,7 +121,7 @@ class ScoreConfig(Section):
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
 
-def _changed(section: BaseModel) -> set[str]:
+def _changed_fields(section: BaseModel) -> set[str]:
     """Names of the fields that differ from their defaults."""
     return {name for name, field in type(section).model_fields.items() if getattr(section, name) != field.default}
 

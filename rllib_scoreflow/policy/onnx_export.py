@@ -145,7 +145,7 @@ def _trace(policy: FlowPolicy, denoising_steps: int) -> torch.onnx.ONNXProgram:
     # Tracing takes an axis of length 1 for a constant, so the batch is longer.
     inputs = {name: torch.from_numpy(value) for name, value in _some_inputs(policy, 3).items()}
     batch = torch.export.Dim("batch", min=1)
-    with _quiet():
+    with _silence_exporter():
         program = torch.onnx.export(
             _Denoiser(policy, denoising_steps).eval(),
             tuple(inputs.values()),
@@ -197,7 +197,7 @@ def _some_inputs(policy: FlowPolicy, rows: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_exporter() -> Iterator[None]:
     """Keeps away what torch's exporter says about torch itself: deprecations within it and optional packages."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

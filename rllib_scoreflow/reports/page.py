@@ -108,7 +108,7 @@ def _page(folder: Path, beside: Path) -> Page:
     headings, rows = table_of(sweep) if len(sweep.trials) > 1 else ([], [])
     config = yaml.safe_dump(_plain(about.get("config") or {}), sort_keys=False, allow_unicode=True)
     name = str(about.get("experiment"))
-    images = [_image(title, path, beside) for title, path in _drawn(folder, sweep).items()]
+    images = [_image(title, path, beside) for title, path in _find_plots(folder, sweep).items()]
     return Page(name, _facts(folder, sweep, trial), images, sweep.metric, headings, rows, config)
 
 
@@ -117,7 +117,7 @@ def _plain(value: Any) -> Any:
     return {str(key): _plain(below) for key, below in value.items()} if isinstance(value, Mapping) else value
 
 
-def _drawn(folder: Path, sweep: Sweep) -> dict[str, Path]:
+def _find_plots(folder: Path, sweep: Sweep) -> dict[str, Path]:
     """The plots of a finished experiment, or of an unfinished one as it is now."""
     name, finished = str(sweep.about.get("experiment")), (folder / run_folder.DONE_JSON).is_file()
     found: dict[str, Path] = {}

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from rllib_scoreflow.reports import metrics
 from rllib_scoreflow.reports.plots import curves
-from rllib_scoreflow.reports.trials import Trial, chosen_metric, described, read_trials
+from rllib_scoreflow.reports.trials import Trial, choose_metric, read_description, read_trials
 from rllib_scoreflow.terminal import wide_console
 
 SWEEP_PLOT = "sweep.png"
@@ -55,9 +55,9 @@ def read_sweep(folder: Path, metric: str | None = None) -> Sweep:
     Raises:
         InputError: the folder is none of an experiment, or no trial reports the metric.
     """
-    about = described(folder)
+    about = read_description(folder)
     trials = read_trials(folder, about)
-    name, keys, more = chosen_metric(trials, about, metric)
+    name, keys, more = choose_metric(trials, about, metric)
     sign = -1.0 if more else 1.0
 
     def place(trial: Trial) -> tuple[bool, float]:

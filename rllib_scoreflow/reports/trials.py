@@ -48,7 +48,7 @@ class Trial:
         return [value for row in trained if (value := metrics.number(row, keys)) is not None]
 
 
-def described(folder: Path) -> dict[str, Any]:
+def read_description(folder: Path) -> dict[str, Any]:
     """Return what an experiment's folder says of itself: experiment.json with done.json laid over it.
 
     Args:
@@ -76,7 +76,7 @@ def read_trials(folder: Path, about: Mapping[str, Any]) -> list[Trial]:
     """
     folders = sorted(path.parent for path in folder.glob("trial_*/params.json"))
     params = {path: _flat(run_folder.read_json(path / "params.json") or {}) for path in folders}
-    keys = list(about.get("swept") or _differing(list(params.values())))
+    keys = list(about.get("swept") or _find_differing(list(params.values())))
     stop = about.get("stop") or {}
     trials = []
     for path, values in params.items():
@@ -86,7 +86,7 @@ def read_trials(folder: Path, about: Mapping[str, Any]) -> list[Trial]:
     return trials
 
 
-def chosen_metric(
+def choose_metric(
     trials: Sequence[Trial], about: Mapping[str, Any], metric: str | None
 ) -> tuple[str, tuple[str, ...], bool]:
     """Return by what to compare trials: its name, its result keys, and whether more is better.
@@ -132,7 +132,7 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _differing(params: Sequence[Mapping[str, Any]]) -> list[str]:
+def _find_differing(params: Sequence[Mapping[str, Any]]) -> list[str]:
     if not params:
         return []
     first = params[0]

@@ -43,7 +43,7 @@ def best_result(experiment: Experiment, results: Sequence[Any]) -> Any:
     return results[0]
 
 
-def chosen_checkpoint(experiment: Experiment, result: Any) -> Path | None:
+def choose_checkpoint(experiment: Experiment, result: Any) -> Path | None:
     """Return the checkpoint of a trial: the best if the experiment scores them, else the last.
 
     Args:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from rllib_scoreflow.errors import InputError, quoted
+from rllib_scoreflow.errors import InputError, quote
 from rllib_scoreflow.experiments.spec import Experiment
 from rllib_scoreflow.suggest import hint
 
@@ -48,7 +48,7 @@ class LoggerOptions:
     mlflow_uri: str | None = field(default=None, repr=False)
 
 
-def wanted(experiment: Experiment, options: LoggerOptions) -> dict[str, dict[str, Any]]:
+def collect_loggers(experiment: Experiment, options: LoggerOptions) -> dict[str, dict[str, Any]]:
     """Return logger -> arguments of its callback, of an experiment's `loggers` and the command line.
 
     Args:
@@ -75,7 +75,7 @@ def check_loggers(experiment: Experiment, options: LoggerOptions) -> None:
         InputError: naming the key or the option.
     """
     typed = {"wandb": options.wandb_key and "--wandb-key", "mlflow": options.mlflow_uri and "--mlflow-uri"}
-    for name, arguments in wanted(experiment, options).items():
+    for name, arguments in collect_loggers(experiment, options).items():
         where = f"{experiment.where}: loggers.{name}"
         if name not in _CALLBACKS:
             raise InputError(f"{where} is unknown; {hint(name, _CALLBACKS, 'known are')}")
@@ -91,7 +91,7 @@ def _check_arguments(arguments: Mapping[str, Any], callback: Any, where: str) ->
         return  # wandb.init's too
     for key in arguments:
         if key not in known:
-            raise InputError(f"{where} has no setting {quoted(key)}; {hint(key, known)}")
+            raise InputError(f"{where} has no setting {quote(key)}; {hint(key, known)}")
 
 
 def redact(word: str) -> str:
@@ -116,7 +116,7 @@ def use_secrets(experiment: Experiment, options: LoggerOptions) -> dict[str, dic
     Returns:
         As `wanted`, without them.
     """
-    found = wanted(experiment, options)
+    found = collect_loggers(experiment, options)
     for name, arguments in found.items():
         for key, variable in _SECRETS[name].items():
             secret = arguments.pop(key, None)
@@ -146,14 +146,14 @@ def make_loggers(experiment: Experiment, options: LoggerOptions, file_name: str)
         options: the command line's.
         file_name: stands for the project where none is given; the experiment is a group, or a tag, within it.
     """
-    from rllib_scoreflow.runs.result_loggers import from_the_start
+    from rllib_scoreflow.runs.result_loggers import log_from_start
 
     usual: dict[str, dict[str, Any]] = {
         "wandb": {"project": file_name, "group": experiment.name},
         "mlflow": {"experiment_name": file_name, "tags": {"experiment": experiment.name}},
     }
     found = use_secrets(experiment, options)
-    return [from_the_start(_callback(name))(**{**usual[name], **arguments}) for name, arguments in found.items()]
+    return [log_from_start(_callback(name))(**{**usual[name], **arguments}) for name, arguments in found.items()]
 
 
 def _callback(name: str) -> Any:

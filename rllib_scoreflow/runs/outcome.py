@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rllib_scoreflow.experiments.checks.schedulers import judged_by, mutations
-from rllib_scoreflow.experiments.search_space import laid_over, swept
+from rllib_scoreflow.experiments.search_space import find_swept_keys, overlay
 from rllib_scoreflow.experiments.spec import Experiment
 from rllib_scoreflow.reports import run_folder
 from rllib_scoreflow.reports.clone import clone_against_data
@@ -15,7 +15,7 @@ from rllib_scoreflow.reports.plots import learning_curve, read_results
 from rllib_scoreflow.reports.run_folder import PLOT_NAME, dataset_hash_of, last_figures
 from rllib_scoreflow.reports.sweep import SWEEP_PLOT, draw_sweep, read_sweep
 from rllib_scoreflow.runs import stages
-from rllib_scoreflow.runs.export import best_result, chosen_checkpoint, export_policy
+from rllib_scoreflow.runs.export import best_result, choose_checkpoint, export_policy
 from rllib_scoreflow.versions import installed_versions
 
 
@@ -78,7 +78,7 @@ def description(stage: Stage, digest: str, weights: Path | None) -> dict[str, An
         "env": experiment.env,
         "stop": dict(stage.stop),
         "config": dict(stage.config),
-        "swept": swept(laid_over(stage.config, mutations(experiment))),
+        "swept": find_swept_keys(overlay(stage.config, mutations(experiment))),
         "scheduler": experiment.settings.get("scheduler"),
         **judged_by(experiment),
         "pretrained_policy": None if weights is None else str(weights),
@@ -98,7 +98,7 @@ def finish(stage: Stage, digest: str, results: Sequence[Any]) -> Outcome:
         What is left.
     """
     best = best_result(stage.experiment, results)
-    checkpoint = chosen_checkpoint(stage.experiment, best)
+    checkpoint = choose_checkpoint(stage.experiment, best)
     policy = export_policy(checkpoint, stage.folder) if checkpoint is not None else None
     labels = {(Path(r.path).name if len(results) > 1 else ""): read_results(Path(r.path)) for r in results}
     plot = learning_curve(labels, f"{stage.experiment.name} ({stage.algorithm.__name__})", stage.folder / PLOT_NAME)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rllib_scoreflow.errors import InputError, quoted
+from rllib_scoreflow.errors import InputError, quote
 from rllib_scoreflow.experiments import weights
 from rllib_scoreflow.experiments.checks import algorithms
 from rllib_scoreflow.experiments.checks import config as config_check
@@ -86,7 +86,7 @@ def train(
     check_ray_version()
     from rllib_scoreflow.reports.sweep import print_sweep, read_sweep
     from rllib_scoreflow.runs import outcome, resources, runner
-    from rllib_scoreflow.runs.summary import print_summary, shown
+    from rllib_scoreflow.runs.summary import display_path, print_summary
     from rllib_scoreflow.terminal import new_console, wide_console
 
     for experiment in experiments:
@@ -110,7 +110,7 @@ def train(
             identity = _identity(stage, policy)
             state = _state(stage, identity, options)
             if state is stages.State.FINISHED:
-                console.print(_finished(stage, shown(stage.folder)))
+                console.print(_describe_finished(stage, display_path(stage.folder)))
                 outcomes.append(outcome.outcome_of(name, stage.folder))
                 continue
             if policy is not None:  # only now is the policy there to be checked
@@ -122,7 +122,7 @@ def train(
                 resources.check_resources(stage, policy, ray_resources())
             else:
                 resources.await_resources(stage, policy, options.ray.wait_s, partial(console.print, markup=False))
-            console.print(_headline(stage, shown(stage.folder), state), markup=False)
+            console.print(_headline(stage, display_path(stage.folder), state), markup=False)
             resume = state in (stages.State.UNFINISHED, stages.State.EXTENDED)
             with naming_full_disk(name, stage.folder, run_options.resume_command):
                 outcomes.append(runner.run_stage(stage, identity.digest, policy, resume=resume, options=run_options))
@@ -181,7 +181,7 @@ def _may_report(body: Mapping[str, Any], key: str, origin: str) -> bool:
     config = algorithm.get_default_config().copy(copy_frozen=False)
     config.update_from_dict({"env": "any", "evaluation_interval": 1})
     try:
-        ResultKeys([reported_results(config, algorithm)]).today(key, "")
+        ResultKeys([reported_results(config, algorithm)]).current_key(key, "")
     except InputError:
         return False
     return True
@@ -199,7 +199,7 @@ def _check_order(experiments: Sequence[Experiment]) -> None:
 
 
 def _check(experiment: Experiment, parent: Path) -> Any:
-    from rllib_scoreflow.experiments.checks.schedulers import add_mutations, make_scheduler, reachable
+    from rllib_scoreflow.experiments.checks.schedulers import add_mutations, expand_mutations, make_scheduler
     from rllib_scoreflow.experiments.checks.stopping import check_results, check_stop
     from rllib_scoreflow.runs.outcome import Stage
 
@@ -209,7 +209,7 @@ def _check(experiment: Experiment, parent: Path) -> Any:
     env = experiment.env if experiment.env is not None else config.get("env")
     if algorithm.__name__ not in algorithms.OWN_ALGORITHMS:  # those check their environment in validate()
         env_check.check_env(env, where)
-    config_check.validate_options(experiment, algorithm, reachable(experiment, config))
+    config_check.validate_options(experiment, algorithm, expand_mutations(experiment, config))
     keys = config_check.result_keys(experiment, algorithm, config)
     stop = check_stop(experiment.stop, where, keys)
     experiment = check_results(experiment, keys)
@@ -222,10 +222,10 @@ def _check(experiment: Experiment, parent: Path) -> Any:
 
 
 def _validate(experiment: Experiment, algorithm: type[Any], config: Mapping[str, Any]) -> None:
-    from rllib_scoreflow.experiments.checks.schedulers import reachable
+    from rllib_scoreflow.experiments.checks.schedulers import expand_mutations
 
     config_check.validate(experiment, algorithm, config)
-    config_check.validate(experiment, algorithm, reachable(experiment, config))
+    config_check.validate(experiment, algorithm, expand_mutations(experiment, config))
 
 
 def _weights_sources(planned: Sequence[Any], base_dir: Path) -> dict[str, Path]:
@@ -248,7 +248,7 @@ def _weights_sources(planned: Sequence[Any], base_dir: Path) -> dict[str, Path]:
             if not found.exists():
                 known = [name for name in folders if name != stage.experiment.name]
                 raise InputError(
-                    f"{stage.experiment.where}: weights_from {quoted(wanted)} is neither an earlier "
+                    f"{stage.experiment.where}: weights_from {quote(wanted)} is neither an earlier "
                     "experiment that is run or finished "
                     "nor an existing path; "
                     f"{hint(wanted, known, 'earlier experiments are') if known else 'correct it.'}"
@@ -297,7 +297,7 @@ def _headline(stage: Any, folder: str, state: stages.State) -> str:
     return f"{stage.experiment.name}: {what}; results in {folder}"
 
 
-def _finished(stage: Any, folder: str) -> str:
+def _describe_finished(stage: Any, folder: str) -> str:
     then = (run_folder.read_json(stage.folder / run_folder.DONE_JSON) or {}).get("stop") or stage.stop
     until = "" if then == stage.stop else f" (until {stages.stop_text(then)})"
     return f"{stage.experiment.name}: already finished in {folder}{until}, not run again."

@@ -223,7 +223,7 @@ def trial_label(trial: Trial) -> str:
     """
     number = trial.trial_id.rsplit("_", 1)[-1].lstrip("0") or "0"
     drawn = trial.evaluated_params or {}
-    chosen = {key: _looked_up(trial.config, key.split("/"), value) for key, value in drawn.items()}
+    chosen = {key: _look_up(trial.config, key.split("/"), value) for key, value in drawn.items()}
     text = ",".join(f"{key.rsplit('/', 1)[-1]}={_short(value)}" for key, value in chosen.items())
     return f"trial {number}" + (f" {text}" if text else "")
 
@@ -250,7 +250,7 @@ def _error_text(trial: Trial) -> str | None:
     return text.rsplit("\nFailure # ", 1)[-1]
 
 
-def _looked_up(config: Mapping[str, Any], path: list[str], otherwise: Any) -> Any:
+def _look_up(config: Mapping[str, Any], path: list[str], otherwise: Any) -> Any:
     value: Any = config
     for key in path:
         if not isinstance(value, Mapping) or key not in value:

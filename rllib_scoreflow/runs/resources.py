@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.experiments.checks.config import build_config, tried
+from rllib_scoreflow.experiments.checks.config import build_config, sample_combinations
 from rllib_scoreflow.runs.outcome import Stage
 
 _OPTIONS = {"CPU": "num_cpus_per_env_runner", "GPU": "num_gpus_per_learner"}
@@ -62,7 +62,7 @@ def await_resources(stage: Stage, weights: Path | None, timeout_s: float, say: C
 def _requests(stage: Stage, weights: Path | None) -> Iterator[Any]:
     """What the trials of a stage ask for."""
     config = dict(stage.config) if weights is None else {**stage.config, "pretrained_policy": str(weights)}
-    for chosen in tried(config):
+    for chosen in sample_combinations(config):
         chosen_config = build_config(stage.experiment, stage.algorithm, chosen)
         yield stage.algorithm.default_resource_request(chosen_config.to_dict())
 

@@ -53,7 +53,7 @@ class ResultTableRows(_FromTheStart, ResultTable):
         return dict.fromkeys(metrics.flatten(row)) | metrics.flatten(first)
 
 
-def from_the_start(logger: type[Any]) -> type[Any]:
+def log_from_start(logger: type[Any]) -> type[Any]:
     """Return a logger class of Ray's, such as that of Weights & Biases, with a row for what precedes the training.
 
     Args:

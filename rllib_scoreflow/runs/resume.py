@@ -11,7 +11,7 @@ from typing import Any
 
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.files.atomic import sweep
-from rllib_scoreflow.files.manifest import checkpoint_number, damage, iteration_of, numbered_checkpoints
+from rllib_scoreflow.files.manifest import checkpoint_number, find_damage, iteration_of, numbered_checkpoints
 from rllib_scoreflow.reports import trial_files
 from rllib_scoreflow.reports.run_folder import read_json
 
@@ -88,7 +88,7 @@ def _progress(folder: Path, ended: Callable[[Mapping[str, Any]], bool], *, check
     reached = -1 if chosen is None else iteration_of(chosen) or 0
     last_number = max((checkpoint_number(path) or 0 for path in numbered), default=-1)
     if rows and ended(rows[-1]) and (reached >= last or not checkpoint_at_end):
-        whole = _registered(numbered, chosen, rows) if chosen is not None else ()
+        whole = _list_registered(numbered, chosen, rows) if chosen is not None else ()
         return Progress(folder, whole, last_number, rows[-1], True, parameters)
     if chosen is None:
         if last_number > 0:  # there were whole ones: it is for the user to say that what they held is given up
@@ -102,7 +102,7 @@ def _progress(folder: Path, ended: Callable[[Mapping[str, Any]], bool], *, check
         return Progress(folder, (), -1, {}, False, parameters, note)
     trial_files.cut_after(folder, reached)
     _remove([path for path in numbered[: numbered.index(chosen)] if iteration_of(path) is None])
-    whole = _registered(numbered, chosen, rows)
+    whole = _list_registered(numbered, chosen, rows)
     note = f"{'; '.join(reasons)}; went on from {chosen.name}" if reasons else None
     return Progress(folder, whole, last_number, whole[-1].result, False, parameters, note)
 
@@ -111,7 +111,7 @@ def _newest(numbered: list[Path]) -> tuple[Path | None, list[str]]:
     """The newest whole checkpoint, and why newer ones were passed over."""
     reasons: list[str] = []
     for path in numbered:
-        reason = damage(path)
+        reason = find_damage(path)
         if reason is None:
             return path, reasons
         reasons.append(f"{path.name} is damaged ({reason})")
@@ -123,7 +123,7 @@ def _remove(checkpoints: list[Path]) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _registered(numbered: list[Path], chosen: Path, rows: list[dict[str, Any]]) -> tuple[Checkpoint, ...]:
+def _list_registered(numbered: list[Path], chosen: Path, rows: list[dict[str, Any]]) -> tuple[Checkpoint, ...]:
     """The chosen checkpoint and those before it, each with its result."""
     results = {row[trial_files.ITERATION]: row for row in rows}
     found = []

@@ -154,13 +154,13 @@ def _take_stock(stage: Stage, ends: Sequence[Mapping[str, float]]) -> dict[str, 
 
     now, then = FirstReached(stage.stop), [FirstReached(stop) for stop in ends]
 
-    def ended(result: Mapping[str, Any]) -> bool:
+    def has_ended(result: Mapping[str, Any]) -> bool:
         # A scheduler ends a trial before its time; it is not begun again because the others may train for longer.
         early = not any(reached("", result) for reached in then)
         return bool(result.get("done")) and (now("", result) or early)
 
     at_end = bool(checkpoint_settings(stage.experiment)["checkpoint_at_end"])
-    found = take_stock(stage.folder, ended, checkpoint_at_end=at_end)
+    found = take_stock(stage.folder, has_ended, checkpoint_at_end=at_end)
     console = new_console(soft_wrap=True)
     for name, progress in found.items():
         if progress.note is not None:

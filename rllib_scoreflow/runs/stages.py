@@ -114,10 +114,10 @@ def has_reached(folder: Path, done: Mapping[str, Any], stop: Mapping[str, float]
     if not any(key in row for rows in trials for row in rows for key in stop):
         return True  # it was run by a version that called its results otherwise
     # A trial that ended before its end, by early stopping or by a scheduler, would do so again.
-    return all(_reached(rows[-1], stop) or not _reached(rows[-1], then) for rows in trials)
+    return all(_is_reached(rows[-1], stop) or not _is_reached(rows[-1], then) for rows in trials)
 
 
-def _reached(row: Mapping[str, Any], stop: Mapping[str, float]) -> bool:
+def _is_reached(row: Mapping[str, Any], stop: Mapping[str, float]) -> bool:
     values = {key: metrics.number(row, (key,)) for key in stop}
     return any(value is not None and value >= stop[key] for key, value in values.items())
 

@@ -32,7 +32,7 @@ def print_summary(console: Console, outcomes: Sequence[Outcome]) -> None:
             "learning curve": outcome.plot,
             "all trials": outcome.sweep,
         }
-        rows += [(what, shown(path)) for what, path in places.items() if path is not None]
+        rows += [(what, display_path(path)) for what, path in places.items() if path is not None]
         for number, (what, text) in enumerate(rows):
             table.add_row(outcome.name if number == 0 else "", what, text, end_section=number == len(rows) - 1)
     console.print()
@@ -78,11 +78,11 @@ def as_word(path: Path) -> str:
     Args:
         path: any path.
     """
-    text = shown(path)
+    text = display_path(path)
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
-def shown(path: Path) -> str:
+def display_path(path: Path) -> str:
     """Return a path as a user would type it here: relative when it lies below the working folder.
 
     Args:

@@ -8,7 +8,7 @@ import torch
 
 from rllib_scoreflow.algorithms.flow_bc import FlowBCConfig
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.files.manifest import MANIFEST, damage
+from rllib_scoreflow.files.manifest import MANIFEST, find_damage
 from rllib_scoreflow.policy import FlowPolicy
 
 
@@ -113,7 +113,7 @@ def test_a_checkpoint_of_save_to_path_restores_evaluates_and_is_known_to_be_whol
     written = Path(algo.save_to_path("mine"))
     weights = algo.flow_policy().state_dict()
     assert written == tmp_path / "mine"
-    assert damage(written) is None
+    assert find_damage(written) is None
     algo.train()
     algo.restore(str(written))
     assert algo.iteration == 1

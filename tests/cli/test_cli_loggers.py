@@ -7,7 +7,7 @@ from rllib_scoreflow.cli.main import resume_command
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.experiments.identity import identify
 from rllib_scoreflow.experiments.spec import Experiment, build_experiment
-from rllib_scoreflow.runs.loggers import LoggerOptions, check_loggers, use_secrets, wanted
+from rllib_scoreflow.runs.loggers import LoggerOptions, check_loggers, collect_loggers, use_secrets
 
 YAML = """
 cart:
@@ -29,11 +29,11 @@ def experiment(**loggers):
 def test_the_command_line_counts_before_the_file():
     options = LoggerOptions(wandb_key="key", mlflow_uri="file:b")
     given = experiment(mlflow={"tracking_uri": "file:a", "experiment_name": "x"})
-    assert wanted(given, options) == {
+    assert collect_loggers(given, options) == {
         "mlflow": {"tracking_uri": "file:b", "experiment_name": "x"},
         "wandb": {"api_key": "key"},
     }
-    assert wanted(experiment(mlflow=None), LoggerOptions()) == {"mlflow": {}}
+    assert collect_loggers(experiment(mlflow=None), LoggerOptions()) == {"mlflow": {}}
     # Where it is logged to does not make it another experiment.
     assert identify(given, {}, None).digest == identify(Experiment("exp", "f.yaml", "PPO"), {}, None).digest
 

@@ -7,8 +7,8 @@ from ray.tune.search.sample import Float, Integer
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.experiments import search_space
 from rllib_scoreflow.experiments.checks.algorithms import find_algorithm
-from rllib_scoreflow.experiments.checks.config import check_config, tried, validate
-from rllib_scoreflow.experiments.checks.schedulers import WithinBounds, add_mutations, make_scheduler, reachable
+from rllib_scoreflow.experiments.checks.config import check_config, sample_combinations, validate
+from rllib_scoreflow.experiments.checks.schedulers import WithinBounds, add_mutations, expand_mutations, make_scheduler
 from rllib_scoreflow.experiments.identity import identify
 from rllib_scoreflow.experiments.search_space import check_space, combinations
 from rllib_scoreflow.experiments.spec import Experiment
@@ -109,7 +109,7 @@ def test_both_ends_are_validated_within_nested_options_too(ppo, scoreflow):
 
 def test_each_value_is_tried_although_not_each_combination():
     config = {str(key): {"grid_search": list(range(20))} for key in range(4)}
-    seen = list(tried(config))
+    seen = list(sample_combinations(config))
     assert len(seen) == 32
     assert all({c[key] for c in seen} == set(range(20)) for key in config)
     assert len({tuple(c.values()) for c in seen}) == 32
@@ -145,7 +145,7 @@ def test_a_seed_repeats_the_draws_and_the_fingerprint_knows_none_of_them(ppo, tm
     assert identify(one, checked, None).digest == identify(one, json.loads(json.dumps(checked)), None).digest
     other = {**checked, "lr": {"loguniform": [1e-5, 1e-2]}}
     assert identify(one, checked, None).digest != identify(one, other, None).digest
-    assert search_space.swept(checked) == ["lr", "env_config.a"]
+    assert search_space.find_swept_keys(checked) == ["lr", "env_config.a"]
 
 
 POPULATION = {
@@ -167,7 +167,7 @@ def test_a_population_starts_with_what_it_changes_and_stays_within_it(scoreflow)
     config = add_mutations(one, scoreflow, check_config(one, scoreflow))
     assert config["lr"] == 1e-4  # the file's own value wins over a draw
     assert config["noise"] == {"sigma_min": 0.1, "sigma_max": {"uniform": [0.2, 0.3]}}
-    assert {c["lr"] for c in combinations(reachable(one, config))} == {1e-5, 1e-3}
+    assert {c["lr"] for c in combinations(expand_mutations(one, config))} == {1e-5, 1e-3}
     scheduler = make_scheduler(one)
     assert scheduler._hyperparam_mutations["clip_param"] == [0.01, 0.02]
     assert scheduler._time_attr == "training_iteration"

@@ -9,7 +9,7 @@ import pytest
 
 from rllib_scoreflow.data import DatasetInfo, load_dataset
 from rllib_scoreflow.data import cache as cache_module
-from rllib_scoreflow.data.cache import remembered_digest
+from rllib_scoreflow.data.cache import cached_digest
 from rllib_scoreflow.data.schema import METADATA_KEY
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.files.digest import file_digest
@@ -176,12 +176,12 @@ def test_the_hash_of_a_large_file_is_remembered_until_it_changes(tmp_path, monke
     monkeypatch.setattr(cache_module, "_REMEMBER_BYTES", 10)
     path, folder = tmp_path / "large.bin", tmp_path / "cache"
     path.write_bytes(b"a" * 20)
-    first = remembered_digest(path, folder)
+    first = cached_digest(path, folder)
     assert first == file_digest(path)
     (note,) = (folder / "digests").iterdir()
     note.write_text(note.read_text().replace(first, "remembered"))
-    assert remembered_digest(path, folder) == "remembered"
+    assert cached_digest(path, folder) == "remembered"
     path.write_bytes(b"b" * 20)
-    assert remembered_digest(path, folder) == file_digest(path)
+    assert cached_digest(path, folder) == file_digest(path)
     note.write_text("{damaged")
-    assert remembered_digest(path, folder) == file_digest(path)
+    assert cached_digest(path, folder) == file_digest(path)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rllib_scoreflow.flow.advantages import RunningRewardScaler, generalized_advantages, scaled_rewards
+from rllib_scoreflow.flow.advantages import RunningRewardScaler, generalized_advantages, scale_rewards
 
 rewards_lists = st.lists(st.floats(-10, 10), min_size=1, max_size=12)
 unit = st.floats(0.0, 1.0)
@@ -168,6 +168,6 @@ def test_the_first_success_of_a_sparse_task_is_bounded() -> None:
     rewards = np.zeros(10_000)
     rewards[9_999] = 1.0
     scaler.observe("a", rewards, done=True)
-    assert scaled_rewards(rewards, scaler.scale, None).max() > 90.0
-    assert scaled_rewards(rewards, scaler.scale, 10.0).max() == 10.0
-    assert scaled_rewards([-1e6, 3.0, 1e6], 2.0, 10.0).tolist() == [-10.0, 1.5, 10.0]
+    assert scale_rewards(rewards, scaler.scale, None).max() > 90.0
+    assert scale_rewards(rewards, scaler.scale, 10.0).max() == 10.0
+    assert scale_rewards([-1e6, 3.0, 1e6], 2.0, 10.0).tolist() == [-10.0, 1.5, 10.0]

@@ -30,8 +30,8 @@ def test_package_is_typed_and_ships_its_dataset() -> None:
     sizes = [len(package.joinpath("data", "shipped", name).read_bytes()) for name in shipped]
     assert sum(sizes) < 6_000_000
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    assert "cli/templates/*.j2" in declared["rllib_scoreflow"]
-    assert all(package.joinpath("cli", "templates", f"report.{form}.j2").is_file() for form in ("html", "md"))
+    assert "reports/templates/*.j2" in declared["rllib_scoreflow"]
+    assert all(package.joinpath("reports", "templates", f"report.{form}.j2").is_file() for form in ("html", "md"))
 
 
 def test_licence_and_citation_agree_with_the_metadata() -> None:

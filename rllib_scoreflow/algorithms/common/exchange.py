@@ -27,7 +27,7 @@ def sum_over_learners(value: torch.Tensor) -> torch.Tensor:
     return reduced
 
 
-def together(work: Callable[[], Result], device: torch.device) -> Result:
+def run_together(work: Callable[[], Result], device: torch.device) -> Result:
     """Does this Learner's part of something; if it fails on one Learner, all raise, and none waits for the others.
 
     Args:

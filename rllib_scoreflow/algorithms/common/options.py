@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from rllib_scoreflow.envs.settings import MAX_EPISODE_STEPS, SUCCESS_RULE
-from rllib_scoreflow.errors import InputError, quoted, shorten
+from rllib_scoreflow.errors import InputError, quote, shorten
 
 # Limits, of which an infinite one is none.
 _MAY_BE_INFINITE = frozenset({"target_kl", "grad_clip", "clip_param", "reward_clip"})
@@ -31,7 +31,7 @@ def check_options(config: Any, annotations: dict[str, Any]) -> None:
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
             raise InputError(
-                f"Option '{name}' of {type(config).__name__} is {quoted(value)}: {reason[0].lower()}{reason[1:]}."
+                f"Option '{name}' of {type(config).__name__} is {quote(value)}: {reason[0].lower()}{reason[1:]}."
             ) from error
 
 
@@ -50,10 +50,10 @@ def build_section(name: str, section: type[BaseModel], values: dict[str, Any]) -
             near = get_close_matches(str(first["loc"][-1]), section.model_fields, n=1, cutoff=0.0)
             raise InputError(f"Unknown key '{shorten(key)}'; did you mean '{name}.{near[0]}'?") from error
         reason = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"Option '{key}' is {quoted(first['input'])}: {reason[0].lower()}{reason[1:]}.") from error
+        raise InputError(f"Option '{key}' is {quote(first['input'])}: {reason[0].lower()}{reason[1:]}.") from error
 
 
-def laid_over_env_config(recorded: Mapping[str, Any], config: Any) -> dict[str, Any]:
+def overlay_env_config(recorded: Mapping[str, Any], config: Any) -> dict[str, Any]:
     """Returns what an environment is made with: `env_config` laid over what was recorded, and over both the options.
 
     The options `max_episode_steps` and `success` stand in `env_config` from then on, so that they reach every

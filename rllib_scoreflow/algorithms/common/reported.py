@@ -162,12 +162,12 @@ def _evaluation_results(config: Any) -> set[str]:
 def _is_scored(config: Any) -> bool:
     """Whether evaluations have D4RL's score, as far as the config alone says what is played."""
     # Late: gymnasium takes its time, too.
-    from rllib_scoreflow.algorithms.common.options import laid_over_env_config
+    from rllib_scoreflow.algorithms.common.options import overlay_env_config
     from rllib_scoreflow.envs import EnvSettings, is_standard, resolve_env
 
     if normalized_score(str(config.env), 0.0) is None:
         return False
-    env_config = laid_over_env_config({}, config)
+    env_config = overlay_env_config({}, config)
     try:
         source, settings = resolve_env(str(config.env)), EnvSettings.of(env_config)
     except InputError:  # validate() says it

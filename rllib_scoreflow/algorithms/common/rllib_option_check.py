@@ -13,7 +13,7 @@ from ray.rllib.utils import force_list
 
 from rllib_scoreflow.algorithms.common.options import check_options
 from rllib_scoreflow.algorithms.common.rllib_options import BOOKKEEPING, EFFECTS, SHOWN_AS, Honoured, Refused
-from rllib_scoreflow.errors import InputError, quoted, shorten
+from rllib_scoreflow.errors import InputError, quote, shorten
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -58,7 +58,7 @@ def check_rllib_options(
             name == "policies" and isinstance(value, Mapping) and set(value) == set(fresh[name])
         ):  # restored: of another form
             continue
-        raise InputError(_sentence(*_changed(name, value, fresh.get(name)), algorithm, effect.because))
+        raise InputError(_sentence(*_find_change(name, value, fresh.get(name)), algorithm, effect.because))
     _check_known(config, defaults, algorithm)
     _check_classes(config, defaults, classes, algorithm)
     _check_evaluation_config(config.evaluation_config, algorithm)
@@ -70,7 +70,7 @@ def check_rllib_options(
     check_options(config, dict(_TYPES))
     seed = config.seed
     if seed is not None and not (isinstance(seed, Integral) and 0 <= int(seed) < _SEEDS):
-        raise InputError(f"Option 'seed' is {quoted(seed)}: give a whole number from 0 to {_SEEDS - 1}, or none.")
+        raise InputError(f"Option 'seed' is {quote(seed)}: give a whole number from 0 to {_SEEDS - 1}, or none.")
 
 
 def refusal_of(algorithm: str, key: str) -> str | None:
@@ -92,7 +92,7 @@ def _sentence(name: str, value: Any, algorithm: str, because: str) -> str:
     return f"Option '{shown}' is {shorten(repr(value), 100)}, which has no effect on {algorithm}: {because}."
 
 
-def _changed(name: str, value: Any, default: Any) -> tuple[str, Any]:
+def _find_change(name: str, value: Any, default: Any) -> tuple[str, Any]:
     """Name and value of what was set: of a mapping such as `model` the first entry that is not the default."""
     if isinstance(value, Mapping) and isinstance(default, Mapping):
         for key, part in value.items():

@@ -16,7 +16,7 @@ from ray.rllib.utils.metrics import LEARNER_RESULTS
 from rllib_scoreflow.action_chunks import check_act_steps
 from rllib_scoreflow.algorithms.common.algorithm import PolicyAlgorithm
 from rllib_scoreflow.algorithms.common.env_option import check_env_option
-from rllib_scoreflow.algorithms.common.options import build_section, check_options, laid_over_env_config
+from rllib_scoreflow.algorithms.common.options import build_section, check_options, overlay_env_config
 from rllib_scoreflow.algorithms.common.ray_adapter import OfflineRestore, declare_offline
 from rllib_scoreflow.algorithms.common.reported import Reported, own_results
 from rllib_scoreflow.algorithms.common.rl_module import module_spec
@@ -184,7 +184,7 @@ class FlowBCConfig(AlgorithmConfig):
         if self.env is not None:
             # What the recording environment was made with, unless the config says otherwise.
             recorded = dataset.info.env_config if dataset.info.env_id == self.env else {}
-            self.env_config = laid_over_env_config(recorded, self)
+            self.env_config = overlay_env_config(recorded, self)
             dims = try_env(self.env, self.env_config)
             if self.evaluation_interval:
                 require_time_limit(str(self.env), dims.max_episode_steps)

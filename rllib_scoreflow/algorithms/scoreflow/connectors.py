@@ -9,7 +9,7 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
-from rllib_scoreflow.flow.advantages import AdvantageEstimator, FloatArray, Fragment, scaled_rewards
+from rllib_scoreflow.flow.advantages import AdvantageEstimator, FloatArray, Fragment, scale_rewards
 from rllib_scoreflow.observations import map_observation, num_rows
 from rllib_scoreflow.policy.tensors import to_tensors
 
@@ -83,7 +83,7 @@ class Advantages(ConnectorV2):
         fragments = [
             Fragment(
                 episode=str(episode.id_),
-                rewards=scaled_rewards(episode.get_rewards(), scale, self.reward_clip),
+                rewards=scale_rewards(episode.get_rewards(), scale, self.reward_clip),
                 values=own,
                 terminated=bool(episode.is_terminated),
                 done=bool(episode.is_done),

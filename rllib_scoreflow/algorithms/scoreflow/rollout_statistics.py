@@ -9,7 +9,7 @@ from rllib_scoreflow.algorithms.common.reported import episode_results
 from rllib_scoreflow.algorithms.common.rl_module import CHAIN
 from rllib_scoreflow.algorithms.scoreflow.rollout_buffer import ENV_STEPS, EPISODE_METRICS, SUCCESS
 from rllib_scoreflow.evaluation import standard_error
-from rllib_scoreflow.flow.advantages import RunningRewardScaler, scaled_rewards
+from rllib_scoreflow.flow.advantages import RunningRewardScaler, scale_rewards
 
 
 class RolloutStatistics:
@@ -110,7 +110,7 @@ def reward_clip_rate(episodes: list[SingleAgentEpisode], scale: float, clip: flo
     """Share of a rollout's rewards that lie beyond `clip` once they are divided by `scale`; 0 without a bound."""
     if clip is None:
         return 0.0
-    beyond = [np.abs(scaled_rewards(episode.get_rewards(), scale, None)) > clip for episode in episodes]
+    beyond = [np.abs(scale_rewards(episode.get_rewards(), scale, None)) > clip for episode in episodes]
     return float(np.concatenate(beyond).mean())
 
 

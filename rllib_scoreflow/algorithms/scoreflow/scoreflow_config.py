@@ -10,7 +10,7 @@ from ray.rllib.connectors.learner import LearnerConnectorPipeline
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from rllib_scoreflow.algorithms.common.env_option import check_env_option
-from rllib_scoreflow.algorithms.common.options import build_section, check_options, laid_over_env_config
+from rllib_scoreflow.algorithms.common.options import build_section, check_options, overlay_env_config
 from rllib_scoreflow.algorithms.common.reported import Reported
 from rllib_scoreflow.algorithms.common.rl_module import module_spec
 from rllib_scoreflow.algorithms.common.rllib_option_check import check_rllib_options
@@ -217,7 +217,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         if policy.config.sde.noise.kind == "none":
             raise InputError(f"Variant '{self.variant}' has no noise, hence nothing to optimise; choose 'noise.kind'.")
         recorded = policy.metadata.env_config if policy.metadata.env_id == self.env else {}
-        self.env_config = laid_over_env_config(recorded, self)
+        self.env_config = overlay_env_config(recorded, self)
         dims = try_env(self.env, self.env_config)
         if self.evaluation_interval:
             require_time_limit(str(self.env), dims.max_episode_steps)

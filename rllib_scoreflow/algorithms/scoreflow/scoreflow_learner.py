@@ -11,7 +11,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
-from rllib_scoreflow.algorithms.common.exchange import own_range, sum_over_learners, together, world_size
+from rllib_scoreflow.algorithms.common.exchange import own_range, run_together, sum_over_learners, world_size
 from rllib_scoreflow.algorithms.common.learner import PolicyLearner
 from rllib_scoreflow.algorithms.common.ray_adapter import (
     announce_new_weights,
@@ -100,7 +100,7 @@ class ScoreFlowLearner(PolicyLearner):
         announce_new_weights(self)
         training_data.solve_refs()
         shared = {REWARD_SCALE: reward_scale}
-        batch: Batch = together(
+        batch: Batch = run_together(
             lambda: run_learner_connector(self, training_data.episodes, shared)[DEFAULT_MODULE_ID], learner_device(self)
         )
         rates = self._apply_schedules()

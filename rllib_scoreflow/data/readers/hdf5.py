@@ -231,12 +231,12 @@ def open_hdf5(path: Path) -> Iterator[Hdf5File]:
         InputError: there is no such file, it is not HDF5, may not be read, is being written, is damaged, or does not
             consist of itself.
     """
-    with reading(path), checked_hdf5(path) as file:
+    with reading(path), open_checked_hdf5(path) as file:
         yield file
 
 
 @contextmanager
-def checked_hdf5(path: Path) -> Iterator[Hdf5File]:
+def open_checked_hdf5(path: Path) -> Iterator[Hdf5File]:
     """Open an HDF5 file for reading in blocks of `reading`, between which something else happens.
 
     Raises:

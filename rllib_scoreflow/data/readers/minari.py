@@ -106,7 +106,7 @@ def read_minari(folder: Path, options: ReadOptions) -> RawColumns:
     try:
         dataset = minari.MinariDataset(folder)
         episodes = dataset.iterate_episodes()
-        keys = _chosen_keys(folder, dataset.observation_space, options.observation_keys)
+        keys = _choose_keys(folder, dataset.observation_space, options.observation_keys)
         _leaves(folder, "actions", dataset.action_space)
         parts = []
         with Bar("reading episodes", len(dataset)) as bar:
@@ -209,7 +209,7 @@ def _leaves(folder: Path, what: str, space: Any, name: str = "") -> list[str]:
     return [name]
 
 
-def _chosen_keys(folder: Path, space: Any, chosen: tuple[str, ...] | None) -> list[str]:
+def _choose_keys(folder: Path, space: Any, chosen: tuple[str, ...] | None) -> list[str]:
     from gymnasium import spaces
 
     if chosen is None:

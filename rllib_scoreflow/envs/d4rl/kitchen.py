@@ -104,7 +104,7 @@ class KitchenEnv(gym.Env[Float64, Float64]):
             completion=completion,
         )
         module = _load_simulator()
-        self.tasks = _checked_tasks(tasks, module.GOALS)
+        self.tasks = _check_tasks(tasks, module.GOALS)
         self._tests_observation = chosen.pop("completion") == "noisy"
         self._robot: Any = module.KitchenRobot(
             **chosen, as_franka=semantics == "franka", render_mode=render_mode, width=width, height=height
@@ -190,7 +190,7 @@ def _settings(semantics: str, **given: Any) -> dict[str, Any]:
     return chosen
 
 
-def _checked_tasks(tasks: Any, known: Mapping[str, Any]) -> tuple[str, ...]:
+def _check_tasks(tasks: Any, known: Mapping[str, Any]) -> tuple[str, ...]:
     unknown = [task for task in tasks if not isinstance(task, str) or task not in known]
     if isinstance(tasks, str) or not tasks or unknown or len(set(tasks)) < len(tasks):
         raise InputError(f"kitchen: tasks is {tasks!r}: list some of {', '.join(map(repr, known))}, each once")

@@ -96,12 +96,12 @@ class RobosuiteEnv(gym.Env[Observation, NDArray[Any]]):
         render_size: Sequence[int] | None = None,
     ) -> None:
         known = TASKS[task]
-        self._env_args = known.env_args() if env_args is None else _checked_env_args(known, env_args)
+        self._env_args = known.env_args() if env_args is None else _check_env_args(known, env_args)
         self._keys = tuple(known.observation_keys if observation_keys is None else observation_keys)
         self._cameras = tuple(cameras)
-        self._image_size = _checked_size(known, "image_size", image_size)
+        self._image_size = _check_size(known, "image_size", image_size)
         self._render_camera = render_camera or known.video_camera
-        self._render_size = _checked_size(known, "render_size", render_size or known.video_size)
+        self._render_size = _check_size(known, "render_size", render_size or known.video_size)
         self._reflections = reflections
         self._terminate_on_success = terminate_on_success
         self.render_mode = render_mode
@@ -195,7 +195,7 @@ class RobosuiteEnv(gym.Env[Observation, NDArray[Any]]):
             self._sim = None
 
 
-def _checked_env_args(task: RobomimicTask, env_args: Mapping[str, Any]) -> dict[str, Any]:
+def _check_env_args(task: RobomimicTask, env_args: Mapping[str, Any]) -> dict[str, Any]:
     if env_args.get("env_name", task.env_name) != task.env_name:
         raise InputError(
             f"environment {task.env_id!r} is robosuite's {task.env_name!r}, but env_args is of "
@@ -204,7 +204,7 @@ def _checked_env_args(task: RobomimicTask, env_args: Mapping[str, Any]) -> dict[
     return dict(env_args)
 
 
-def _checked_size(task: RobomimicTask, name: str, size: Sequence[int]) -> tuple[int, int]:
+def _check_size(task: RobomimicTask, name: str, size: Sequence[int]) -> tuple[int, int]:
     if len(size) != 2 or min(size) < 1:
         raise InputError(f"environment {task.env_id!r}: {name} is {size}: give height and width in pixels")
     return int(size[0]), int(size[1])

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib_scoreflow.data.readers.hdf5 import ROBOMIMIC_LAYOUT, Hdf5File, checked_hdf5, reading
+from rllib_scoreflow.data.readers.hdf5 import ROBOMIMIC_LAYOUT, Hdf5File, open_checked_hdf5, reading
 from rllib_scoreflow.envs.robosuite.sim import RobosuiteSim
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.files.atomic import atomic_path
@@ -57,7 +57,7 @@ def render_dataset(
         raise InputError(f"folder {str(target.parent)!r} does not exist: create it first")
     if min(image_size) < 1:
         raise InputError(f"image size {list(image_size)}: give at least one pixel")
-    with checked_hdf5(source) as file:
+    with open_checked_hdf5(source) as file:
         with reading(source):
             names = _demonstrations(file)
             env_args = _env_args(file)
@@ -106,7 +106,7 @@ class _Renderer:
     def _render(self, recorded: str, group: Any) -> int:
         """Write one demonstration; its number of steps."""
         with reading(self.file.path):
-            states, actions, model = _checked_recording(self.file, recorded)
+            states, actions, model = _check_recording(self.file, recorded)
             outcome = _recorded_outcome(self.file, recorded)
         self._copy_attributes(recorded, group)
         group.attrs["num_samples"] = len(states)
@@ -198,7 +198,7 @@ def _with_cameras(env_args: dict[str, Any], cameras: Sequence[str], image_size: 
     return {**env_args, "env_kwargs": env_kwargs}
 
 
-def _checked_recording(file: Hdf5File, recorded: str) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
+def _check_recording(file: Hdf5File, recorded: str) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
     """Return states [T, S], actions [T, A] and the model of a demonstration."""
     place = f"{str(file.path)!r}, {recorded}"
     held, model = file.names(recorded), file.attribute(recorded, "model_file")

@@ -60,7 +60,7 @@ class RandomStream:
         self._python = random.Random(seed).getstate()
 
     @contextmanager
-    def drawn_from(self) -> Iterator[None]:
+    def draw_from(self) -> Iterator[None]:
         """Put the state in place of the process's, and take it back with what was drawn."""
         outside = np.random.get_state(), random.getstate()  # noqa: NPY002
         np.random.set_state(self._numpy)  # noqa: NPY002
@@ -93,8 +93,8 @@ class RobosuiteSim:
         self._stream = RandomStream(seed)
         self._reflections = reflections
         self._camera: Camera | None = None
-        env_name, env_kwargs = _checked(env_args)
-        with self._stream.drawn_from():
+        env_name, env_kwargs = _check_arguments(env_args)
+        with self._stream.draw_from():
             try:
                 self._env: Any = robosuite.make(env_name, **env_kwargs)
             # robosuite raises bare Exceptions and whatever its constructors run into.
@@ -132,8 +132,8 @@ class RobosuiteSim:
 
     def reset(self) -> dict[str, NDArray[np.float64]]:
         """Draw an initial state of the present model; its observations by name."""
-        with self._stream.drawn_from():
-            return _renamed(self._env.reset())
+        with self._stream.draw_from():
+            return _rename(self._env.reset())
 
     def reset_to_state(
         self, state: NDArray[np.float64], model_xml: str | None = None
@@ -160,13 +160,13 @@ class RobosuiteSim:
         # Else the sampling times of the observables would shift with every forced update.
         for observable in self._env._observables.values():
             observable.reset()
-        return _renamed(self._env._get_observations(force_update=True))
+        return _rename(self._env._get_observations(force_update=True))
 
     def _load_model(self, model_xml: str) -> None:
         self._camera = None
         try:
             xml = self._env.edit_model_xml(model_xml)
-            with self._stream.drawn_from():
+            with self._stream.draw_from():
                 self._env.reset_from_xml_string(xml)
         # ElementTree, MuJoCo and robosuite each raise exceptions of their own.
         except Exception as error:
@@ -179,7 +179,7 @@ class RobosuiteSim:
 
     def step(self, action: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
         """Execute one action [A]; observations by name."""
-        return _renamed(self._env.step(action)[0])
+        return _rename(self._env.step(action)[0])
 
     @property
     def state(self) -> NDArray[np.float64]:
@@ -205,14 +205,14 @@ class RobosuiteSim:
         self._env.close()
 
 
-def _renamed(observations: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
+def _rename(observations: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
     named = {name: np.atleast_1d(value) for name, value in observations.items()}
     if _OBJECT_STATE in named:
         named[_OBJECT] = named[_OBJECT_STATE]
     return named
 
 
-def _checked(env_args: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def _check_arguments(env_args: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the name and the keyword arguments, with what is ours to decide decided."""
     name, kwargs = env_args.get("env_name"), env_args.get("env_kwargs")
     if not isinstance(name, str) or not isinstance(kwargs, Mapping):

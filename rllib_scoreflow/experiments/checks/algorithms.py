@@ -5,7 +5,7 @@ import importlib
 import re
 from typing import Any
 
-from rllib_scoreflow.errors import InputError, quoted, shorten
+from rllib_scoreflow.errors import InputError, quote, shorten
 from rllib_scoreflow.experiments.quiet import set_log_levels
 from rllib_scoreflow.experiments.spec import first_line
 from rllib_scoreflow.suggest import hint
@@ -58,19 +58,19 @@ def find_algorithm(run: Any, where: str) -> type[Any]:
         found = _import_class(run, where)
     else:
         register_own()
-        found = _registered(run)
+        found = _find_registered(run)
         if found is None:
             known = {
                 *ALGORITHMS,
-                *(name for name in OWN_ALGORITHMS if _registered(name) is not None),
+                *(name for name in OWN_ALGORITHMS if _find_registered(name) is not None),
             }
-            raise InputError(f"{where}: unknown algorithm {quoted(run)}; {hint(run, known, 'known are')}")
+            raise InputError(f"{where}: unknown algorithm {quote(run)}; {hint(run, known, 'known are')}")
     if not (isinstance(found, type) and issubclass(found, Algorithm)):
-        raise InputError(f"{where}: `run` names {quoted(run)}, which is not an RLlib Algorithm class.")
+        raise InputError(f"{where}: `run` names {quote(run)}, which is not an RLlib Algorithm class.")
     return found
 
 
-def _registered(name: str) -> Any:
+def _find_registered(name: str) -> Any:
     from ray.tune.registry import TRAINABLE_CLASS, _global_registry
 
     if not _global_registry.contains(TRAINABLE_CLASS, name):
@@ -90,7 +90,7 @@ def _import_class(path: str, where: str) -> Any:
         reason = shorten(f"{type(error).__name__}: {first_line(error)}")
         raise InputError(f"{what} fails when it is imported ({reason}); correct it.") from error
     if found is None:
-        raise InputError(f"{where}: the module {shorten(module)} has no class {quoted(name)} for `run`.")
+        raise InputError(f"{where}: the module {shorten(module)} has no class {quote(name)} for `run`.")
     return found
 
 
@@ -147,7 +147,7 @@ def option_defaults(algorithm: type[Any]) -> dict[str, Any]:
     options = {key: value for key, value in vars(default).items() if key not in _INTERNAL}
     for base in type(default).__mro__:
         for name, member in vars(base).items():
-            if not isinstance(member, property) or name in options or name_of_today(algorithm, name) is not None:
+            if not isinstance(member, property) or name in options or current_name(algorithm, name) is not None:
                 continue
             # RLlib keeps some options, such as train_batch_size_per_learner, behind properties,
             # and some, such as model_config, behind properties that only a method can set.
@@ -157,7 +157,7 @@ def option_defaults(algorithm: type[Any]) -> dict[str, Any]:
     return options
 
 
-def name_of_today(algorithm: type[Any], attribute: str) -> str | None:
+def current_name(algorithm: type[Any], attribute: str) -> str | None:
     """Return what RLlib calls an option of an earlier version now, or None for one that it still takes.
 
     Args:

@@ -4,12 +4,12 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, get_args
 
-from rllib_scoreflow.errors import InputError, quoted
+from rllib_scoreflow.errors import InputError, quote
 from rllib_scoreflow.experiments import search_space
 from rllib_scoreflow.experiments.checks.algorithms import (
     attribute_of,
     config_keys,
-    name_of_today,
+    current_name,
     option_defaults,
     refusal_of,
     settable_key,
@@ -58,22 +58,20 @@ def check_keys(config: Mapping[str, Any], algorithm: type[Any], where: str) -> d
     for key, value in config.items():
         target = settable_key(algorithm, str(key))
         attribute = attribute_of(str(key))
-        today = name_of_today(algorithm, attribute)
+        today = current_name(algorithm, attribute)
         reason = refusal_of(algorithm, str(key) if today is None else today)
         if reason is not None and not is_space(value) and value != attributes.get(attribute, _UNKNOWN):
-            raise InputError(
-                f"{where}.{key} is {quoted(value)}, which has no effect on {algorithm.__name__}: {reason}."
-            )
+            raise InputError(f"{where}.{key} is {quote(value)}, which has no effect on {algorithm.__name__}: {reason}.")
         if attribute not in attributes:
             if today is not None:
                 raise InputError(f"{where}.{key} is called {today} in this version of RLlib; write that.")
             known = (name for name in config_keys(algorithm) if refusal_of(algorithm, name) is None)
-            raise InputError(f"{where}: {algorithm.__name__} has no key {quoted(key)}; {hint(str(key), known)}")
+            raise InputError(f"{where}: {algorithm.__name__} has no key {quote(key)}; {hint(str(key), known)}")
         name = f"{where}.{key}"
         functions = value if isinstance(value, list) else [value]
         if value is not None and attribute.startswith("callbacks_on_") and not all(map(callable, functions)):
             because = "must be a function, which no text stands for; give `callbacks: module.Class`"
-            raise InputError(f"{name} is {quoted(value)} and {because}.")
+            raise InputError(f"{name} is {quote(value)} and {because}.")
         if key == "evaluation_config" and isinstance(value, Mapping) and not is_space(value):
             checked[target] = check_keys(value, algorithm, name)
             continue
@@ -124,18 +122,18 @@ def _check_value(value: Any, option: _Option) -> Any:
         # RLlib's default is 1, but Ray gives out fractions.
         default = float(default)
     if not fits(value, default, option.annotation):
-        raise InputError(f"{name} is {quoted(value)} and must be {wanted_words(default)}{_misspelt_domain(value)}.")
+        raise InputError(f"{name} is {quote(value)} and must be {wanted_words(default)}{_find_misspelt_domain(value)}.")
     return _check_nested(as_int_if_meant(value, default, option.own), name)
 
 
-def _misspelt_domain(value: Any) -> str:
+def _find_misspelt_domain(value: Any) -> str:
     if not isinstance(value, Mapping) or len(value) != 1:
         return ""
     guess = nearest(str(next(iter(value))), {GRID, *DOMAINS})
     return "" if guess is None else f"; did you mean {guess!r}?"
 
 
-def tried(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def sample_combinations(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the combinations of a config that are judged before a run, at most 32.
 
     Args:
@@ -167,7 +165,7 @@ def build_config(experiment: Experiment, algorithm: type[Any], config: Mapping[s
         return built.update_from_dict(given)
     except Exception as error:
         key = next((key for key, value in given.items() if _is_refused(base, key, value)), None)
-        what = "its config" if key is None else f"config.{key}, which is {quoted(given[key])}"
+        what = "its config" if key is None else f"config.{key}, which is {quote(given[key])}"
         reason = f"{algorithm.__name__} refuses {what} ({one_sentence(error)}); correct it"
         raise InputError(f"{experiment.where}: {reason}.") from error
 
@@ -210,7 +208,7 @@ def validate_options(experiment: Experiment, algorithm: type[Any], config: Mappi
 
 
 def _judge(experiment: Experiment, algorithm: type[Any], config: Mapping[str, Any], method: str) -> None:
-    for chosen in tried(config):
+    for chosen in sample_combinations(config):
         built = build_config(experiment, algorithm, chosen)
         try:
             getattr(built, method)()
@@ -229,7 +227,7 @@ def result_keys(experiment: Experiment, algorithm: type[Any], config: Mapping[st
         algorithm: its Algorithm class.
         config: the checked config, whose options `validate_options` has judged.
     """
-    configs = (build_config(experiment, algorithm, chosen) for chosen in tried(config))
+    configs = (build_config(experiment, algorithm, chosen) for chosen in sample_combinations(config))
     return ResultKeys(reported_results(each, algorithm) for each in configs)
 
 

@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from rllib_scoreflow.errors import InputError, quoted
+from rllib_scoreflow.errors import InputError, quote
 from rllib_scoreflow.suggest import hint
 
 
@@ -36,7 +36,7 @@ def check_env(env: Any, where: str) -> None:
         raise InputError(f"{where}: {error}.") from error
     except gym.error.Error:
         remedy = _remedy(name, list(gym.registry))
-        raise InputError(f"{where}: unknown environment {quoted(env)}; {remedy}") from None
+        raise InputError(f"{where}: unknown environment {quote(env)}; {remedy}") from None
 
 
 def _remedy(env: str, known: list[str]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from rllib_scoreflow.algorithms.common.reported import EPISODE_RESULTS, TUNE_RESULTS, Reported, has_own_parts
-from rllib_scoreflow.errors import InputError, quoted
+from rllib_scoreflow.errors import InputError, quote
 from rllib_scoreflow.suggest import nearest
 
 # Names of the old API stack, and what they are called now.
@@ -98,7 +98,7 @@ class ResultKeys:
     def __init__(self, each: Iterable[Reported]) -> None:
         self._each = list(each)
 
-    def today(self, key: str, what: str) -> str:
+    def current_key(self, key: str, what: str) -> str:
         """Return the key as it is called now.
 
         Args:
@@ -169,4 +169,4 @@ def _nearest(key: str, reported: Reported) -> str | None:
 
 def _usual(reported: Reported) -> str:
     usual = ("return_mean", "env_runners/episode_return_mean", "train_loss", "time_total_s")
-    return "'training_iteration', " + quoted(next(name for name in usual if reported.has(name)))
+    return "'training_iteration', " + quote(next(name for name in usual if reported.has(name)))

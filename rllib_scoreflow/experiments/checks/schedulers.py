@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from rllib_scoreflow.errors import InputError, quoted
+from rllib_scoreflow.errors import InputError, quote
 from rllib_scoreflow.experiments import search_space
 from rllib_scoreflow.experiments.checks.config import check_keys, one_sentence
 from rllib_scoreflow.experiments.checks.result_keys import OLD_KEYS
@@ -51,7 +51,7 @@ def _as_spaces(given: Mapping[str, Any], name: str) -> dict[str, Any]:
             found[key] = dict(value)
         else:
             raise InputError(
-                f"{here} is {quoted(value)} and must be a list, or a domain such as {{uniform: [0.1, 0.3]}}."
+                f"{here} is {quote(value)} and must be a list, or a domain such as {{uniform: [0.1, 0.3]}}."
             )
     return found
 
@@ -70,12 +70,12 @@ def add_mutations(experiment: Experiment, algorithm: type[Any], config: Mapping[
         InputError: a mutation names no option of the algorithm, or values that do not fit it.
     """
     where = f"{experiment.where}: scheduler_config.{_MUTATIONS}"
-    return search_space.laid_over(check_keys(mutations(experiment), algorithm, where), config)
+    return search_space.overlay(check_keys(mutations(experiment), algorithm, where), config)
 
 
-def reachable(experiment: Experiment, config: Mapping[str, Any]) -> dict[str, Any]:
+def expand_mutations(experiment: Experiment, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the config with all values that mutations can lead to, for validating it before a run."""
-    return search_space.laid_over(config, mutations(experiment))
+    return search_space.overlay(config, mutations(experiment))
 
 
 def make_scheduler(experiment: Experiment) -> Any:
@@ -95,14 +95,14 @@ def make_scheduler(experiment: Experiment) -> Any:
         return None
     if name not in SCHEDULER_IMPORT:
         raise InputError(
-            f"{experiment.where}: unknown scheduler {quoted(name)}; {hint(name, SCHEDULER_IMPORT, 'known are')}"
+            f"{experiment.where}: unknown scheduler {quote(name)}; {hint(name, SCHEDULER_IMPORT, 'known are')}"
         )
     # Tune drops arguments that it does not know and misses the metric only once Ray runs.
     where = f"{experiment.where}: scheduler_config"
     known = inspect.signature(SCHEDULER_IMPORT[name]).parameters
     for key in arguments:
         if key not in known or key == "custom_explore_fn":
-            raise InputError(f"{where}: {name} has no setting {quoted(key)}; {hint(key, known)}")
+            raise InputError(f"{where}: {name} has no setting {quote(key)}; {hint(key, known)}")
     if "metric" in known and not judged_by(experiment):
         raise InputError(
             f"{experiment.where}: the scheduler {name} compares trials by a result; give it "

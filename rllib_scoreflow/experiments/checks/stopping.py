@@ -7,7 +7,7 @@ from typing import Any
 
 from ray.tune import Stopper
 
-from rllib_scoreflow.errors import InputError, quoted, shorten
+from rllib_scoreflow.errors import InputError, quote, shorten
 from rllib_scoreflow.experiments.checks.result_keys import ResultKeys
 from rllib_scoreflow.experiments.spec import Experiment
 from rllib_scoreflow.reports.metrics import GROWING, flatten, number
@@ -35,7 +35,7 @@ def check_stop(stop: Mapping[str, Any], where: str, keys: ResultKeys) -> dict[st
         what = f"{where}: stop.{shorten(key)}"
         if not math.isfinite(value):
             raise InputError(f"{what} is {value}, which is never reached; give a finite number.")
-        today = keys.today(key, what)
+        today = keys.current_key(key, what)
         keys.check_reachable(today, value, what)
         checked[today] = float(value)
     return checked
@@ -58,14 +58,16 @@ def check_results(experiment: Experiment, keys: ResultKeys) -> Experiment:
     if checkpoint.get(_SCORE) is not None:
         checkpoint |= _score(checkpoint[_SCORE], f"{where}: checkpoint_config.{_SCORE}", keys)
     if settings.get("metric") is not None:
-        settings["metric"] = keys.today(settings["metric"], f"{where}: metric {quoted(settings['metric'])}")
+        settings["metric"] = keys.current_key(settings["metric"], f"{where}: metric {quote(settings['metric'])}")
     scheduler = dict(settings.get("scheduler_config") or {})
     for key in ("metric", "reward_attr"):
         if isinstance(scheduler.get(key), str):
-            scheduler[key] = keys.today(scheduler[key], f"{where}: scheduler_config.{key} {quoted(scheduler[key])}")
+            scheduler[key] = keys.current_key(
+                scheduler[key], f"{where}: scheduler_config.{key} {quote(scheduler[key])}"
+            )
     if isinstance(scheduler.get("time_attr"), str):
-        what = f"{where}: scheduler_config.time_attr {quoted(scheduler['time_attr'])}"
-        scheduler["time_attr"] = keys.today(scheduler["time_attr"], what)
+        what = f"{where}: scheduler_config.time_attr {quote(scheduler['time_attr'])}"
+        scheduler["time_attr"] = keys.current_key(scheduler["time_attr"], what)
         if not keys.grows(scheduler["time_attr"]):
             raise InputError(f"{what} is no measure of time, as it does not only grow; take 'training_iteration'.")
     if settings.get("scheduler_config") is not None:
@@ -77,8 +79,8 @@ def _score(attribute: str, what: str, keys: ResultKeys) -> dict[str, str]:
     """The arguments of CheckpointConfig; the old command wrote ``min-`` before what is better when it is less."""
     if attribute.startswith(_LESS_IS_BETTER):
         name = attribute.removeprefix(_LESS_IS_BETTER)
-        return {_SCORE: keys.today(name, f"{what} {quoted(name)}"), "checkpoint_score_order": "min"}
-    return {_SCORE: keys.today(attribute, f"{what} {quoted(attribute)}")}
+        return {_SCORE: keys.current_key(name, f"{what} {quote(name)}"), "checkpoint_score_order": "min"}
+    return {_SCORE: keys.current_key(attribute, f"{what} {quote(attribute)}")}
 
 
 class FirstReached(Stopper):  # type: ignore[misc, unused-ignore]
@@ -94,7 +96,7 @@ class FirstReached(Stopper):  # type: ignore[misc, unused-ignore]
     def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """Say whether the trial that reported `result` is done."""
         flat = flatten(result)
-        return any(_reached(number(flat, (key,)), value) for key, value in self.stop.items())
+        return any(_is_reached(number(flat, (key,)), value) for key, value in self.stop.items())
 
     def stop_all(self) -> bool:
         """Never ends the other trials."""
@@ -116,5 +118,5 @@ def share_done(stop: Mapping[str, float], flat: Mapping[str, Any]) -> float | No
     return max(shares, default=None)
 
 
-def _reached(value: float | None, target: float) -> bool:
+def _is_reached(value: float | None, target: float) -> bool:
     return value is not None and value >= target

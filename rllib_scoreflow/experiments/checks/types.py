@@ -11,7 +11,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
-from rllib_scoreflow.errors import quoted
+from rllib_scoreflow.errors import quote
 
 _SIMPLE = (bool, int, float, str)
 
@@ -112,4 +112,4 @@ def wanted_words(default: Any) -> str:
     """Say in words what an option takes, from its default."""
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
     kind = words.get(type(default), "of another type")
-    return f"{kind} (the default is {quoted(default)})"
+    return f"{kind} (the default is {quote(default)})"
