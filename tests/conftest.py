@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from rllib_scoreflow.cli.main import run
-
 LOGGERS = ("ray", "ray.rllib", "ray.tune", "ray.train", "ray.data")
 
 
@@ -29,6 +27,8 @@ def rllib(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[..., Answer]]:
     """Run the command in this process, in an empty working folder; for commands that never start Ray."""
+    from rllib_scoreflow.cli.main import run  # here, since most rooms' tests need no command
+
     work = tmp_path / "work"
     work.mkdir(exist_ok=True)
     monkeypatch.chdir(work)
