@@ -1,7 +1,7 @@
 # Everything happens in .venv, by relative paths, so that a checkout may lie under a path with spaces.
 # PYTHON=... chooses the interpreter, ARGS=... is handed to the command of demo, test and bench.
 
-PYTHON ?= $(shell for p in python3.11 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin

@@ -1,16 +1,11 @@
 """What the installed distribution offers: its commands, its data, its type marker, its licence."""
 
-import sys
+import tomllib
 from importlib import metadata, resources
 from pathlib import Path
 
 import pytest
 import yaml
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
 
