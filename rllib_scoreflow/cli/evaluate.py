@@ -112,7 +112,7 @@ class Player:
             InputError: the policy is broken or does not fit.
         """
         from rllib_scoreflow.envs import env_dims, require_time_limit
-        from rllib_scoreflow.evaluation import check_policy_fits
+        from rllib_scoreflow.interface import check_fits
         from rllib_scoreflow.policy import FlowPolicy
 
         policy = FlowPolicy.load(folder)
@@ -121,7 +121,7 @@ class Player:
             if getattr(options, key) is not None:
                 env_config[key] = getattr(options, key)
         dims = env_dims(env_id, env_config)
-        check_policy_fits(policy, dims, str(folder), env_id)
+        check_fits(policy.interface(str(folder)), dims)
         require_time_limit(env_id, dims.max_episode_steps)
         return cls(folder, policy, env_id, env_config)
 

@@ -14,7 +14,7 @@ from rllib_scoreflow.data.chunks import ChunkIndex, gather_chunks
 from rllib_scoreflow.data.resolve import load_dataset
 from rllib_scoreflow.data.schema import SCHEMA_VERSION, DatasetInfo
 from rllib_scoreflow.data.store import TrajectoryDataset
-from rllib_scoreflow.data.validation import ConstantObservations, check_compatible, dimension_outside
+from rllib_scoreflow.data.validation import ConstantObservations
 
 __all__ = [
     "D4RL_DATASETS",
@@ -27,8 +27,6 @@ __all__ = [
     "DatasetInfo",
     "TrajectoryDataset",
     "cache_folder",
-    "check_compatible",
-    "dimension_outside",
     "find_dataset",
     "gather_chunks",
     "load_dataset",

@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from rllib_scoreflow.errors import InputError, shorten
 from rllib_scoreflow.files.digest import json_digest
 from rllib_scoreflow.files.json import parse_json
+from rllib_scoreflow.interface import ImageShape, Interface, image_shape
 
 SCHEMA_VERSION = 3
 _WITHOUT_SHA256 = (1, 2)  # the earlier versions that are still read
@@ -145,9 +146,23 @@ class DatasetInfo:
     notes: tuple[str, ...] = ()
 
     @property
-    def image_shape(self) -> tuple[int, int, int, int] | None:
+    def image_shape(self) -> ImageShape | None:
         """(V, H, W, 3), or None without cameras."""
-        return None if self.image_size is None else (len(self.cameras), *self.image_size, 3)
+        return image_shape(self.cameras, self.image_size)
+
+    def interface(self) -> Interface:
+        """Return what an environment for this dataset's policies has to fit; the bounds are the recorded actions'."""
+        recorded = f" (recorded on {shorten(self.env_id)})" if self.env_id else ""
+        return Interface(
+            kind="dataset",
+            name=f"dataset {self.name}{recorded}",
+            observation_dim=self.observation_dim,
+            action_dim=self.action_dim,
+            action_low=self.action_min,
+            action_high=self.action_max,
+            image_shape=self.image_shape,
+            cameras=self.cameras,
+        )
 
     def to_json(self) -> str:
         """Return the fields and their hash as one JSON object; float32 values survive the round trip exactly."""
@@ -216,9 +231,7 @@ def _stored_form() -> type[BaseModel]:
     return create_model("StoredDatasetInfo", __config__=ConfigDict(extra="forbid"), **fields)
 
 
-def arrow_schema(
-    observation_dim: int, action_dim: int, image_shape: tuple[int, int, int, int] | None = None
-) -> pa.Schema:
+def arrow_schema(observation_dim: int, action_dim: int, image_shape: ImageShape | None = None) -> pa.Schema:
     """Return the Arrow schema of a dataset with O and A dimensions (without metadata).
 
     `final_observation` is empty except in the last row of an episode, so that it costs E x O values

@@ -6,15 +6,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rllib_scoreflow.data.schema import Bool, DatasetInfo, Float32, RawColumns
+from rllib_scoreflow.data.schema import Bool, Float32, RawColumns
 from rllib_scoreflow.errors import InputError, quote, shorten
 
 ConstantObservations = Literal["error", "allow"]
-
-# Recorded float32 actions may lie one rounding outside bounds that are float64 in the environment.
-_BOUND_TOLERANCE = 1e-5
 
 
 def first_sentence(error: BaseException) -> str:
@@ -114,74 +110,6 @@ def check_constant_observations(
             f"{path}: key 'observations' is constant in the dimensions {_ranges(constant)} of "
             f"{len(constant)}; if that is meant, set constant_observations: allow"
         )
-
-
-def check_compatible(
-    info: DatasetInfo,
-    observation_dim: int,
-    action_low: NDArray[np.floating],
-    action_high: NDArray[np.floating],
-    env_id: str,
-    *,
-    image_shape: tuple[int, int, int, int] | None = None,
-) -> None:
-    """Refuse a dataset that does not fit an environment.
-
-    Args:
-        info: the dataset's info.
-        observation_dim: length of the environment's observation.
-        action_low: [A] lower action bounds of the environment, in its raw units.
-        action_high: [A] upper action bounds.
-        env_id: the environment's name, for the message.
-        image_shape: (V, H, W, 3) of the environment's camera images, None where it has none.
-
-    Raises:
-        InputError: the dimensions differ, or recorded actions lie outside the bounds.
-    """
-    for key, found, expected in (
-        ("observations", info.observation_dim, observation_dim),
-        ("actions", info.action_dim, len(action_low)),
-    ):
-        if found != expected:
-            recorded = f" (recorded on {shorten(info.env_id)})" if info.env_id else ""
-            raise InputError(
-                f"dataset {info.name}{recorded}: key '{key}' has {found} dimensions but {env_id} "
-                f"has {expected}; choose the environment of this dataset or a dataset of {env_id}"
-            )
-    if info.image_shape != image_shape:
-        raise InputError(
-            f"dataset {info.name}: images of shape {info.image_shape} (cameras, height, width, 3) but {env_id} gives "
-            f"{image_shape}; set the same cameras and image size in 'cameras' and in 'env_config'"
-        )
-    dim = dimension_outside(info.action_min, info.action_max, action_low, action_high)
-    if dim is not None:
-        raise InputError(
-            f"dataset {info.name}: key 'actions' runs from {info.action_min[dim]:g} to "
-            f"{info.action_max[dim]:g} in dimension {dim}, outside the bounds {action_low[dim]:g} "
-            f"to {action_high[dim]:g} of {env_id}; rescale or clip the recorded actions"
-        )
-
-
-def dimension_outside(
-    found_low: NDArray[np.floating],
-    found_high: NDArray[np.floating],
-    low: NDArray[np.floating],
-    high: NDArray[np.floating],
-) -> int | None:
-    """Return the first dimension in which a range lies outside bounds by more than rounding, None where none does.
-
-    Args:
-        found_low: [A] the least actions of a dataset.
-        found_high: [A] the largest ones.
-        low: [A] lower action bounds of an environment, -inf where there are none.
-        high: [A] upper action bounds.
-    """
-    sizes = np.stack([np.abs(low), np.abs(high)])
-    largest = np.max(np.where(np.isfinite(sizes), sizes, 0.0), axis=0)
-    # At least 1e-5, but no more than a hundredth of narrow bounds.
-    margin = np.maximum(np.minimum(_BOUND_TOLERANCE, 0.01 * largest), 2 * _BOUND_TOLERANCE * largest)
-    outside = (found_low < low - margin) | (found_high > high + margin)
-    return int(np.argmax(outside)) if outside.any() else None
 
 
 def _ranges(mask: Bool) -> str:

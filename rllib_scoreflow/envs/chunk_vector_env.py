@@ -199,7 +199,7 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
         finite = np.isfinite(executed)
         if not finite.all():
             bad = int(np.flatnonzero(~finite.all(axis=(1, 2)))[0])
-            raise RuntimeError(f"non-finite action for sub environment {bad} of {self.dims.env_id}")
+            raise RuntimeError(f"non-finite action for sub environment {bad} of {self.dims.name}")
         return self.dims.fit_actions(executed)
 
     def _check_finite(self, observations: Observation, rewards: NDArray[np.float64]) -> None:
@@ -210,7 +210,7 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
         bad = int(np.flatnonzero(~finite)[0])
         what = "reward" if not np.isfinite(rewards[bad]) else "observation"
         raise SimulatorError(
-            f"non-finite {what} from sub environment {bad} of {self.dims.env_id}; end the episode in the environment "
+            f"non-finite {what} from sub environment {bad} of {self.dims.name}; end the episode in the environment "
             "before its simulation diverges"
         )
 

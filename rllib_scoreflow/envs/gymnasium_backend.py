@@ -55,18 +55,15 @@ class GymnasiumChunkEnv(ChunkVectorEnv):
             max_episode_steps=max_episode_steps or dims.max_episode_steps,
             seed=seed,
         )
-        # Columns that the simulator fills; the rest is padding and stays zero.
-        space: Any = self.envs[0].observation_space
-        self._width = int((space if dims.image_shape is None else space[STATE]).shape[0])
         self._checked = [CheckedEnv(env, source.requested_id, settings.success) for env in self.envs]
         self._told_when_to_render = dims.image_shape is not None and hasattr(self.envs[0].unwrapped, "images_wanted")
 
     def _write(self, observations: Observation, i: int, observation: Any) -> None:
         if isinstance(observations, dict):
-            observations[STATE][i, : self._width] = observation[STATE]
+            observations[STATE][i] = observation[STATE]
             observations[IMAGES][i] = observation[IMAGES]
         else:
-            observations[i, : self._width] = observation
+            observations[i] = observation
 
     def _reset_all(self, observations: Observation, seeds: list[int] | None, options: Mapping[str, Any] | None) -> None:
         env_options = None if options is None else dict(options)

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from rllib_scoreflow.action_chunks import check_act_steps
 from rllib_scoreflow.envs.chunk_vector_env import ChunkVectorEnv
 from rllib_scoreflow.envs.envpool_backend import EnvPoolChunkEnv, refusal
 from rllib_scoreflow.envs.gymnasium_backend import GymnasiumChunkEnv
 from rllib_scoreflow.envs.resolve import resolve_env
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.interface import check_act_steps
 
 Backend = Literal["auto", "envpool", "gymnasium"]
 

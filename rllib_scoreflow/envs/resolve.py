@@ -10,10 +10,8 @@ from gymnasium.envs.registration import EnvSpec
 from rllib_scoreflow.data.catalog import D4RL_DATASETS
 from rllib_scoreflow.envs.contract import reason_of
 from rllib_scoreflow.envs.d4rl.kitchen import KITCHEN_TASKS, require_kitchen
+from rllib_scoreflow.envs.d4rl.locomotion import ANT_ENV_ID, ANT_OBSERVATION_DIM
 from rllib_scoreflow.errors import InputError, shorten
-
-# D4RL recorded ant with 84 contact forces that are all zero, on top of Ant-v4's 27 numbers.
-_ANT_ENV_ID, _ANT_OBSERVATION_DIM = "Ant-v4", 111
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ def resolve_env(env_id: str) -> EnvSource:
     if env_id in D4RL_DATASETS:
         gym_id = D4RL_DATASETS[env_id].env_id
         if env_id.startswith("ant-"):
-            gym_id, padded = _ANT_ENV_ID, _ANT_OBSERVATION_DIM
+            gym_id, padded = ANT_ENV_ID, ANT_OBSERVATION_DIM
     if env_id in KITCHEN_TASKS:
         require_kitchen(env_id)
     module, colon, name = gym_id.rpartition(":")

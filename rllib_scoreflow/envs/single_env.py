@@ -2,42 +2,33 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 from rllib_scoreflow.envs.contract import Env, close_env, reason_of
+from rllib_scoreflow.envs.d4rl.locomotion import PadObservation
 from rllib_scoreflow.envs.resolve import EnvSource, resolve_env
 from rllib_scoreflow.envs.settings import EnvSettings
 from rllib_scoreflow.envs.wrappers import wrap
 from rllib_scoreflow.errors import InputError, shorten
+from rllib_scoreflow.interface import ImageShape, Interface
 from rllib_scoreflow.observations import IMAGES, STATE
 
 
-@dataclass(frozen=True)
-class EnvDims:
-    """What a policy must know of an environment.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EnvDims(Interface):
+    """What a policy must know of an environment; its bounds are float32, rounded inwards where they have more digits.
 
     Attributes:
-        env_id: gymnasium id.
-        observation_dim: O, of the state, padding included.
-        action_dim: A, of one primitive step.
-        action_low: float32 [A], rounded into the bounds where those have more digits.
-        action_high: float32 [A].
         max_episode_steps: time limit in primitive steps, of `env_config` or else registered; None if there is none.
-        image_shape: (V, H, W, 3) of an environment with V cameras, None without cameras.
         action_dtype: "float32", or the name of the environment's own type where that is narrower.
     """
 
-    env_id: str
-    observation_dim: int
-    action_dim: int
-    action_low: NDArray[np.float32]
-    action_high: NDArray[np.float32]
+    kind: Literal["environment"] = "environment"
     max_episode_steps: int | None
-    image_shape: tuple[int, int, int, int] | None = None
     action_dtype: str = "float32"
 
     def fit_actions(self, actions: NDArray[np.float32]) -> NDArray[Any]:
@@ -105,7 +96,8 @@ def make_single_env(
         ) from error
     while isinstance(env, gym.wrappers.OrderEnforcing | gym.wrappers.PassiveEnvChecker):
         env = env.env
-    return wrap(env, settings.wrappers, source.requested_id)
+    env = wrap(env, settings.wrappers, source.requested_id)
+    return env if source.padded_observation_dim is None else PadObservation(env, source.padded_observation_dim)
 
 
 def dims_of(env: Env, source: EnvSource, max_episode_steps: int | None = None) -> EnvDims:
@@ -133,13 +125,14 @@ def dims_of(env: Env, source: EnvSource, max_episode_steps: int | None = None) -
             "policy makes continuous ones: choose an environment with a float action space"
         )
     return EnvDims(
-        env_id=source.env_id,
-        observation_dim=source.padded_observation_dim or int(observation_space.shape[0]),
+        name=source.requested_id,
+        observation_dim=int(observation_space.shape[0]),
         action_dim=int(action_space.shape[0]),
         action_low=_float32_within(action_space.low, np.less, np.inf),
         action_high=_float32_within(action_space.high, np.greater, -np.inf),
         max_episode_steps=max_episode_steps or source.spec.max_episode_steps,
         image_shape=image_shape,
+        cameras=_camera_names(env, image_shape),
         action_dtype="float16" if action_space.dtype == np.float16 else "float32",
     )
 
@@ -154,7 +147,7 @@ def _float32_within(bound: NDArray[Any], outside: np.ufunc, inwards: float) -> N
     return stepped
 
 
-def _camera_spaces(space: gym.spaces.Dict, source: EnvSource) -> tuple[gym.Space[Any], tuple[int, int, int, int]]:
+def _camera_spaces(space: gym.spaces.Dict, source: EnvSource) -> tuple[gym.Space[Any], ImageShape]:
     """Return the space of the state and the shape of the images."""
     images = space.get(IMAGES)
     shape = (images.shape or ()) if images is not None and images.dtype == np.uint8 else ()
@@ -165,6 +158,13 @@ def _camera_spaces(space: gym.spaces.Dict, source: EnvSource) -> tuple[gym.Space
             "width, 3), and nothing else: rearrange it in a wrapper that is registered under an id of its own"
         )
     return space[STATE], (shape[0], shape[1], shape[2], shape[3])
+
+
+def _camera_names(env: Env, image_shape: ImageShape | None) -> tuple[str, ...]:
+    """Return the names that an environment gives the cameras of its images in `cameras`, none where it does not."""
+    names = getattr(env.unwrapped, "cameras", ())
+    known = isinstance(names, tuple | list) and all(isinstance(name, str) for name in names)
+    return tuple(names) if known and image_shape is not None and len(names) == image_shape[0] else ()
 
 
 def _flat_box(space: gym.Space[Any] | None, role: str, source: EnvSource) -> gym.spaces.Box:

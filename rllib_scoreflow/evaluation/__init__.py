@@ -2,7 +2,6 @@
 
 from rllib_scoreflow.evaluation.contact_sheet import ContactSheet, draw_contact_sheet
 from rllib_scoreflow.evaluation.evaluate import Act, evaluate_policy
-from rllib_scoreflow.evaluation.fit import check_policy_fits
 from rllib_scoreflow.evaluation.latency import seconds_per_action
 from rllib_scoreflow.evaluation.result import EvaluationResult, standard_error
 from rllib_scoreflow.evaluation.target import check_target
@@ -13,7 +12,6 @@ __all__ = [
     "ContactSheet",
     "EvaluationResult",
     "Recording",
-    "check_policy_fits",
     "check_target",
     "draw_contact_sheet",
     "evaluate_policy",

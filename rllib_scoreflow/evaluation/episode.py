@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib_scoreflow.action_chunks import check_act_steps
 from rllib_scoreflow.envs import EnvSettings, make_single_env, require_time_limit, resolve_env, sub_env_seeds
 from rllib_scoreflow.envs.contract import CheckedEnv, Env, close_env
 from rllib_scoreflow.envs.single_env import dims_of
 from rllib_scoreflow.errors import InputError, SimulatorError
 from rllib_scoreflow.evaluation.evaluate import Act
+from rllib_scoreflow.interface import check_act_steps
 from rllib_scoreflow.observations import IMAGES, STATE, Observation
 
 Frame = NDArray[np.uint8]
@@ -127,12 +127,11 @@ class Episode:
         return None if self._dims.image_shape is None else np.array(self._observation[IMAGES])
 
     def _batch_of_one(self) -> Observation:
-        """Return the observation with a first axis of length 1, its state padded."""
+        """Return the observation with a first axis of length 1, its state float32."""
         observation = self._observation
-        state = observation if self._dims.image_shape is None else observation[STATE]
-        padded = np.zeros((1, self._dims.observation_dim), np.float32)
-        padded[0, : len(state)] = state
-        return padded if self._dims.image_shape is None else {STATE: padded, IMAGES: observation[IMAGES][None]}
+        if self._dims.image_shape is None:
+            return np.asarray(observation, np.float32)[None]
+        return {STATE: np.asarray(observation[STATE], np.float32)[None], IMAGES: observation[IMAGES][None]}
 
     def __enter__(self) -> "Episode":
         return self

@@ -11,6 +11,7 @@ from torch import nn
 from rllib_scoreflow.flow.config import ChainConfig, NoiseConfig, ScoreConfig, SDEConfig
 from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
 from rllib_scoreflow.flow.processes.score_sde import ScoreSDE
+from rllib_scoreflow.interface import Interface
 from rllib_scoreflow.observations import IMAGES, STATE, Observation, num_rows
 from rllib_scoreflow.policy.artefact import read_policy, write_policy
 from rllib_scoreflow.policy.metadata import PolicyConfig, PolicyMetadata
@@ -70,6 +71,20 @@ class FlowPolicy(nn.Module):
                 action_high=action,
                 metadata=metadata,
             )
+
+    def interface(self, name: str) -> Interface:
+        """What an environment has to fit; the bounds are the dataset's actions, `name` is what messages call it."""
+        config, low, high = self.config, self.action_normalizer.low, self.action_normalizer.high
+        return Interface(
+            kind="policy",
+            name=name,
+            observation_dim=config.observation_dim,
+            action_dim=config.action_dim,
+            action_low=low.cpu().numpy(),
+            action_high=high.cpu().numpy(),
+            image_shape=config.image_shape,
+            cameras=config.cameras,
+        )
 
     def features(self, observation: Any) -> torch.Tensor:
         """What the networks see of raw observations: normalised state `[B, O]`, in front of it the image features.

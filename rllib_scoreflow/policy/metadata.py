@@ -6,12 +6,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from rllib_scoreflow.action_chunks import check_act_steps
 from rllib_scoreflow.errors import InputError, shorten
 from rllib_scoreflow.files.digest import json_digest
 from rllib_scoreflow.files.json import read_json
 from rllib_scoreflow.files.policy_folder import POLICY_JSON
 from rllib_scoreflow.flow.config import STORED, VARIANTS, SDEConfig, VisionConfig
+from rllib_scoreflow.interface import ImageShape, check_act_steps, image_shape
 
 ARTEFACT_SCHEMA_VERSION = 2
 _WITHOUT_SHA256 = 1  # the earlier version, still read, in which only the weights were under a hash
@@ -56,9 +56,9 @@ class PolicyConfig(BaseModel):
         return self
 
     @property
-    def image_shape(self) -> tuple[int, int, int, int] | None:
+    def image_shape(self) -> ImageShape | None:
         """Shape `(V, H, W, 3)` of the images of one observation, None without cameras."""
-        return None if self.image_size is None else (len(self.cameras), *self.image_size, 3)
+        return image_shape(self.cameras, self.image_size)
 
     @property
     def chunk_dim(self) -> int:

@@ -51,7 +51,7 @@ def test_no_time_limit_is_found_before_the_training_and_an_option_gives_one(reac
 
 
 def test_a_policy_and_a_dataset_outside_the_bounds_are_refused(reach_dataset, policy_for):
-    with pytest.raises(InputError, match=r"acts from -1 to 1 in dimension 0, outside the bounds -0.01 to 0.01"):
+    with pytest.raises(InputError, match=r"has actions from -1 to 1 in dimension 0, outside the bounds -0.01 to 0.01"):
         ScoreFlowConfig().environment(NARROW).training(pretrained_policy=policy_for(None)).validate()
     with pytest.raises(InputError, match=r"outside the bounds -0.01 to 0.01"):
         flow_bc(reach_dataset, NARROW).validate()

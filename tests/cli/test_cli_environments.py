@@ -101,7 +101,7 @@ def test_the_rule_of_success_is_an_option_and_is_printed(rllib, refused, policy)
 def test_a_policy_whose_actions_lie_outside_the_bounds_is_refused(refused, policy, low, high):
     folder = policy("toy_envs:ToyStrict-v0", low=low, high=high)
     message = refused("evaluate", folder, "--env", "toy_envs:ToyStrict-v0")
-    assert "acts from -1 to 2 in dimension 0" in message
+    assert "has actions from -1 to 2 in dimension 0" in message
     assert f"outside the bounds {low:g} to {high:g}" in message
 
 

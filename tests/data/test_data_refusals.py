@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rllib_scoreflow.data import check_compatible, load_dataset
+from rllib_scoreflow.data import load_dataset
 from rllib_scoreflow.data.readers.d4rl import read_d4rl_hdf5
 from rllib_scoreflow.data.schema import describe
 from rllib_scoreflow.data.store import to_table, write_parquet
@@ -219,40 +219,3 @@ def test_parquet_of_another_schema_version(refused, parquet, tmp_path):
     path = tmp_path / "t.parquet"
     pq.write_table(table.replace_schema_metadata(metadata), path)
     refused(path, "t.parquet", "version 99", "convert the original file again")
-
-
-@pytest.fixture
-def info(tmp_path, cache, columns, write):
-    return load_dataset(write(tmp_path / "d.hdf5", columns, {"env": "Hopper-v4"})).info
-
-
-def test_fitting_environment(info):
-    check_compatible(info, 4, -np.ones(2), np.ones(2), "Hopper-v4")
-
-
-def test_observation_dimensions_do_not_fit(info):
-    with pytest.raises(InputError, match="'observations' has 4 dimensions but Ant-v4 has 27"):
-        check_compatible(info, 27, -np.ones(2), np.ones(2), "Ant-v4")
-
-
-def test_action_dimensions_do_not_fit(info):
-    with pytest.raises(InputError, match="'actions' has 2 dimensions but Ant-v4 has 8"):
-        check_compatible(info, 4, -np.ones(8), np.ones(8), "Ant-v4")
-
-
-@pytest.mark.parametrize("scale", [(1.0, 0.5), (0.5, 1.0)])
-def test_actions_outside_the_bounds(info, scale):
-    low, high = -np.array(scale), np.array(scale)
-    dim = int(np.argmin(scale))
-    with pytest.raises(InputError, match=f"'actions'.* in dimension {dim}, outside the bounds -0.5"):
-        check_compatible(info, 4, low, high, "Small-v0")
-
-
-@pytest.mark.parametrize(("low", "high"), [(-0.5, 2.0), (-2.0, 0.5)])
-def test_actions_outside_one_bound(info, low, high):
-    with pytest.raises(InputError, match=f"outside the bounds {low:g} to {high:g} of Small-v0"):
-        check_compatible(info, 4, np.full(2, low), np.full(2, high), "Small-v0")
-
-
-def test_actions_a_rounding_outside_the_bounds_pass(info):
-    check_compatible(info, 4, info.action_min + 1e-6, info.action_max - 1e-6, "Tight-v0")

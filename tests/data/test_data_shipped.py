@@ -10,7 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import rllib_scoreflow.data
-from rllib_scoreflow.data import ChunkIndex, check_compatible, load_dataset
+from rllib_scoreflow.data import ChunkIndex, load_dataset
+from rllib_scoreflow.envs import env_dims
+from rllib_scoreflow.interface import check_fits
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_shipped_dataset.py"
 
@@ -32,7 +34,7 @@ def test_it_is_what_it_says(shipped):
 
 
 def test_it_fits_its_environment(shipped):
-    check_compatible(shipped.info, 11, -np.ones(3), np.ones(3), "Hopper-v4")
+    check_fits(shipped.info.interface(), env_dims("Hopper-v4"))
 
 
 def test_its_episodes_are_whole_episodes_of_hopper(shipped):

@@ -186,7 +186,7 @@ def test_spaces_and_dims():
     assert env.observation_space.shape == (2, 2)
     assert env.action_space.shape == (2, 3)
     dims = env_dims("hopper-medium-v2")
-    assert (dims.env_id, dims.observation_dim, dims.action_dim) == ("Hopper-v4", 11, 3)
+    assert (dims.name, dims.observation_dim, dims.action_dim) == ("hopper-medium-v2", 11, 3)
     assert dims.max_episode_steps == 1000
     np.testing.assert_array_equal([dims.action_low, dims.action_high], [[-1] * 3, [1] * 3])
 

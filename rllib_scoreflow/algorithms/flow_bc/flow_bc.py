@@ -13,7 +13,6 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.metrics import LEARNER_RESULTS
 
-from rllib_scoreflow.action_chunks import check_act_steps
 from rllib_scoreflow.algorithms.common.algorithm import PolicyAlgorithm
 from rllib_scoreflow.algorithms.common.env_option import check_env_option
 from rllib_scoreflow.algorithms.common.options import build_section, check_options, overlay_env_config
@@ -24,11 +23,12 @@ from rllib_scoreflow.algorithms.common.rllib_option_check import check_rllib_opt
 from rllib_scoreflow.algorithms.flow_bc.flow_bc_learner import FlowBCLearner
 from rllib_scoreflow.algorithms.flow_bc.offline_data import ChunkOfflineData, open_dataset
 from rllib_scoreflow.algorithms.flow_bc.training_length import GRADIENT_STEPS, planned_epochs, steps_left
-from rllib_scoreflow.data import ChunkIndex, check_compatible
+from rllib_scoreflow.data import ChunkIndex
 from rllib_scoreflow.envs import require_time_limit, try_env
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.flow.config import ChainConfig, SDEConfig, VisionConfig, apply_variant
 from rllib_scoreflow.flow.fields import FieldConfig, field_class
+from rllib_scoreflow.interface import check_act_steps, check_fits
 from rllib_scoreflow.observations import IMAGES, STATE
 from rllib_scoreflow.plugins import import_plugins
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata
@@ -188,14 +188,7 @@ class FlowBCConfig(AlgorithmConfig):
             dims = try_env(self.env, self.env_config)
             if self.evaluation_interval:
                 require_time_limit(str(self.env), dims.max_episode_steps)
-            check_compatible(
-                dataset.info,
-                dims.observation_dim,
-                dims.action_low,
-                dims.action_high,
-                str(self.env),
-                image_shape=dims.image_shape,
-            )
+            check_fits(dataset.info.interface(), dims)
         elif self.evaluation_interval:
             raise InputError("Option 'evaluation_interval' needs an environment: set 'env'.")
         self.input_ = self.dataset  # last, like all that is derived: a config that was refused can be mended

@@ -20,9 +20,9 @@ from rllib_scoreflow.algorithms.scoreflow.results import scoreflow_results
 from rllib_scoreflow.algorithms.scoreflow.scoreflow_learner import ScoreFlowLearner
 from rllib_scoreflow.envs import require_time_limit, try_env
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.evaluation import check_policy_fits
 from rllib_scoreflow.flow.advantages import ESTIMATORS
 from rllib_scoreflow.flow.config import VARIANTS, ChainConfig, NoiseConfig, ScoreConfig, SDEConfig
+from rllib_scoreflow.interface import check_fits
 from rllib_scoreflow.plugins import import_plugins
 from rllib_scoreflow.policy import FlowPolicy, find_policy
 
@@ -221,7 +221,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         dims = try_env(self.env, self.env_config)
         if self.evaluation_interval:
             require_time_limit(str(self.env), dims.max_episode_steps)
-        check_policy_fits(policy, dims, f"The policy '{self.pretrained_policy}'", str(self.env))
+        check_fits(policy.interface(f"the policy '{self.pretrained_policy}'"), dims)
         self._resolved_module_spec = self._module_spec_of(policy)
         super().validate()
 

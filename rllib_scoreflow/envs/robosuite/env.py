@@ -98,7 +98,7 @@ class RobosuiteEnv(gym.Env[Observation, NDArray[Any]]):
         known = TASKS[task]
         self._env_args = known.env_args() if env_args is None else _check_env_args(known, env_args)
         self._keys = tuple(known.observation_keys if observation_keys is None else observation_keys)
-        self._cameras = tuple(cameras)
+        self.cameras = tuple(cameras)
         self._image_size = _check_size(known, "image_size", image_size)
         self._render_camera = render_camera or known.video_camera
         self._render_size = _check_size(known, "render_size", render_size or known.video_size)
@@ -112,14 +112,14 @@ class RobosuiteEnv(gym.Env[Observation, NDArray[Any]]):
 
         described = _describe(json.dumps(self._env_args, sort_keys=True))
         _check_names(known, "observation_keys", self._keys, described.widths)
-        _check_names(known, "cameras", (*self._cameras, self._render_camera), described.cameras)
+        _check_names(known, "cameras", (*self.cameras, self._render_camera), described.cameras)
         self.metadata = {**self.metadata, "render_fps": described.control_freq}
         self.action_space = gym.spaces.Box(described.action_low, described.action_high, dtype=np.float32)
         width = sum(described.widths[key] for key in self._keys)
         state_space = gym.spaces.Box(-np.inf, np.inf, (width,), np.float32)
         self.observation_space: gym.Space[Any] = state_space
-        if self._cameras:
-            shape = (len(self._cameras), *self._image_size, 3)
+        if self.cameras:
+            shape = (len(self.cameras), *self._image_size, 3)
             self.observation_space = gym.spaces.Dict(
                 {STATE: state_space, IMAGES: gym.spaces.Box(0, 255, shape, np.uint8)}
             )
@@ -175,11 +175,11 @@ class RobosuiteEnv(gym.Env[Observation, NDArray[Any]]):
 
     def _observe(self, named: Named, *, render: bool) -> Observation:
         state = np.concatenate([named[key] for key in self._keys]).astype(np.float32)
-        if not self._cameras:
+        if not self.cameras:
             return state
         if render or self._images is None:
             assert self._sim is not None
-            self._images = np.stack([self._sim.render(camera, *self._image_size) for camera in self._cameras])
+            self._images = np.stack([self._sim.render(camera, *self._image_size) for camera in self.cameras])
         return {STATE: state, IMAGES: self._images}
 
     def render(self) -> NDArray[np.uint8]:  # type: ignore[override]  # gymnasium allows any frame
