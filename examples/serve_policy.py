@@ -25,13 +25,14 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
+import tree
 import typer
 from ray import serve
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.observations import IMAGES, STATE, map_observation
+from rllib_scoreflow.observations import IMAGES, STATE
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, find_policy
 
 Question = tuple[Any, torch.Tensor]  # an observation, and the noise that its chain starts from
@@ -68,7 +69,7 @@ class PolicyServer:
     async def act(self, questions: list[Question]) -> list[Answer]:
         """Answers the questions that Serve collected, all in one pass."""
         observations, noise = zip(*questions, strict=True)
-        batch = map_observation(lambda *rows: np.stack(rows), *observations)
+        batch = tree.map_structure(lambda *rows: np.stack(rows), *observations)
         # In a thread, so that meanwhile the next questions are received.
         chunks = await asyncio.to_thread(self.policy.act, batch, initial=torch.stack(noise).numpy())
         shape = (self.policy.config.horizon, self.policy.config.action_dim)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+import tree
 from gymnasium.spaces import Box, Dict, Space
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from rllib_scoreflow.envs.seeding import sub_env_seeds
 from rllib_scoreflow.envs.single_env import EnvDims
 from rllib_scoreflow.errors import SimulatorError
-from rllib_scoreflow.observations import IMAGES, STATE, Observation, map_observation
+from rllib_scoreflow.observations import IMAGES, STATE, Observation
 
 Float32 = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -135,7 +136,7 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
         self._elapsed = np.zeros(self.num_envs, np.int64)
         self._check_finite(observations, np.zeros(self.num_envs))
         self._observations = observations
-        return map_observation(np.copy, observations), {}
+        return tree.map_structure(np.copy, observations), {}
 
     def step(self, actions: Float32, *, active: Bools | None = None) -> StepResult:
         """Execute one chunk in every sub environment, or in the active ones.
@@ -165,7 +166,7 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
         outcome = ChunkOutcome(
             rewards=np.zeros(self.num_envs),
             steps=np.zeros(self.num_envs, np.int64),
-            observations=map_observation(np.copy, self._observations),
+            observations=tree.map_structure(np.copy, self._observations),
             terminated=np.zeros(self.num_envs, np.bool_),
             truncated=np.zeros(self.num_envs, np.bool_),
             success=np.full(self.num_envs, np.nan, np.float32),
@@ -173,7 +174,7 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
         self._run_chunk(chunks, ids, self._elapsed, outcome)
         self._check_finite(outcome.observations, outcome.rewards)
         self._elapsed += outcome.steps
-        observations = map_observation(np.copy, outcome.observations)
+        observations = tree.map_structure(np.copy, outcome.observations)
         finished = np.flatnonzero(outcome.terminated | outcome.truncated)
         if finished.size:
             self._reset_some(finished, observations)
@@ -186,7 +187,7 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
             "episode_metrics": outcome.episode_metrics,
         }
         # Callers store the arrays, the next step starts from ours: hence the copy.
-        result = map_observation(np.copy, observations)
+        result = tree.map_structure(np.copy, observations)
         return result, outcome.rewards, outcome.terminated, outcome.truncated, info
 
     def _split(self, actions: Float32) -> NDArray[Any]:

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import torch
+import tree
 
-from rllib_scoreflow.observations import Observation, map_observation
+from rllib_scoreflow.observations import Observation
 
 
 def to_tensors(observation: Observation, device: torch.device | None) -> Any:
@@ -21,4 +22,4 @@ def to_tensors(observation: Observation, device: torch.device | None) -> Any:
             array if array.dtype == np.uint8 else array.astype(np.float32, copy=False), device=device
         )
 
-    return map_observation(convert, observation)
+    return tree.map_structure(convert, observation)

@@ -4,13 +4,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import tree
 from ray.rllib.connectors.connector_v2 import ConnectorV2
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
 from rllib_scoreflow.flow.advantages import AdvantageEstimator, FloatArray, Fragment, scale_rewards
-from rllib_scoreflow.observations import map_observation, num_rows
+from rllib_scoreflow.observations import num_rows
 from rllib_scoreflow.policy.tensors import to_tensors
 
 REWARD_SCALE = "reward_scale"
@@ -45,13 +46,13 @@ class ChainColumns(ConnectorV2):
         module = rl_module[DEFAULT_MODULE_ID].unwrapped()
         device = next(module.parameters()).device
         observations = [episode.get_observations() for episode in episodes]
-        values = _values(module, map_observation(_concatenate, *observations), device)
+        values = _values(module, tree.map_structure(_concatenate, *observations), device)
         bounds = np.cumsum([num_rows(fragment) for fragment in observations])[:-1]
         shared_data[_VALUES] = np.split(values, bounds)
         columns = {name: _extra_column(episodes, name) for name in module.chain_columns}
         columns[Columns.VF_PREDS] = np.concatenate([own[:-1] for own in shared_data[_VALUES]])
         batch[DEFAULT_MODULE_ID] = {name: _to_float32(column, device) for name, column in columns.items()}
-        acted_on = map_observation(lambda *parts: np.concatenate([part[:-1] for part in parts]), *observations)
+        acted_on = tree.map_structure(lambda *parts: np.concatenate([part[:-1] for part in parts]), *observations)
         batch[DEFAULT_MODULE_ID][Columns.OBS] = to_tensors(acted_on, device)
         return batch
 
@@ -116,7 +117,7 @@ def _values(module: Any, observations: Any, device: torch.device) -> FloatArray:
         size = _VALUE_BATCH if not isinstance(observations, dict) else _VALUE_BATCH_OF_IMAGES
         parts = []
         for first in range(0, num_rows(observations), size):
-            rows = map_observation(lambda column: column[first : first + size], observations)  # noqa: B023
+            rows = tree.map_structure(lambda column: column[first : first + size], observations)  # noqa: B023
             parts.append(module.compute_values({Columns.OBS: to_tensors(rows, device)}))
         values: FloatArray = torch.cat(parts).cpu().numpy().astype(np.float64)
         return values

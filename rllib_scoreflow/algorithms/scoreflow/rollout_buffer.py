@@ -5,11 +5,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import tree
 from ray.rllib.core.columns import Columns
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from rllib_scoreflow.algorithms.common.rl_module import CHAIN
-from rllib_scoreflow.observations import map_observation
 
 ENV_STEPS = "env_steps"
 """Extra column: environment steps that a chunk really took, int64 `[T]`."""
@@ -56,11 +56,11 @@ class RolloutBuffer:
         }
         for name, item in items.items():
             if name not in self.columns:
-                self.columns[name] = map_observation(self._allocate, item)
-            map_observation(partial(_store, step), self.columns[name], item)
+                self.columns[name] = tree.map_structure(self._allocate, item)
+            tree.map_structure(partial(_store, step), self.columns[name], item)
         self._last_observations = infos["final_obs"]
         for env in np.flatnonzero(terminated | truncated).tolist():
-            self._final_observations[step, env] = map_observation(partial(_row, env), infos["final_obs"])
+            self._final_observations[step, env] = tree.map_structure(partial(_row, env), infos["final_obs"])
 
     def _allocate(self, item: Any) -> Any:
         return np.empty((self.steps, *np.shape(item)), dtype=np.asarray(item).dtype)
@@ -87,17 +87,17 @@ class RolloutBuffer:
         return fragments
 
     def _fragment(self, env: int, first: int, stop: int, id_: str, t_started: int) -> SingleAgentEpisode:
-        part = {name: map_observation(lambda c: c[first:stop, env], column) for name, column in self.columns.items()}
+        part = tree.map_structure(lambda column: column[first:stop, env], self.columns)
         terminated = bool(part[Columns.TERMINATEDS][-1])
         truncated = bool(part[Columns.TRUNCATEDS][-1])
         ended = self._final_observations.get((stop - 1, env))
-        final = map_observation(partial(_row, env), self._last_observations) if ended is None else ended
+        final = tree.map_structure(partial(_row, env), self._last_observations) if ended is None else ended
         acted_on = part[Columns.OBS]
         steps = range(stop - first)
         extra = (CHAIN, Columns.ACTION_LOGP, ENV_STEPS, SUCCESS)
         episode = SingleAgentEpisode(
             id_,
-            observations=[*(map_observation(lambda column, t=t: column[t], acted_on) for t in steps), final],
+            observations=[*(tree.map_structure(lambda column, t=t: column[t], acted_on) for t in steps), final],
             actions=list(part[Columns.ACTIONS]),
             rewards=list(part[Columns.REWARDS]),
             extra_model_outputs={name: list(part[name]) for name in extra},

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+import tree
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.training_data import TrainingData
@@ -28,7 +29,6 @@ from rllib_scoreflow.algorithms.scoreflow.diagnostics import (
 from rllib_scoreflow.flow.losses import clipped_surrogate_loss
 from rllib_scoreflow.flow.noise import annealed_sigma_max
 from rllib_scoreflow.flow.schedules import cosine_with_restarts
-from rllib_scoreflow.observations import map_observation
 
 ACTOR, CRITIC = "actor", "critic"
 Batch = dict[str, Any]
@@ -294,4 +294,5 @@ class ScoreFlowLearner(PolicyLearner):
 
 def _rows(batch: Batch, chosen: Any) -> Batch:
     """The chosen rows of every column."""
-    return {name: map_observation(lambda column: column[chosen], columns) for name, columns in batch.items()}
+    rows: Batch = tree.map_structure(lambda column: column[chosen], batch)
+    return rows
