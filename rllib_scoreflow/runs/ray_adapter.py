@@ -1,6 +1,6 @@
 """Everything of the command that leans on internals of Ray's processes, written for Ray 2.60.
 
-`tests/cli/test_ray_processes.py` fails loudly if Ray changes them.
+`tests/runs/test_ray_processes.py` fails loudly if Ray changes them.
 """
 
 import contextlib

@@ -2,7 +2,7 @@
 
 Tune restores an experiment from notes that it writes now and then. Here an interrupted experiment is begun like a new
 one, by the same draws, and each trial takes up what lies in its folder; so trials must be given their checkpoints,
-which Tune has no public way for. `tests/cli/test_tune_adapter.py` fails loudly if Ray changes what is used.
+which Tune has no public way for. `tests/runs/test_tune_adapter.py` fails loudly if Ray changes what is used.
 """
 
 import json
