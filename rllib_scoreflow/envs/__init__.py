@@ -7,6 +7,7 @@ from rllib_scoreflow.envs.robosuite.tasks import register_robomimic_tasks
 from rllib_scoreflow.envs.seeding import sub_env_seeds
 from rllib_scoreflow.envs.settings import EnvSettings
 from rllib_scoreflow.envs.single_env import EnvDims, env_dims, make_single_env
+from rllib_scoreflow.envs.spaces import observation_space
 from rllib_scoreflow.envs.standard import is_standard
 from rllib_scoreflow.envs.trial_steps import try_env
 
@@ -19,6 +20,7 @@ __all__ = [
     "is_standard",
     "make_chunk_vector_env",
     "make_single_env",
+    "observation_space",
     "require_time_limit",
     "resolve_env",
     "sub_env_seeds",

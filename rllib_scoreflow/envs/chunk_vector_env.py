@@ -7,15 +7,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 import tree
-from gymnasium.spaces import Box, Dict, Space
+from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector.utils import batch_space, create_empty_array
 from numpy.typing import NDArray
 
 from rllib_scoreflow.envs.seeding import sub_env_seeds
 from rllib_scoreflow.envs.single_env import EnvDims
+from rllib_scoreflow.envs.spaces import observation_space
 from rllib_scoreflow.errors import SimulatorError
-from rllib_scoreflow.observations import IMAGES, STATE, Observation
+from rllib_scoreflow.observations import STATE, Observation
 
 Float32 = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -93,7 +94,7 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
         self.act_steps = act_steps
         self.horizon = horizon
         self.max_episode_steps = max_episode_steps
-        self.single_observation_space = _observation_space(dims)
+        self.single_observation_space = observation_space(dims.observation_dim, dims.image_shape)
         self.single_action_space = Box(
             np.tile(dims.action_low, horizon), np.tile(dims.action_high, horizon), dtype=np.float32
         )
@@ -103,7 +104,7 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
         self._all_ids: Ids = np.arange(num_envs)
         # Primitive steps of the running episodes; None until the first reset.
         self._elapsed: NDArray[np.int64] | None = None
-        self._observations = _zero_observations(dims, num_envs)
+        self._observations = self._zero_observations()
 
     def reset(
         self,
@@ -131,7 +132,7 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
             seeds = [int(s) for s in seed if s is not None]
             if len(seeds) != self.num_envs:
                 raise ValueError(f"{len(seeds)} seeds for {self.num_envs} sub environments")
-        observations = _zero_observations(self.dims, self.num_envs)
+        observations = self._zero_observations()
         self._reset_all(observations, seeds, options)
         self._elapsed = np.zeros(self.num_envs, np.int64)
         self._check_finite(observations, np.zeros(self.num_envs))
@@ -190,6 +191,11 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
         result = tree.map_structure(np.copy, observations)
         return result, outcome.rewards, outcome.terminated, outcome.truncated, info
 
+    def _zero_observations(self) -> Observation:
+        zeros: Any = create_empty_array(self.single_observation_space, self.num_envs, fn=np.zeros)
+        observations: Observation = zeros
+        return observations
+
     def _split(self, actions: Float32) -> NDArray[Any]:
         """Return the executed part of the chunks [N, act_steps, A] as the environment takes it, as a copy."""
         shape = (self.num_envs, self.horizon * self.dims.action_dim)
@@ -229,19 +235,3 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
 
         `elapsed` [N] holds the primitive steps that the running episodes had before this chunk.
         """
-
-
-def _observation_space(dims: EnvDims) -> Space[Any]:
-    """Return the space of one observation."""
-    infinity = np.full(dims.observation_dim, np.inf, np.float32)
-    state = Box(-infinity, infinity, dtype=np.float32)
-    if dims.image_shape is None:
-        return state
-    return Dict({STATE: state, IMAGES: Box(0, 255, dims.image_shape, np.uint8)})
-
-
-def _zero_observations(dims: EnvDims, num_envs: int) -> Observation:
-    state = np.zeros((num_envs, dims.observation_dim), np.float32)
-    if dims.image_shape is None:
-        return state
-    return {STATE: state, IMAGES: np.zeros((num_envs, *dims.image_shape), np.uint8)}

@@ -24,12 +24,11 @@ from rllib_scoreflow.algorithms.flow_bc.flow_bc_learner import FlowBCLearner
 from rllib_scoreflow.algorithms.flow_bc.offline_data import ChunkOfflineData, open_dataset
 from rllib_scoreflow.algorithms.flow_bc.training_length import GRADIENT_STEPS, planned_epochs, steps_left
 from rllib_scoreflow.data import ChunkIndex
-from rllib_scoreflow.envs import require_time_limit, try_env
+from rllib_scoreflow.envs import observation_space, require_time_limit, try_env
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.flow.config import ChainConfig, SDEConfig, VisionConfig, apply_variant
 from rllib_scoreflow.flow.fields import FieldConfig, field_class
 from rllib_scoreflow.interface import check_act_steps, check_fits
-from rllib_scoreflow.observations import IMAGES, STATE
 from rllib_scoreflow.plugins import import_plugins
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata
 from rllib_scoreflow.versions import installed_versions
@@ -192,11 +191,8 @@ class FlowBCConfig(AlgorithmConfig):
         elif self.evaluation_interval:
             raise InputError("Option 'evaluation_interval' needs an environment: set 'env'.")
         self.input_ = self.dataset  # last, like all that is derived: a config that was refused can be mended
-        observation, chunk = dataset.info.observation_dim, dataset.info.action_dim * self.horizon
-        self.observation_space: gym.Space[Any] = gym.spaces.Box(-np.inf, np.inf, (observation,), np.float32)
-        if dataset.info.image_shape is not None:
-            images = gym.spaces.Box(0, 255, dataset.info.image_shape, np.uint8)
-            self.observation_space = gym.spaces.Dict({STATE: self.observation_space, IMAGES: images})
+        info, chunk = dataset.info, dataset.info.action_dim * self.horizon
+        self.observation_space: gym.Space[Any] = observation_space(info.observation_dim, info.image_shape)
         self.action_space = gym.spaces.Box(-np.inf, np.inf, (chunk,), np.float32)
         names = ("input_", "observation_space", "action_space")
         self._derived = {name: getattr(self, name) for name in names}

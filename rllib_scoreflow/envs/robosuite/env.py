@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from rllib_scoreflow.envs.robosuite.sim import RobosuiteSim
 from rllib_scoreflow.envs.robosuite.tasks import TASKS, RobomimicTask
+from rllib_scoreflow.envs.spaces import observation_space
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.interface import image_shape
 from rllib_scoreflow.observations import IMAGES, STATE, Observation
 
 Named = dict[str, NDArray[np.float64]]
@@ -116,13 +118,8 @@ class RobosuiteEnv(gym.Env[Observation, NDArray[Any]]):
         self.metadata = {**self.metadata, "render_fps": described.control_freq}
         self.action_space = gym.spaces.Box(described.action_low, described.action_high, dtype=np.float32)
         width = sum(described.widths[key] for key in self._keys)
-        state_space = gym.spaces.Box(-np.inf, np.inf, (width,), np.float32)
-        self.observation_space: gym.Space[Any] = state_space
-        if self.cameras:
-            shape = (len(self.cameras), *self._image_size, 3)
-            self.observation_space = gym.spaces.Dict(
-                {STATE: state_space, IMAGES: gym.spaces.Box(0, 255, shape, np.uint8)}
-            )
+        shape = image_shape(self.cameras, self._image_size if self.cameras else None)
+        self.observation_space: gym.Space[Any] = observation_space(width, shape)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
