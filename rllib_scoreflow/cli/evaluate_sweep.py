@@ -130,7 +130,7 @@ def _choose(player: Player, options: EvaluateOptions, settings: Settings) -> tup
     left_out: str | None = None
     for name in settings.variants or player.variants:
         fitting = steps
-        if name != "flow" and sde.score.depends_on_steps and (own in steps or not settings.variants):
+        if name != "flow" and player.policy.sde.depends_on_steps and (own in steps or not settings.variants):
             fitting = tuple(k for k in steps if k == own)
             if fitting != steps:
                 left_out = (

@@ -1,43 +1,16 @@
-"""The action distribution of ScoRe-Flow: a Markov chain of Gaussian transitions."""
+"""The action distribution of a denoising process: a Markov chain of Gaussian transitions."""
 
-from dataclasses import dataclass
+import math
 
 import torch
 
-from rllib_scoreflow.flow.processes.score_sde import LOG_2PI, ScoreSDE, Transition
+from rllib_scoreflow.flow.processes import ChainEvaluation, DenoisingProcess, Transition
 from rllib_scoreflow.flow.time_grid import time_grid
 
-
-@dataclass(frozen=True)
-class ChainEvaluation:
-    """All `K` transitions of stored chains, from one batched network pass.
-
-    Attributes:
-        logp: Log-probability on the configured scale, `[B]`.
-        raw_logp: Sum over all steps and dimensions in nats, initial draw included, `[B]`.
-        logp_divisor: What `raw_logp` is divided by: `(K + 1) * D`, or 1.
-        entropy: On the configured scale, `[B]`.
-        mean: `[B, K, D]`.
-        std: `[B, K, D]`.
-        alpha: `[K]`.
-        score_clip_rate: Share of score components that the clip bound cut, scalar; 0 without a drift.
-        alpha_clamp_rate: Share of the drift strengths that their clamp cut, scalar.
-        logp_clamp_rate: Share of chains whose log-probability was clamped, scalar.
-    """
-
-    logp: torch.Tensor
-    raw_logp: torch.Tensor
-    logp_divisor: float
-    entropy: torch.Tensor
-    mean: torch.Tensor
-    std: torch.Tensor
-    alpha: torch.Tensor
-    score_clip_rate: torch.Tensor
-    alpha_clamp_rate: torch.Tensor
-    logp_clamp_rate: torch.Tensor
+LOG_2PI = math.log(2.0 * math.pi)
 
 
-class ScoreSDEDistribution:
+class ChainDistribution:
     """Distribution over denoising chains `x_0 -> x_1 -> ... -> x_K` given observations.
 
     The chain has exact Gaussian transitions whatever the drift and the noise are, so that
@@ -46,12 +19,14 @@ class ScoreSDEDistribution:
     it is clipped to the action bounds, so that the stored values are the ones whose density is evaluated.
     """
 
-    def __init__(self, sde: ScoreSDE, observation: torch.Tensor, denoising_steps: int | None = None) -> None:
-        """Conditions the SDE on normalised observations `[B, O]`."""
-        self.sde = sde
+    def __init__(
+        self, process: DenoisingProcess, observation: torch.Tensor, denoising_steps: int | None = None
+    ) -> None:
+        """Conditions the process on normalised observations `[B, O]`."""
+        self.process = process
         self.observation = observation
         if denoising_steps is None:
-            denoising_steps = sde.config.chain.denoising_steps
+            denoising_steps = process.config.chain.denoising_steps
         if denoising_steps < 1:
             raise ValueError(f"a chain needs at least one denoising step, got {denoising_steps}")
         self.denoising_steps = denoising_steps
@@ -59,9 +34,8 @@ class ScoreSDEDistribution:
         self.times = time_grid(self.denoising_steps, observation.device)
 
     def initial_draw(self, generator: torch.Generator | None = None) -> torch.Tensor:
-        """`x_0 ~ N(0, I)`, shape `[B, D]`."""
-        shape = (self.observation.shape[0], self.sde.chunk_dim)
-        return torch.randn(shape, generator=generator, device=self.observation.device)
+        """`x_0`, shape `[B, D]`: of the process of this package `N(0, I)`."""
+        return self.process.initial_draw(self.observation, generator)
 
     def sample(
         self,
@@ -78,7 +52,7 @@ class ScoreSDEDistribution:
             generator: Source of randomness; torch's global one when `None`.
 
         Raises:
-            InputError: If the drift belongs to another number of steps (`ScoreSDE.check_steps`).
+            InputError: If the drift belongs to another number of steps (`DenoisingProcess.check_steps`).
         """
         return self._draw(initial, explore, generator)[0]
 
@@ -91,7 +65,7 @@ class ScoreSDEDistribution:
 
         Raises:
             ValueError: If the variant has no noise, hence no density.
-            InputError: If the drift belongs to another number of steps (`ScoreSDE.check_steps`).
+            InputError: If the drift belongs to another number of steps (`DenoisingProcess.check_steps`).
         """
         chain, steps = self._draw(initial, True, generator)
         mean = torch.stack([step.mean for step in steps], dim=1)
@@ -113,7 +87,7 @@ class ScoreSDEDistribution:
         x = self.initial_draw(generator) if initial is None else initial
         for k in range(self.denoising_steps):
             t = self.times[k].expand(x.shape[0], 1)
-            x = self.sde.flow_step(x, t, self.observation, self.dt)
+            x = self.process.flow_step(x, t, self.observation, self.dt)
         return x
 
     def evaluate(self, chain: torch.Tensor) -> ChainEvaluation:
@@ -121,12 +95,12 @@ class ScoreSDEDistribution:
 
         Raises:
             ValueError: If the variant has no noise, hence no density.
-            InputError: If the drift belongs to another number of steps (`ScoreSDE.check_steps`).
+            InputError: If the drift belongs to another number of steps (`DenoisingProcess.check_steps`).
         """
-        self.sde.check_steps(self.denoising_steps)
+        self.process.check_steps(self.denoising_steps)
         batch, steps, dim = chain.shape[0], self.denoising_steps, chain.shape[2]
         times = self.times.repeat(batch).unsqueeze(-1)
-        step = self.sde.transition(
+        step = self.process.transition(
             chain[:, :-1].reshape(-1, dim),
             times,
             self.observation.repeat_interleave(steps, dim=0),
@@ -144,9 +118,10 @@ class ScoreSDEDistribution:
             entropy=raw_entropy / self._divisor,
             mean=mean,
             std=std,
-            alpha=step.alpha.view(batch, steps)[0],
-            score_clip_rate=step.score_clip_rate,
-            alpha_clamp_rate=step.alpha_clamp_rate,
+            details={
+                name: detail.view(batch, steps, *detail.shape[1:]) if detail.dim() else detail
+                for name, detail in step.details.items()
+            },
             logp_clamp_rate=clamp_rate,
         )
 
@@ -158,7 +133,7 @@ class ScoreSDEDistribution:
         """Entropy of the transitions along chains `[B, K + 1, D]` on the configured scale, `[B]`."""
         return self.evaluate(chain).entropy
 
-    def kl(self, other: "ScoreSDEDistribution", chain: torch.Tensor) -> torch.Tensor:
+    def kl(self, other: "ChainDistribution", chain: torch.Tensor) -> torch.Tensor:
         """`KL(self || other)` in nats, `[B]`: the exact Gaussian KL of every transition, summed along `chain`.
 
         Averaged over chains drawn from `self` it estimates the KL of the chain distributions without the variance
@@ -171,24 +146,24 @@ class ScoreSDEDistribution:
 
     @property
     def _size(self) -> float:
-        return float((self.denoising_steps + 1) * self.sde.chunk_dim)
+        return float((self.denoising_steps + 1) * self.process.chunk_dim)
 
     @property
     def _divisor(self) -> float:
-        return self._size if self.sde.config.chain.normalize_logp else 1.0
+        return self._size if self.process.config.chain.normalize_logp else 1.0
 
     def _draw(
         self, initial: torch.Tensor | None, explore: bool, generator: torch.Generator | None
     ) -> tuple[torch.Tensor, list[Transition]]:
-        self.sde.check_steps(self.denoising_steps)
+        self.process.check_steps(self.denoising_steps)
         x = self.initial_draw(generator) if initial is None else initial
-        clip = self.sde.config.chain.draw_clip
+        clip = self.process.config.chain.draw_clip
         chain, steps = [x], []
         for k in range(self.denoising_steps):
             t = self.times[k].expand(x.shape[0], 1)
-            step = self.sde.transition(x, t, self.observation, self.dt)
+            step = self.process.transition(x, t, self.observation, self.dt)
             x = step.mean
-            if explore and self.sde.is_stochastic:
+            if explore and self.process.is_stochastic:
                 z = torch.randn(x.shape, generator=generator, device=x.device)
                 x = x + step.std * (z if clip is None else z.clamp(-clip, clip))
             chain.append(x)
@@ -197,14 +172,14 @@ class ScoreSDEDistribution:
 
     def _raw_logp(self, chain: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
         """Sum of the log-densities of the initial draw and of all transitions, in nats, `[B]`."""
-        if not self.sde.is_stochastic:
+        if not self.process.is_stochastic:
             raise ValueError("the deterministic flow has no log-probability; choose a noise kind")
         squared = ((chain[:, 1:] - mean) / std).square().sum(dim=(1, 2))
         initial = chain[:, 0].square().sum(dim=-1)
         return -0.5 * (squared + initial + self._size * LOG_2PI) - std.log().sum(dim=(1, 2))
 
     def _clamp_logp(self, logp: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        clamp = self.sde.config.chain.logp_clamp
+        clamp = self.process.config.chain.logp_clamp
         if clamp is None:
             return logp, torch.zeros((), device=logp.device)
         rate = (logp.detach().abs() > clamp).float().mean()

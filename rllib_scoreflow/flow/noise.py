@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from rllib_scoreflow.flow.config import NoiseConfig
+from rllib_scoreflow.flow.sections import NoiseConfig
 
 
 class NoiseNetwork(nn.Module):

@@ -26,6 +26,7 @@ _MAX_BYTES = 1 << 36
 
 
 Network = TypeVar("Network", bound=nn.Module)
+_EARLIER_NAMES = {"sde.strength.gain.": "sde.alpha.network."}
 
 
 def write_policy(
@@ -83,13 +84,21 @@ def read_policy(path: str | Path, build: Callable[[PolicyConfig, PolicyMetadata]
             f"'{file}' is not the file that {POLICY_JSON} describes (sha256 differs: truncated or altered); {_AGAIN}."
         )
     try:
-        weights = load(content)
+        weights = {rename_earlier(name): tensor for name, tensor in load(content).items()}
     except SafetensorError as error:
         raise InputError(f"'{file}' is not a safetensors file ({shorten(str(error))}); {_AGAIN}.") from error
     _check_weights(file, weights, expected)
     policy.load_state_dict(weights)
     policy.eval()
     return policy
+
+
+def rename_earlier(tensor: str) -> str:
+    """The name that a tensor has now, of one as this or an earlier version wrote it."""
+    for then, now in _EARLIER_NAMES.items():
+        if tensor.startswith(then):
+            return now + tensor.removeprefix(then)
+    return tensor
 
 
 def _check_target(folder: Path, *, overwrite: bool) -> None:

@@ -8,18 +8,19 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from rllib_scoreflow.flow.config import ChainConfig, NoiseConfig, ScoreConfig, SDEConfig
-from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
-from rllib_scoreflow.flow.processes.score_sde import ScoreSDE
+from rllib_scoreflow.flow.config import ChainConfig, NoiseConfig, ProcessConfig, ScoreConfig, SDEConfig
+from rllib_scoreflow.flow.distribution import ChainDistribution
+from rllib_scoreflow.flow.processes import make_process
 from rllib_scoreflow.interface import Interface
 from rllib_scoreflow.observations import IMAGES, STATE, Observation, num_rows
-from rllib_scoreflow.policy.artefact import read_policy, write_policy
+from rllib_scoreflow.policy.artefact import read_policy, rename_earlier, write_policy
 from rllib_scoreflow.policy.metadata import PolicyConfig, PolicyMetadata
 from rllib_scoreflow.policy.normalizer import MinMaxNormalizer
 from rllib_scoreflow.policy.tensors import to_tensors
 from rllib_scoreflow.policy.vision import encode, make_encoder
 
 FloatArray = npt.NDArray[np.float32]
+_PROCESS = "sde."
 
 
 class FlowPolicy(nn.Module):
@@ -31,7 +32,7 @@ class FlowPolicy(nn.Module):
         observation_normalizer: Statistics of the dataset's observations.
         action_normalizer: Statistics of the dataset's actions.
         encoder: Of the camera images; None for a policy that sees the state alone.
-        sde: Velocity, score drift and noise.
+        sde: The denoising process: the velocity, and what fine-tuning adds to it.
     """
 
     def __init__(
@@ -52,7 +53,8 @@ class FlowPolicy(nn.Module):
         self.action_normalizer = MinMaxNormalizer(action_low, action_high)
         self.encoder = make_encoder(config)
         features = 0 if self.encoder is None else self.encoder.output_dim
-        self.sde = ScoreSDE(features + config.observation_dim, config.chunk_dim, config.sde, config.horizon)
+        self.sde = make_process(features + config.observation_dim, config.chunk_dim, config.sde, config.horizon)
+        self.register_load_state_dict_pre_hook(_rename_earlier)  # type: ignore[no-untyped-call]
 
     @classmethod
     def blank(cls, config: PolicyConfig, metadata: PolicyMetadata | None = None) -> "FlowPolicy":
@@ -94,9 +96,9 @@ class FlowPolicy(nn.Module):
         """
         return encode(self.observation_normalizer, self.encoder, observation)
 
-    def distribution(self, observation: Any, denoising_steps: int | None = None) -> ScoreSDEDistribution:
+    def distribution(self, observation: Any, denoising_steps: int | None = None) -> ChainDistribution:
         """The chain distribution given raw observations, as in `features`."""
-        return ScoreSDEDistribution(self.sde, self.features(observation), denoising_steps)
+        return ChainDistribution(self.sde, self.features(observation), denoising_steps)
 
     def to_actions(self, chunk: torch.Tensor) -> torch.Tensor:
         """The end `x_K [B, D]` of a chain as raw actions `[B, D]`: clipped to `[-1, 1]` and denormalised."""
@@ -173,21 +175,32 @@ class FlowPolicy(nn.Module):
             )
         return torch.from_numpy(given.reshape(shape)).to(self.action_normalizer.low.device)
 
-    def with_dynamics(self, score: ScoreConfig, noise: NoiseConfig, chain: ChainConfig, variant: str) -> "FlowPolicy":
-        """A policy with this one's encoder, velocity field and normaliser, and other drift, noise and chain.
+    def with_dynamics(
+        self,
+        score: ScoreConfig,
+        noise: NoiseConfig,
+        chain: ChainConfig,
+        variant: str,
+        process: ProcessConfig | None = None,
+    ) -> "FlowPolicy":
+        """A policy with this one's encoder, velocity field and normaliser, and another process, drift, noise and chain.
 
-        Drift and noise networks are taken over as well where their shapes agree, so that fine-tuning can go on from
-        a fine-tuned policy; the drift only if it means the same (`ScoreConfig.gain_means_the_same`, and the number of
-        steps where it depends on it), else it starts at `score.value`.
+        The process's other networks are taken over as well where their shapes agree and they mean the same
+        (`DenoisingProcess.takes_over`), so that fine-tuning can go on from a fine-tuned policy.
+
+        Args:
+            score: Drift of the process of this package.
+            noise: Its noise.
+            chain: Steps and scale of the log-probability.
+            variant: Name for the metadata.
+            process: Denoising process; that of this package when `None`.
 
         Raises:
-            pydantic.ValidationError: If `score` and `noise` do not fit each other.
+            pydantic.ValidationError: If the sections do not fit each other.
         """
         own = self.config.sde
-        sde = SDEConfig(velocity=own.velocity, score=score, noise=noise, chain=chain)
-        same_drift = own.score.gain_means_the_same(score) and (
-            not score.depends_on_steps or own.chain.denoising_steps == chain.denoising_steps
-        )
+        chosen = {} if process is None else {"process": process}
+        sde = SDEConfig(velocity=own.velocity, score=score, noise=noise, chain=chain, **chosen)
         other = FlowPolicy.blank(
             self.config.model_copy(update={"sde": sde}),
             self.metadata.model_copy(update={"variant": variant}),
@@ -198,11 +211,14 @@ class FlowPolicy(nn.Module):
             for name, value in mine.items()
             if name in theirs
             and theirs[name].shape == value.shape
-            and "sigma_max" not in name
-            and (same_drift or not name.startswith("sde.strength."))
+            and (not name.startswith(_PROCESS) or other.sde.takes_over(name.removeprefix(_PROCESS), own))
         }
         other.load_state_dict({**theirs, **fitting})
         return other
+
+    def plain_flow(self) -> "FlowPolicy":
+        """This policy's flow, as cloned, without drift and noise."""
+        return self.with_dynamics(ScoreConfig(strength="none"), NoiseConfig(kind="none"), self.config.sde.chain, "flow")
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Writes the artefact folder `path`; see `rllib_scoreflow.policy.artefact.write_policy`."""
@@ -212,3 +228,11 @@ class FlowPolicy(nn.Module):
     def load(cls, path: str | Path) -> "FlowPolicy":
         """Reads an artefact folder; see `rllib_scoreflow.policy.artefact.read_policy`."""
         return read_policy(path, cls.blank)
+
+
+def _rename_earlier(policy: nn.Module, weights: dict[str, torch.Tensor], prefix: str, *_: Any) -> None:
+    """Lets checkpoints of earlier versions be loaded."""
+    for name in [name for name in weights if name.startswith(prefix)]:
+        now = prefix + rename_earlier(name.removeprefix(prefix))
+        if now != name:
+            weights[now] = weights.pop(name)

@@ -11,6 +11,7 @@ from rllib_scoreflow.files.digest import json_digest
 from rllib_scoreflow.files.json import read_json
 from rllib_scoreflow.files.policy_folder import POLICY_JSON
 from rllib_scoreflow.flow.config import STORED, VARIANTS, SDEConfig, VisionConfig
+from rllib_scoreflow.flow.processes import PROCESSES
 from rllib_scoreflow.interface import ImageShape, check_act_steps, image_shape
 
 ARTEFACT_SCHEMA_VERSION = 2
@@ -30,7 +31,7 @@ class PolicyConfig(BaseModel):
         vision: Architecture of the image encoder; without effect where there are no cameras.
         horizon: Steps `H` of a predicted chunk.
         act_steps: Steps of a chunk that are executed before the next one is predicted.
-        sde: Networks, score, noise and chain.
+        sde: Velocity, denoising process, score, noise and chain.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -70,7 +71,7 @@ class PolicyMetadata(BaseModel):
     """Origin of a policy: where it acts, what it was trained on, with which versions.
 
     Attributes:
-        variant: Name of the variant it was trained with (`flow` after pretraining).
+        variant: Name of the variant it was trained with (`flow` after pretraining), or of a user's own process.
         env_id: Environment or D4RL dataset id.
         dataset: Name of the dataset; the normaliser's statistics are from it.
         dataset_sha256: Hash of the dataset's content (its converted columns).
@@ -91,7 +92,7 @@ class PolicyMetadata(BaseModel):
     @field_validator("variant")
     @classmethod
     def _is_a_variant(cls, variant: str) -> str:
-        if variant not in VARIANTS:
+        if variant not in VARIANTS and variant not in PROCESSES:
             raise ValueError(f"it is one of {', '.join(VARIANTS)}")
         return variant
 

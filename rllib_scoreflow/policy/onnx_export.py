@@ -16,7 +16,6 @@ from torch import nn
 
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.files.atomic import atomic_path, require_writable
-from rllib_scoreflow.flow.config import NoiseConfig, ScoreConfig
 from rllib_scoreflow.observations import IMAGES, STATE
 from rllib_scoreflow.policy.flow_policy import FlowPolicy
 from rllib_scoreflow.versions import __version__
@@ -90,8 +89,7 @@ def export_onnx(
         raise InputError(f"denoising_steps is {steps}; a chain needs at least one step.")
     still = copy.deepcopy(policy).cpu().eval()
     if mode == "flow":
-        sde = still.config.sde
-        still = still.with_dynamics(ScoreConfig(strength="none"), NoiseConfig(kind="none"), sde.chain, "flow").eval()
+        still = still.plain_flow().eval()
     still.sde.check_steps(steps)
     program = _trace(still, steps)
     about = describe(still, steps)

@@ -1,14 +1,17 @@
-"""A module of a user's own: a velocity field, an advantage estimator and a reader, named by `plugins`."""
+"""A user's own velocity field, denoising process, advantage estimator, reader and environment, named by `plugins`."""
 
 from typing import Literal
 
+import gymnasium as gym
 import numpy as np
 import torch
+from toy_reach import Reach
 
 from rllib_scoreflow.data.readers import READERS, Reader
 from rllib_scoreflow.data.schema import RawColumns
 from rllib_scoreflow.flow.advantages import ESTIMATORS
 from rllib_scoreflow.flow.fields import FIELDS, FieldConfig, VelocityField
+from rllib_scoreflow.flow.processes import PROCESSES, DenoisingProcess, ProcessConfig, Transition
 
 
 class ConvolutionConfig(FieldConfig):
@@ -35,6 +38,30 @@ class Convolution(VelocityField):
         context = torch.cat([self.time_features(t, step_size), observation], dim=-1)
         steps = context.unsqueeze(1).expand(-1, x.shape[1], -1)
         return self.layers(torch.cat([x, steps], dim=-1).transpose(1, 2)).transpose(1, 2)
+
+
+class PushedConfig(ProcessConfig):
+    type: Literal["outside_push"] = "outside_push"
+    sigma: float = 0.1
+
+
+@PROCESSES.register("outside_push")
+class Pushed(DenoisingProcess):
+    """The flow with a push that is learned from the observation, and the same noise at every step."""
+
+    CONFIG = PushedConfig
+
+    def __init__(self, observation_dim, chunk_dim, config, horizon=1):
+        super().__init__(observation_dim, chunk_dim, config, horizon)
+        self.push = torch.nn.Linear(observation_dim, chunk_dim)
+
+    def transition(self, x, t, observation, dt):
+        push = 0.1 * self.push(observation)
+        mean = x + (self.velocity(x, t, observation, dt) + push) * dt
+        return Transition(mean, torch.full_like(mean, self.config.process.sigma), {"push": push})
+
+    def diagnostics(self, evaluation):
+        return {"push_size": evaluation.details["push"].abs().mean()}
 
 
 @ESTIMATORS.register("outside_returns_to_go")
@@ -71,3 +98,13 @@ class TableReader(Reader):
             terminals=np.zeros(len(table), bool),
             timeouts=table[:, 7] > 0,
         )
+
+
+class WindyReach(Reach):
+    """The point is blown aside."""
+
+    def step(self, action):
+        return super().step(np.asarray(action) + 0.05)
+
+
+gym.register("OutsideReach-v0", WindyReach, max_episode_steps=20)

@@ -43,7 +43,7 @@ def train_once(config: ScoreFlowConfig):
 
 
 def changed_networks(before, after) -> set[str]:
-    names = {"velocity": "velocity", "strength": "alpha", "noise": "sigma"}
+    names = {"velocity": "velocity", "alpha": "alpha", "noise": "sigma"}
     changed = [name for name, value in before.items() if not torch.equal(value, after[name])]
     return {names[name.split(".")[1]] if name.startswith("sde.") else name.split(".")[0] for name in changed}
 
@@ -75,7 +75,7 @@ def test_frozen_velocity_leaves_the_pretrained_flow_alone(policy_folder) -> None
     before, after, _ = train_once(small_config(policy_folder, frozen_velocity=True))
     for name, value in before.items():
         same = torch.equal(value, after[name])
-        assert same == (not name.startswith(("sde.noise.mlp", "sde.strength"))), name
+        assert same == (not name.startswith(("sde.noise.mlp", "sde.alpha"))), name
 
 
 def test_ratio_is_one_on_the_scale_of_the_whole_chain_with_remote_runners(policy_folder) -> None:

@@ -1,4 +1,4 @@
-"""A user's own velocity field, advantage estimator and reader, from a module outside the package."""
+"""A user's own velocity field, denoising process, estimator, reader and environment, from outside the package."""
 
 import h5py
 import numpy as np
@@ -25,7 +25,7 @@ def table(reach_dataset, tmp_path):
 def test_parts_from_outside_train_like_the_packages_own(table, tmp_path, remote) -> None:
     cloning = (
         FlowBCConfig()
-        .environment("toy_reach:ToyReach-v0")
+        .environment("OutsideReach-v0")
         .training(
             dataset=str(table),
             velocity={"type": "outside_convolution", "channels": 8},
@@ -44,16 +44,33 @@ def test_parts_from_outside_train_like_the_packages_own(table, tmp_path, remote)
 
     tuning = (
         ScoreFlowConfig()
-        .environment("toy_reach:ToyReach-v0")
-        .training(pretrained_policy=str(tmp_path / "clone"), advantages="outside_returns_to_go", plugins=PLUGINS)
+        .environment("OutsideReach-v0")
+        .training(
+            pretrained_policy=str(tmp_path / "clone"),
+            process={"type": "outside_push", "sigma": 0.15},
+            advantages="outside_returns_to_go",
+            lr=1e-3,
+            lr_warmup_iterations=0,
+            plugins=PLUGINS,
+        )
         .env_runners(num_env_runners=remote, num_envs_per_env_runner=4, rollout_fragment_length=10)
         .learners(num_learners=remote)
     )
     algo = tuning.build_algo()
     results = [algo.train() for _ in range(2)]
-    tuned = algo.flow_policy()
+    algo.flow_policy().save(tmp_path / "tuned")
     algo.stop()
     assert all(result["ratio_mean"] == pytest.approx(1.0, abs=0.2) for result in results)
+    # The process's own network is trained, its options and diagnostics are known.
+    declared = tuning.reported_results()
+    for name in ("lr/push", "grad_norm/push", "moved/push", "push_size", "sigma_mean"):
+        assert results[1][name] > 0.0, name
+        assert declared.has(name), name
+    assert not declared.has("alpha/step_0")
+    assert results[1]["lr/push"] == results[1]["lr/velocity"]
+    assert results[1]["sigma_max"] == pytest.approx(0.15)
+    tuned = FlowPolicy.load(tmp_path / "tuned")
+    assert (tuned.metadata.variant, tuned.config.sde.process.sigma) == ("outside_push", 0.15)
     weights = [policy.sde.velocity.layers[0].weight.detach().numpy() for policy in (clone, tuned)]
     assert not np.array_equal(*weights)
 
@@ -63,6 +80,9 @@ def test_parts_from_outside_train_like_the_packages_own(table, tmp_path, remote)
     [
         ({"plugins": ["no_such_module_anywhere"]}, "no_such_module_anywhere.*cannot be imported"),
         ({"advantages": "gea"}, "advantages.*did you mean 'gae'"),
+        ({"process": {"type": "gausian"}}, "process.type.*did you mean 'gaussian'"),
+        ({"plugins": PLUGINS, "process": {"type": "outside_push", "sigm": 1.0}}, "did you mean 'process.sigma'"),
+        ({"plugins": PLUGINS, "process": {"type": "outside_push"}, "noise": {"sigma_max": 1.0}}, "noise.*no effect"),
     ],
 )
 def test_an_unknown_part_is_refused_with_its_nearest_name(policy_folder, options, message) -> None:

@@ -14,9 +14,9 @@ from rllib_scoreflow.flow.config import (
     VelocityConfig,
     apply_variant,
 )
-from rllib_scoreflow.flow.processes.score_sde import ScoreSDE
+from rllib_scoreflow.flow.processes import GaussianDenoising
 
-SDEFactory = Callable[..., ScoreSDE]
+SDEFactory = Callable[..., GaussianDenoising]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -61,8 +61,8 @@ def make_sde() -> SDEFactory:
         score: dict[str, Any] | None = None,
         noise: dict[str, Any] | None = None,
         chain: dict[str, Any] | None = None,
-        sde_class: type[ScoreSDE] = ScoreSDE,
-    ) -> ScoreSDE:
+        sde_class: type[GaussianDenoising] = GaussianDenoising,
+    ) -> GaussianDenoising:
         score_config, noise_config = apply_variant(variant, score, noise)
         assert isinstance(score_config, ScoreConfig)
         assert isinstance(noise_config, NoiseConfig)

@@ -7,15 +7,17 @@ from hypothesis import strategies as st
 from torch.distributions import Normal, kl_divergence
 
 from rllib_scoreflow.flow.config import VARIANTS
-from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
-from rllib_scoreflow.flow.processes.score_sde import ScoreSDE
+from rllib_scoreflow.flow.distribution import ChainDistribution
+from rllib_scoreflow.flow.processes import GaussianDenoising
 
 STOCHASTIC = sorted(set(VARIANTS) - {"flow"})
 RAW = {"normalize_logp": False, "logp_clamp": None}
 NORMALIZED = {"normalize_logp": True, "logp_clamp": None}
 
 
-def transitions(sde: ScoreSDE, chain: torch.Tensor, observation: torch.Tensor) -> list[tuple[Normal, torch.Tensor]]:
+def transitions(
+    sde: GaussianDenoising, chain: torch.Tensor, observation: torch.Tensor
+) -> list[tuple[Normal, torch.Tensor]]:
     """Factors of the density and their values: the initial draw, then K transitions."""
     steps = chain.shape[1] - 1
     factors = [(Normal(torch.zeros_like(chain[:, 0]), 1.0), chain[:, 0])]
@@ -26,15 +28,15 @@ def transitions(sde: ScoreSDE, chain: torch.Tensor, observation: torch.Tensor) -
     return factors
 
 
-def reference_logp(sde: ScoreSDE, chain: torch.Tensor, observation: torch.Tensor) -> torch.Tensor:
+def reference_logp(sde: GaussianDenoising, chain: torch.Tensor, observation: torch.Tensor) -> torch.Tensor:
     factors = transitions(sde, chain, observation)
     return torch.stack([normal.log_prob(x).sum(-1) for normal, x in factors]).sum(0)
 
 
-def draw(sde: ScoreSDE, batch: int, seed: int = 0) -> tuple[ScoreSDEDistribution, torch.Tensor]:
+def draw(sde: GaussianDenoising, batch: int, seed: int = 0) -> tuple[ChainDistribution, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     observation = torch.randn(batch, 3, generator=generator)
-    distribution = ScoreSDEDistribution(sde, observation)
+    distribution = ChainDistribution(sde, observation)
     return distribution, distribution.sample(generator=generator)
 
 
@@ -94,12 +96,12 @@ def test_clamp_bounds_the_scaled_logp_and_counts_hits(make_sde) -> None:
     logp = distribution.logp(chain)
     hits = logp.abs() > 0.3
     assert 0 < hits.sum() < 200
-    evaluation = ScoreSDEDistribution(clamped, distribution.observation).evaluate(chain)
+    evaluation = ChainDistribution(clamped, distribution.observation).evaluate(chain)
     torch.testing.assert_close(evaluation.logp, logp.clamp(-0.3, 0.3))
     assert evaluation.logp_clamp_rate.item() == pytest.approx(hits.float().mean().item())
     far = chain + 50.0 * torch.arange(5.0).view(1, 5, 1)
     assert distribution.logp(far).max() < -1
-    low = ScoreSDEDistribution(clamped, distribution.observation).evaluate(far)
+    low = ChainDistribution(clamped, distribution.observation).evaluate(far)
     assert (low.logp == -0.3).all()
     assert low.logp_clamp_rate == 1
 
@@ -119,7 +121,7 @@ def test_ratio_is_one_before_the_first_update(make_sde, variant: str, chain_conf
     tolerance = 1e-5 if sde.config.chain.normalize_logp else 1e-4
     order = torch.randperm(32, generator=torch.Generator().manual_seed(1))
     for rows in [torch.arange(32), order, torch.tensor([3]), order[:11]]:
-        new = ScoreSDEDistribution(sde, distribution.observation[rows]).logp(chain[rows])
+        new = ChainDistribution(sde, distribution.observation[rows]).logp(chain[rows])
         ratio = torch.exp(new - old[rows])
         torch.testing.assert_close(ratio, torch.ones(len(rows)), rtol=0, atol=tolerance)
 
@@ -165,7 +167,7 @@ def test_kl_is_the_sum_of_the_gaussian_kls(make_sde, variant: str) -> None:
     observation = distribution.observation
     pairs = zip(transitions(sde, chain, observation), transitions(other, chain, observation), strict=True)
     expected = torch.stack([kl_divergence(p, q).sum(-1) for (p, _), (q, _) in pairs]).sum(0)
-    actual = distribution.kl(ScoreSDEDistribution(other, observation), chain)
+    actual = distribution.kl(ChainDistribution(other, observation), chain)
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
     assert (actual > 0).all()
     torch.testing.assert_close(distribution.kl(distribution, chain), torch.zeros(7))
@@ -177,7 +179,7 @@ def test_kl_estimates_the_expected_log_ratio(make_sde) -> None:
     with torch.no_grad():
         other.velocity.trunk[-1].bias.add_(0.2)
     distribution, chain = draw(sde, 20000)
-    theirs = ScoreSDEDistribution(other, distribution.observation)
+    theirs = ChainDistribution(other, distribution.observation)
     with torch.no_grad():
         log_ratio = distribution.logp(chain) - theirs.logp(chain)
         difference = log_ratio - distribution.kl(theirs, chain)
@@ -188,12 +190,12 @@ def test_deterministic_flow_has_no_density(make_sde) -> None:
     sde = make_sde("flow")
     assert not sde.is_stochastic
     with pytest.raises(ValueError, match="no log-probability"):
-        ScoreSDEDistribution(sde, torch.randn(2, 3)).evaluate(torch.randn(2, 5, 4))
+        ChainDistribution(sde, torch.randn(2, 3)).evaluate(torch.randn(2, 5, 4))
 
 
 def test_score_clip_rate_is_reported(make_sde) -> None:
     observation, chain = torch.randn(50, 3), 30.0 * torch.randn(50, 5, 4)
-    clipped = ScoreSDEDistribution(make_sde(), observation).evaluate(chain)
-    assert 0 < clipped.score_clip_rate < 1
-    free = ScoreSDEDistribution(make_sde(score={"clip": None}), observation).evaluate(chain)
-    assert free.score_clip_rate == 0
+    clipped = ChainDistribution(make_sde(), observation).evaluate(chain)
+    assert 0 < clipped.details["score_clip_rate"] < 1
+    free = ChainDistribution(make_sde(score={"clip": None}), observation).evaluate(chain)
+    assert free.details["score_clip_rate"] == 0

@@ -8,9 +8,9 @@ import yaml
 from pydantic import ValidationError
 
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.flow.alpha import DriftStrength
+from rllib_scoreflow.flow.alpha import Alpha
 from rllib_scoreflow.flow.config import STORED, VARIANTS, NoiseConfig, ScoreConfig, SDEConfig
-from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
+from rllib_scoreflow.flow.distribution import ChainDistribution
 from rllib_scoreflow.flow.time_grid import time_grid
 
 FREE = {"mean_clip": None}
@@ -34,7 +34,7 @@ def test_a_step_keeps_this_share_of_the_noise(make_sde, kind: str, steps: int, c
 
 @pytest.mark.parametrize("steps", range(1, 65))
 def test_the_last_step_has_no_drift(steps: int) -> None:
-    alpha = DriftStrength(ScoreConfig(form="contraction", value=0.0))(time_grid(steps).unsqueeze(-1), 1 / steps)
+    alpha = Alpha(ScoreConfig(form="contraction", value=0.0))(time_grid(steps).unsqueeze(-1), 1 / steps)
     assert alpha[-1] == 0
     assert (alpha[:-1] > 0).all()
 
@@ -44,7 +44,7 @@ def test_the_random_start_is_forgotten_at_every_number_of_steps(make_sde, steps:
     """The first step alone has a drift, after which nothing is left of `x_0`; with one step the flow itself does it."""
     sde = make_sde("constant_alpha", score=FORGET_THE_START | {"clip": None}, chain=FREE)
     t = time_grid(steps).unsqueeze(-1)
-    alpha = sde.strength(t, 1 / steps).squeeze(-1)
+    alpha = sde.alpha(t, 1 / steps).squeeze(-1)
     assert alpha.tolist() == pytest.approx([steps - 1.0] + [0.0] * (steps - 1))
     x, observation, zero = torch.randn(20, 4), torch.randn(20, 3), torch.zeros(20, 1)
     first = sde.transition(x, zero, observation, 1 / steps).mean
@@ -52,11 +52,11 @@ def test_the_random_start_is_forgotten_at_every_number_of_steps(make_sde, steps:
 
 
 def test_a_learned_contraction_starts_at_its_value_and_moves() -> None:
-    strength = DriftStrength(ScoreConfig(form="contraction", value=0.0))
+    strength = Alpha(ScoreConfig(form="contraction", value=0.0))
     t = time_grid(4).unsqueeze(-1)
     strength(t, 0.25).sum().backward()
-    assert strength.gain is not None
-    last = list(strength.gain.parameters())[-1]
+    assert strength.network is not None
+    last = list(strength.network.parameters())[-1]
     assert last.grad is not None
     assert last.grad.item() > 0.1
     # However far it moves, a step turns the noise round by no more than it had.
@@ -87,7 +87,7 @@ def test_what_cannot_be_is_refused_with_the_remedy(values, message: str) -> None
 
 def test_the_remedies_for_an_unreachable_strength_reach_it() -> None:
     for value, scale in ((1.5, 2.0), (2.0, 1.5)):
-        alpha = DriftStrength(ScoreConfig(strength="constant", value=value, scale=scale))(torch.zeros(1, 1))
+        alpha = Alpha(ScoreConfig(strength="constant", value=value, scale=scale))(torch.zeros(1, 1))
         assert alpha.item() == pytest.approx(3.0)
 
 
@@ -99,20 +99,20 @@ def test_coupled_noise_needs_a_drift_at_every_step(score) -> None:
 
 def test_hits_of_the_clamp_are_counted(make_sde) -> None:
     sde = make_sde("scoreflow", score={"decay": False})
-    distribution = ScoreSDEDistribution(sde, torch.randn(6, 3))
+    distribution = ChainDistribution(sde, torch.randn(6, 3))
     chain = distribution.sample()
-    assert distribution.evaluate(chain).alpha_clamp_rate == 0.0
+    assert distribution.evaluate(chain).details["alpha_clamp_rate"] == 0.0
     with torch.no_grad():
-        list(sde.strength.parameters())[-1].fill_(5.0)
-    assert distribution.evaluate(chain).alpha_clamp_rate == 1.0
+        list(sde.alpha.parameters())[-1].fill_(5.0)
+    assert distribution.evaluate(chain).details["alpha_clamp_rate"] == 1.0
     # A score that no drift uses is not cut either.
-    idle = ScoreSDEDistribution(make_sde("reinflow", score={"clip": 1e-3}), torch.randn(6, 3))
-    assert idle.evaluate(idle.sample()).score_clip_rate == 0.0
+    idle = ChainDistribution(make_sde("reinflow", score={"clip": 1e-3}), torch.randn(6, 3))
+    assert idle.evaluate(idle.sample()).details["score_clip_rate"] == 0.0
 
 
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
 def test_an_absolute_drift_is_followed_with_its_own_number_of_steps(make_sde, variant: str) -> None:
-    distribution = ScoreSDEDistribution(make_sde(variant), torch.randn(5, 3), 8)
+    distribution = ChainDistribution(make_sde(variant), torch.randn(5, 3), 8)
     distribution.sample_flow()
     if variant in ("flow", "reinflow"):
         distribution.sample()
@@ -128,13 +128,13 @@ def test_kitchens_drift_forgets_the_start_at_every_number_of_steps() -> None:
     score = ScoreConfig(**yaml.safe_load(file.read_text())["kitchen-finetune"]["config"]["score"])
     assert not score.depends_on_steps
     for steps in (1, 2, 4, 8):
-        alpha = DriftStrength(score)(time_grid(steps).unsqueeze(-1), 1 / steps).squeeze(-1)
+        alpha = Alpha(score)(time_grid(steps).unsqueeze(-1), 1 / steps).squeeze(-1)
         assert alpha.tolist() == pytest.approx([steps - 1.0] + [0.0] * (steps - 1))
 
 
 @pytest.mark.parametrize("score", [{"form": "contraction", "value": 0.5}, {"strength": "constant", "value": 0.0}])
 def test_a_contraction_or_no_drift_is_followed_with_any(make_sde, score) -> None:
-    distribution = ScoreSDEDistribution(make_sde("scoreflow", score=score), torch.randn(5, 3), 8)
+    distribution = ChainDistribution(make_sde("scoreflow", score=score), torch.randn(5, 3), 8)
     assert distribution.evaluate(distribution.sample()).mean.shape == (5, 8, 4)
 
 
@@ -142,7 +142,7 @@ def test_a_stored_section_means_what_it_meant() -> None:
     """Of an artefact of before this release: no form, a strength that was cut, a shortcut's averaged score."""
     old = ScoreConfig.model_validate({"strength": "mlp", "value": 3.0}, context=STORED)
     assert (old.form, old.steps, old.shortcut_velocity) == ("alpha", "all", "averaged")
-    strength = DriftStrength(old.model_copy(update={"strength": "constant"}))
+    strength = Alpha(old.model_copy(update={"strength": "constant"}))
     assert strength(torch.zeros(1, 1)).item() == 2.0
     new = ScoreConfig(form="contraction", value=0.5)
     assert ScoreConfig.model_validate_json(new.model_dump_json(), context=STORED) == new

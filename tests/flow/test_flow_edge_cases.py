@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from rllib_scoreflow.flow.advantages import RunningRewardScaler
 from rllib_scoreflow.flow.config import NoiseConfig, ScoreConfig, SDEConfig
-from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
-from rllib_scoreflow.flow.processes.score_sde import ScoreSDE
+from rllib_scoreflow.flow.distribution import ChainDistribution
+from rllib_scoreflow.flow.processes import GaussianDenoising
 
 
 @pytest.mark.parametrize("score", [ScoreConfig(strength="none"), ScoreConfig(strength="constant", value=0.0)])
@@ -18,10 +18,10 @@ def test_coupled_noise_without_a_drift_is_refused(score: ScoreConfig) -> None:
 
 
 def test_a_vanished_learned_drift_still_has_a_density() -> None:
-    sde = ScoreSDE(2, 3, SDEConfig(noise=NoiseConfig(kind="coupled")))
+    sde = GaussianDenoising(2, 3, SDEConfig(noise=NoiseConfig(kind="coupled")))
     with torch.no_grad():
-        list(sde.strength.parameters())[-1].fill_(-200.0)
-    distribution = ScoreSDEDistribution(sde, torch.zeros(4, 2))
+        list(sde.alpha.parameters())[-1].fill_(-200.0)
+    distribution = ChainDistribution(sde, torch.zeros(4, 2))
     assert torch.isfinite(distribution.logp(distribution.sample())).all()
 
 
@@ -41,4 +41,4 @@ def test_an_empty_end_of_a_stream_forgets_it() -> None:
 
 def test_a_chain_has_at_least_one_step() -> None:
     with pytest.raises(ValueError, match="at least one denoising step"):
-        ScoreSDEDistribution(ScoreSDE(2, 3, SDEConfig()), torch.zeros(1, 2), denoising_steps=0)
+        ChainDistribution(GaussianDenoising(2, 3, SDEConfig()), torch.zeros(1, 2), denoising_steps=0)

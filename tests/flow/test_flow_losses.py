@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from rllib_scoreflow.flow.config import VelocityConfig
-from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
+from rllib_scoreflow.flow.distribution import ChainDistribution
 from rllib_scoreflow.flow.fields.mlp import VelocityNetwork
 from rllib_scoreflow.flow.losses import clipped_surrogate_loss, flow_matching_error
 
@@ -124,7 +124,7 @@ def test_training_on_two_modes_finds_both(make_sde) -> None:
     sde = make_sde("flow", observation_dim=1, chunk_dim=1, velocity={"hidden_dim": 64})
     sde.velocity.load_state_dict(network.state_dict())
     for sign, centre in ((1.0, 0.8), (-1.0, 0.4)):
-        distribution = ScoreSDEDistribution(sde, torch.full((1000, 1), sign), denoising_steps=20)
+        distribution = ChainDistribution(sde, torch.full((1000, 1), sign), denoising_steps=20)
         with torch.no_grad():
             x = distribution.sample(generator=generator)[:, -1]
         for mode in (-centre, centre):

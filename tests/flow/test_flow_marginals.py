@@ -2,7 +2,7 @@
 
 With the exact velocity `v = m + c(t) (x - t m)` of a target `N(m, s^2)` every process here is
 linear and Gaussian. Three predictions of the end variance are compared: Monte Carlo over
-`ScoreSDEDistribution.sample`, the exact recursion of the discretised SDE, and the Fokker-Planck
+`ChainDistribution.sample`, the exact recursion of the discretised SDE, and the Fokker-Planck
 equation. The last one is solved in closed form: the variance relative to the flow's, `r = var / q`
 with `q = (1-t)^2 + t^2 s^2`, obeys `dr/dt = (g^2 - 2 alpha r) / q`, and
 `integral_0^1 dt / q = pi / (2 s)`.
@@ -15,8 +15,8 @@ import pytest
 import torch
 from torch import nn
 
-from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
-from rllib_scoreflow.flow.processes.score_sde import ScoreSDE, marginal_preserving_alpha
+from rllib_scoreflow.flow.distribution import ChainDistribution
+from rllib_scoreflow.flow.processes.gaussian import GaussianDenoising, marginal_preserving_alpha
 
 TARGET_MEAN, TARGET_STD = 0.4, 0.5
 STEPS = 400
@@ -61,9 +61,9 @@ def fokker_planck_variance(alpha: float) -> float:
     return TARGET_STD**2 * (ratio + (1 - ratio) * math.exp(-2 * alpha * duration))
 
 
-def moments(sde: ScoreSDE, seed: int = 0) -> tuple[float, float]:
+def moments(sde: GaussianDenoising, seed: int = 0) -> tuple[float, float]:
     sde.velocity = GaussianVelocity()  # type: ignore[assignment]
-    distribution = ScoreSDEDistribution(sde, torch.zeros(DRAWS, 1))
+    distribution = ChainDistribution(sde, torch.zeros(DRAWS, 1))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         x = distribution.sample(generator=generator)[:, -1].double()
@@ -77,7 +77,7 @@ def assert_monte_carlo(actual: tuple[float, float], expected: tuple[float, float
     assert abs(actual[1] - expected[1]) < 4 * expected[1] * math.sqrt(2 / count)
 
 
-def constant_noise(make_sde, alpha: float) -> ScoreSDE:
+def constant_noise(make_sde, alpha: float) -> GaussianDenoising:
     return make_sde(
         "constant_alpha",
         chunk_dim=DIM,
@@ -143,7 +143,7 @@ def test_coupled_noise_preserves_the_marginal(make_sde, variant: str, scale: flo
     )
 
     with torch.no_grad():
-        strengths = sde.strength(torch.arange(STEPS).unsqueeze(-1) / STEPS).flatten().tolist()
+        strengths = sde.alpha(torch.arange(STEPS).unsqueeze(-1) / STEPS).flatten().tolist()
 
     def alpha(t: float) -> float:
         return float(strengths[round(t * STEPS)])
@@ -161,7 +161,7 @@ def test_coupled_noise_preserves_every_marginal_on_the_way(make_sde) -> None:
     sde.velocity = GaussianVelocity()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        chain = ScoreSDEDistribution(sde, torch.zeros(DRAWS, 1)).sample(generator=generator)
+        chain = ChainDistribution(sde, torch.zeros(DRAWS, 1)).sample(generator=generator)
     for k in range(0, STEPS + 1, 100):
         t = k / STEPS
         x = chain[:, k].double()
@@ -193,7 +193,7 @@ def test_coupled_transition_has_alpha_star(make_sde) -> None:
             t = torch.rand(6, 1) * 0.95
             step = sde.transition(torch.randn(6, 4), t, torch.randn(6, 3), 1 / steps)
             star = marginal_preserving_alpha(step.std, 1 / steps)
-            torch.testing.assert_close(star, step.alpha.expand(6, 4))
+            torch.testing.assert_close(star, step.details["alpha"].expand(6, 4))
 
 
 @pytest.mark.parametrize("steps", [2, 4, 10])

@@ -17,7 +17,7 @@ from rllib_scoreflow.flow.config import (
     apply_variant,
 )
 from rllib_scoreflow.flow.fields.mlp import ResidualBlock, TimeEmbedding, VelocityNetwork, residual_mlp
-from rllib_scoreflow.flow.processes.score_sde import ScoreSDE
+from rllib_scoreflow.flow.processes import GaussianDenoising
 from rllib_scoreflow.flow.time_grid import time_grid
 
 
@@ -71,10 +71,10 @@ def test_time_embedding_tells_the_grid_points_apart(time_dim: int) -> None:
 def test_every_variant_builds_and_steps(variant: str) -> None:
     score, noise = apply_variant(variant)
     config = SDEConfig(velocity=VelocityConfig(hidden_dim=8), score=score, noise=noise)
-    sde = ScoreSDE(3, 4, config)
+    sde = GaussianDenoising(3, 4, config)
     step = sde.transition(torch.randn(5, 4), torch.full((5, 1), 0.5), torch.randn(5, 3), 0.25)
     assert step.mean.shape == step.std.shape == (5, 4)
-    assert step.alpha.shape == (5, 1)
+    assert step.details["alpha"].shape == (5, 1)
     learned = {name.split(".")[0] for name, _ in sde.named_parameters()}
     assert (
         learned
@@ -82,12 +82,12 @@ def test_every_variant_builds_and_steps(variant: str) -> None:
             "flow": {"velocity"},
             "reinflow": {"velocity", "noise"},
             "score_sde_fixed": {"velocity"},
-            "score_sde": {"velocity", "strength"},
+            "score_sde": {"velocity", "alpha"},
             "constant_alpha": {"velocity", "noise"},
-            "scoreflow": {"velocity", "strength", "noise"},
+            "scoreflow": {"velocity", "alpha", "noise"},
         }[variant]
     )
-    assert (step.alpha == 0).all() == (variant in ("flow", "reinflow"))
+    assert (step.details["alpha"] == 0).all() == (variant in ("flow", "reinflow"))
     assert (step.std == 0).all() == (variant == "flow")
     assert sde.is_stochastic == (variant != "flow")
 
@@ -148,7 +148,7 @@ def test_impossible_values_are_refused(section: type, values: dict[str, Any]) ->
 
 def test_equal_bounds_make_sigma_constant() -> None:
     config = SDEConfig(velocity=VelocityConfig(hidden_dim=8), noise=NoiseConfig(sigma_min=0.2, sigma_max=0.2))
-    sde = ScoreSDE(3, 4, config)
+    sde = GaussianDenoising(3, 4, config)
     step = sde.transition(torch.randn(5, 4), torch.rand(5, 1), torch.randn(5, 3), 0.25)
     torch.testing.assert_close(step.std, torch.full((5, 4), 0.2))
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
+from rllib_scoreflow.flow.distribution import ChainDistribution
 from rllib_scoreflow.flow.losses import clipped_surrogate_loss
-from rllib_scoreflow.flow.processes.score_sde import ScoreSDE
+from rllib_scoreflow.flow.processes import GaussianDenoising
 
 BATCHES, BATCH = 20, 2000
 STEP = 1e-3
@@ -35,7 +35,7 @@ VELOCITY = [
 # Sigma reads the time embedding without gradient (method section 4). Where it does read it, PPO's
 # gradient in the embedding therefore leaves out what the embedding does through sigma, on purpose.
 EMBEDDING = [Coordinate("velocity.time_embedding.mlp.2.bias", (1,))]
-ALPHA = [Coordinate("strength.gain.4.bias", (0,)), Coordinate("strength.gain.4.weight", (0, 2))]
+ALPHA = [Coordinate("alpha.network.4.bias", (0,)), Coordinate("alpha.network.4.weight", (0, 2))]
 SIGMA = [Coordinate("noise.mlp.2.bias", (0,)), Coordinate("noise.mlp.2.weight", (0, 1))]
 
 CASES = {
@@ -47,7 +47,7 @@ CASES = {
 }
 
 
-def build(make_sde, variant: str, dim: int) -> ScoreSDE:
+def build(make_sde, variant: str, dim: int) -> GaussianDenoising:
     return make_sde(
         variant,
         chunk_dim=dim,
@@ -68,8 +68,8 @@ def build(make_sde, variant: str, dim: int) -> ScoreSDE:
     )
 
 
-def distribution_of(sde: ScoreSDE) -> ScoreSDEDistribution:
-    distribution = ScoreSDEDistribution(sde, torch.full((BATCH, 1), 0.5))
+def distribution_of(sde: GaussianDenoising) -> ChainDistribution:
+    distribution = ChainDistribution(sde, torch.full((BATCH, 1), 0.5))
     distribution.times = distribution.times.double()
     return distribution
 
@@ -79,18 +79,18 @@ def reward(x: torch.Tensor) -> torch.Tensor:
     return torch.exp(-x.square().sum(dim=-1) / 0.7)
 
 
-def chains(sde: ScoreSDE, batch: int) -> torch.Tensor:
+def chains(sde: GaussianDenoising, batch: int) -> torch.Tensor:
     with torch.no_grad():
         generator = torch.Generator().manual_seed(batch)
         return distribution_of(sde).sample(generator=generator)
 
 
-def expected_rewards(sde: ScoreSDE) -> torch.Tensor:
+def expected_rewards(sde: GaussianDenoising) -> torch.Tensor:
     """Mean reward of every batch of common random numbers, `[BATCHES]`."""
     return torch.stack([reward(chains(sde, b)[:, -1]).mean() for b in range(BATCHES)])
 
 
-def finite_difference(sde: ScoreSDE, coordinate: Coordinate) -> torch.Tensor:
+def finite_difference(sde: GaussianDenoising, coordinate: Coordinate) -> torch.Tensor:
     """Central difference of the expected reward per batch, `[BATCHES]`."""
     entry = sde.get_parameter(coordinate.parameter).data[coordinate.index]
     value = entry.item()
@@ -102,7 +102,7 @@ def finite_difference(sde: ScoreSDE, coordinate: Coordinate) -> torch.Tensor:
     return (values[0] - values[1]) / (2 * STEP)
 
 
-def likelihood_ratio_gradients(sde: ScoreSDE, baseline: float, coordinates: list[Coordinate]) -> torch.Tensor:
+def likelihood_ratio_gradients(sde: GaussianDenoising, baseline: float, coordinates: list[Coordinate]) -> torch.Tensor:
     """`mean[(R - b) d log pi(chain)]` per batch and coordinate, `[BATCHES, C]`."""
     gradients = []
     for b in range(BATCHES):
@@ -162,7 +162,7 @@ def test_score_function_has_mean_zero(make_sde) -> None:
 def test_surrogate_gradient_at_ratio_one_is_the_policy_gradient(make_sde) -> None:
     """PPO's first gradient, on the normalised scale, is `-A grad log pi / ((K + 1) D)`."""
     sde = make_sde("scoreflow", chain={"logp_clamp": None})
-    distribution = ScoreSDEDistribution(sde, torch.randn(16, 3))
+    distribution = ChainDistribution(sde, torch.randn(16, 3))
     chain = distribution.sample().detach()
     advantages = torch.randn(16)
     evaluation = distribution.evaluate(chain)

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rllib_scoreflow.flow.config import VARIANTS
-from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
-from rllib_scoreflow.flow.processes.score_sde import ScoreSDE, Transition
+from rllib_scoreflow.flow.distribution import ChainDistribution
+from rllib_scoreflow.flow.processes import GaussianDenoising, Transition
 from rllib_scoreflow.flow.time_grid import time_grid
 
 STOCHASTIC = sorted(set(VARIANTS) - {"flow"})
 
 
-class RecordingSDE(ScoreSDE):
+class RecordingSDE(GaussianDenoising):
     """Remembers the times and transitions it was asked for."""
 
     def transition(self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, dt: float) -> Transition:
@@ -60,7 +60,7 @@ def test_grid_is_k_over_K_without_1(steps: int) -> None:
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
 def test_sampling_visits_the_grid_once(make_sde, variant: str, steps: int) -> None:
     sde = make_sde(variant, sde_class=RecordingSDE, chain={"denoising_steps": steps})
-    chain = ScoreSDEDistribution(sde, torch.randn(5, 3)).sample(generator=generator())
+    chain = ChainDistribution(sde, torch.randn(5, 3)).sample(generator=generator())
     assert chain.shape == (5, steps + 1, 4)
     assert [t.unique().item() for t, _, _ in sde.calls] == time_grid(steps).tolist()
     assert {dt for _, dt, _ in sde.calls} == {1 / steps}
@@ -70,26 +70,28 @@ def test_sampling_visits_the_grid_once(make_sde, variant: str, steps: int) -> No
 @pytest.mark.parametrize("variant", STOCHASTIC)
 def test_evaluate_repeats_the_transitions_of_sampling(make_sde, variant: str, steps) -> None:
     sde = make_sde(variant, sde_class=RecordingSDE, chain={"denoising_steps": steps})
-    distribution = ScoreSDEDistribution(sde, torch.randn(6, 3, generator=generator(1)))
+    distribution = ChainDistribution(sde, torch.randn(6, 3, generator=generator(1)))
     chain = distribution.sample(generator=generator())
     sampled = [step for _, _, step in sde.calls]
     evaluated = distribution.evaluate(chain)
     close = {"rtol": 1e-5, "atol": 1e-6}
     torch.testing.assert_close(evaluated.mean, torch.stack([s.mean for s in sampled], 1), **close)
     torch.testing.assert_close(evaluated.std, torch.stack([s.std for s in sampled], 1), **close)
-    torch.testing.assert_close(evaluated.alpha, torch.cat([s.alpha[0] for s in sampled]), **close)
+    torch.testing.assert_close(
+        evaluated.details["alpha"][0, :, 0], torch.cat([s.details["alpha"][0] for s in sampled]), **close
+    )
 
 
 @pytest.mark.parametrize("variant", STOCHASTIC)
 def test_deterministic_chain_is_the_chain_of_means(make_sde, variant: str) -> None:
-    distribution = ScoreSDEDistribution(make_sde(variant), torch.randn(6, 3))
+    distribution = ChainDistribution(make_sde(variant), torch.randn(6, 3))
     chain = distribution.sample(explore=False)
     torch.testing.assert_close(chain[:, 1:], distribution.evaluate(chain).mean)
 
 
 def test_evaluate_keeps_rows_and_steps_apart(make_sde) -> None:
     """A change in one stored value moves the mean of its own row and step only."""
-    distribution = ScoreSDEDistribution(make_sde(), torch.randn(3, 3))
+    distribution = ChainDistribution(make_sde(), torch.randn(3, 3))
     chain = 0.1 * torch.randn(3, 5, 4)
     changed = chain.clone()
     changed[1, 2] += 0.05
@@ -105,7 +107,7 @@ def test_flow_variant_integrates_the_velocity_by_euler(make_sde) -> None:
     x = initial
     for k in range(4):
         x = x + 0.25 * sde.velocity(x, torch.full((5, 1), k / 4), observation)
-    distribution = ScoreSDEDistribution(sde, observation)
+    distribution = ChainDistribution(sde, observation)
     torch.testing.assert_close(distribution.sample(initial=initial)[:, -1], x)
     torch.testing.assert_close(distribution.sample_flow(initial=initial), x)
 
@@ -115,14 +117,14 @@ def test_sample_flow_ignores_score_and_noise(make_sde, variant: str) -> None:
     sde, flow = make_sde(variant), make_sde("flow")
     flow.velocity.load_state_dict(sde.velocity.state_dict())
     observation, initial = torch.randn(5, 3), torch.randn(5, 4)
-    actual = ScoreSDEDistribution(sde, observation).sample_flow(initial=initial)
-    expected = ScoreSDEDistribution(flow, observation).sample(initial=initial)[:, -1]
+    actual = ChainDistribution(sde, observation).sample_flow(initial=initial)
+    expected = ChainDistribution(flow, observation).sample(initial=initial)[:, -1]
     torch.testing.assert_close(actual, expected)
 
 
 @pytest.mark.parametrize("variant", ["scoreflow", "score_sde"])
 def test_deterministic_mode_keeps_the_score_drift(make_sde, variant: str) -> None:
-    distribution = ScoreSDEDistribution(make_sde(variant), torch.randn(5, 3))
+    distribution = ChainDistribution(make_sde(variant), torch.randn(5, 3))
     initial = 0.3 * torch.randn(5, 4, generator=generator())
     modulated = distribution.sample(initial=initial, explore=False)[:, -1]
     assert (modulated - distribution.sample_flow(initial=initial)).abs().max() > 1e-3
@@ -131,7 +133,7 @@ def test_deterministic_mode_keeps_the_score_drift(make_sde, variant: str) -> Non
 @pytest.mark.parametrize("bound", [0.5, 3.0])
 def test_draws_stay_within_draw_clip_standard_deviations(make_sde, bound: float) -> None:
     sde = make_sde(chain={"draw_clip": bound})
-    distribution = ScoreSDEDistribution(sde, torch.zeros(2000, 3))
+    distribution = ChainDistribution(sde, torch.zeros(2000, 3))
     chain = distribution.sample(generator=generator())
     evaluation = distribution.evaluate(chain)
     deviation = ((chain[:, 1:] - evaluation.mean) / evaluation.std).abs()
@@ -144,7 +146,7 @@ def test_draws_stay_within_draw_clip_standard_deviations(make_sde, bound: float)
 def test_unclamped_draws_are_standard_normal_around_the_mean(make_sde, variant: str) -> None:
     """Also that sigma is the deviation of a whole step, not multiplied by sqrt(dt)."""
     sde = make_sde(variant, chain={"draw_clip": None})
-    distribution = ScoreSDEDistribution(sde, torch.zeros(5000, 3))
+    distribution = ChainDistribution(sde, torch.zeros(5000, 3))
     chain = distribution.sample(generator=generator(3))
     evaluation = distribution.evaluate(chain)
     z = (chain[:, 1:] - evaluation.mean) / evaluation.std
@@ -156,25 +158,25 @@ def test_unclamped_draws_are_standard_normal_around_the_mean(make_sde, variant: 
 
 def test_mean_clip_bounds_means_but_not_draws(make_sde) -> None:
     observation, initial = torch.randn(500, 3), 5 * torch.randn(500, 4, generator=generator())
-    bounded = ScoreSDEDistribution(make_sde(chain={"mean_clip": 0.5}), observation)
+    bounded = ChainDistribution(make_sde(chain={"mean_clip": 0.5}), observation)
     chain = bounded.sample(initial=initial, generator=generator())
     assert bounded.evaluate(chain).mean.abs().max().item() == pytest.approx(0.5)
     assert chain[:, 1:].abs().max() > 0.5
     assert torch.equal(chain[:, 0], initial)
     assert bounded.sample_flow(initial=initial).abs().max() <= 0.5
-    free = ScoreSDEDistribution(make_sde(chain={"mean_clip": None}), observation)
+    free = ChainDistribution(make_sde(chain={"mean_clip": None}), observation)
     assert free.evaluate(chain).mean.abs().max() > 0.5
 
 
 def test_same_generator_state_gives_the_same_chain(make_sde) -> None:
-    distribution = ScoreSDEDistribution(make_sde(), torch.randn(5, 3))
+    distribution = ChainDistribution(make_sde(), torch.randn(5, 3))
     chains = [distribution.sample(generator=generator(seed)) for seed in (1, 1, 2)]
     assert torch.equal(chains[0], chains[1])
     assert not torch.equal(chains[0], chains[2])
 
 
 def test_initial_draw_is_standard_normal(make_sde) -> None:
-    x = ScoreSDEDistribution(make_sde(), torch.zeros(5000, 3)).initial_draw(generator())
+    x = ChainDistribution(make_sde(), torch.zeros(5000, 3)).initial_draw(generator())
     assert x.shape == (5000, 4)
     assert abs(x.mean().item()) < 4 * 20000**-0.5
     assert abs(x.var().item() - 1) < 4 * (2 / 20000) ** 0.5
@@ -183,7 +185,7 @@ def test_initial_draw_is_standard_normal(make_sde) -> None:
 @pytest.mark.parametrize("kind", ["flow", "shortcut"])
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
 def test_denoising_steps_neither_copy_to_nor_wait_for_the_host(make_sde, variant: str, kind: str) -> None:
-    distribution = ScoreSDEDistribution(make_sde(variant, velocity={"kind": kind}), torch.randn(5, 3), 4)
+    distribution = ChainDistribution(make_sde(variant, velocity={"kind": kind}), torch.randn(5, 3), 4)
     initial = distribution.initial_draw()
     with torch.no_grad(), RecordingOperators() as operators:
         distribution.sample(initial=initial)

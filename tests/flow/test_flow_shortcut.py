@@ -5,7 +5,7 @@ import torch
 from pydantic import ValidationError
 
 from rllib_scoreflow.flow.config import VelocityConfig
-from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
+from rllib_scoreflow.flow.distribution import ChainDistribution
 from rllib_scoreflow.flow.fields.mlp import VelocityNetwork
 from rllib_scoreflow.flow.losses import (
     SHORTCUT_DELTA,
@@ -99,11 +99,11 @@ def test_the_chain_tells_the_network_its_step_length(make_sde) -> None:
     step = sde.transition(x, t, observation, 0.25)
     velocity = sde.velocity(x, t, observation, 0.25)
     score = ((t * velocity - x) / (1 - t)).clamp(-10, 10)
-    expected = (x + (velocity + sde.strength(t) * score) * 0.25).clamp(-1, 1)
+    expected = (x + (velocity + sde.alpha(t) * score) * 0.25).clamp(-1, 1)
     torch.testing.assert_close(step.mean, expected, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(velocity, sde.velocity(x, t, observation, 0.5))
-    finer = ScoreSDEDistribution(sde, observation, 8).sample_flow(initial=x)
-    assert not torch.allclose(finer, ScoreSDEDistribution(sde, observation, 4).sample_flow(initial=x))
+    finer = ChainDistribution(sde, observation, 8).sample_flow(initial=x)
+    assert not torch.allclose(finer, ChainDistribution(sde, observation, 4).sample_flow(initial=x))
 
 
 def test_a_learned_shortcut_takes_one_step_where_a_flow_needs_many() -> None:
@@ -179,8 +179,8 @@ def test_the_score_of_a_shortcut_is_that_of_the_density(make_sde, steps: int) ->
         step = sde.transition(x, t, torch.zeros(len(t), 3), dt)
         drift = (step.mean - x) / dt - exact(x, t, None, dt)
         density = -(x - t * mean) / exact.width(t) ** 2
-        found[velocity] = float(((drift / step.alpha) / density).mean())
+        found[velocity] = float(((drift / step.details["alpha"]) / density).mean())
         if velocity == "instantaneous":
-            torch.testing.assert_close(drift / step.alpha, density, rtol=2e-3, atol=1e-3)
+            torch.testing.assert_close(drift / step.details["alpha"], density, rtol=2e-3, atol=1e-3)
     assert found["averaged"] < 0.95
     assert steps != 2 or found["averaged"] == pytest.approx(0.777, abs=1e-3)

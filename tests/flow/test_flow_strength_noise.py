@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rllib_scoreflow.flow.alpha import DriftStrength
+from rllib_scoreflow.flow.alpha import Alpha
 from rllib_scoreflow.flow.config import NoiseConfig, ScoreConfig, VelocityConfig
 from rllib_scoreflow.flow.fields.mlp import VelocityNetwork
 from rllib_scoreflow.flow.noise import NoiseNetwork, annealed_sigma_max
@@ -28,7 +28,7 @@ def scatter(module: torch.nn.Module, size: float, seed: int) -> None:
 @given(scale=st.floats(0.1, 5.0), size=st.floats(0.0, 10.0), seed=st.integers(0, 1000))
 def test_strength_is_bounded(kind: str, decay: bool, scale: float, size: float, seed: int) -> None:
     config = ScoreConfig(strength=kind, scale=scale, decay=decay, value=1.9)
-    strength = DriftStrength(config)
+    strength = Alpha(config)
     scatter(strength, size, seed)
     alpha = strength(TIMES)
     assert alpha.shape == TIMES.shape
@@ -37,16 +37,16 @@ def test_strength_is_bounded(kind: str, decay: bool, scale: float, size: float, 
 
 
 def test_strength_reaches_its_upper_bound() -> None:
-    strength = DriftStrength(ScoreConfig(strength="constant", value=2.0, scale=1.5))
+    strength = Alpha(ScoreConfig(strength="constant", value=2.0, scale=1.5))
     assert strength(torch.zeros(1, 1)).item() == 3.0
 
 
 @pytest.mark.parametrize("kind", ["constant", "linear", "mlp"])
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 def test_initial_strength_is_the_published_gain(kind: str, scale: float) -> None:
-    decayed = DriftStrength(ScoreConfig(strength=kind, scale=scale))(TIMES)
+    decayed = Alpha(ScoreConfig(strength=kind, scale=scale))(TIMES)
     torch.testing.assert_close(decayed, 0.127 * scale * (1 - TIMES), rtol=1e-3, atol=0)
-    flat = DriftStrength(ScoreConfig(strength=kind, scale=scale, decay=False))(TIMES)
+    flat = Alpha(ScoreConfig(strength=kind, scale=scale, decay=False))(TIMES)
     torch.testing.assert_close(flat, torch.full_like(TIMES, 0.127 * scale), rtol=1e-3, atol=0)
 
 
@@ -54,20 +54,20 @@ def test_initial_strength_is_the_published_gain(kind: str, scale: float) -> None
 @pytest.mark.parametrize("power", [1.0, 4.0])
 @pytest.mark.parametrize("value", [0.0, 1.6])
 def test_strength_begins_at_the_chosen_gain_and_power(kind: str, power: float, value: float) -> None:
-    alpha = DriftStrength(ScoreConfig(strength=kind, value=value, scale=2.0, decay_power=power))(TIMES)
+    alpha = Alpha(ScoreConfig(strength=kind, value=value, scale=2.0, decay_power=power))(TIMES)
     torch.testing.assert_close(alpha, 2.0 * value * (1 - TIMES) ** power)
 
 
 def test_strength_kinds_have_the_parameters_they_claim() -> None:
-    counts = {kind: sum(p.numel() for p in DriftStrength(ScoreConfig(strength=kind)).parameters()) for kind in KINDS}
+    counts = {kind: sum(p.numel() for p in Alpha(ScoreConfig(strength=kind)).parameters()) for kind in KINDS}
     mlp = (1 * 16 + 16) + (16 * 16 + 16) + (16 + 1)
     assert counts == {"none": 0, "constant": 0, "linear": 2, "mlp": mlp}
-    assert (DriftStrength(ScoreConfig(strength="none"))(TIMES) == 0).all()
+    assert (Alpha(ScoreConfig(strength="none"))(TIMES) == 0).all()
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 def test_learned_strength_depends_on_time_after_a_step(kind: str) -> None:
-    strength = DriftStrength(ScoreConfig(strength=kind, decay=False))
+    strength = Alpha(ScoreConfig(strength=kind, decay=False))
     optimizer = torch.optim.SGD(strength.parameters(), lr=0.5)
     target = 0.2 + 0.5 * TIMES
     for _ in range(3):
@@ -86,9 +86,9 @@ def test_decay_cancels_the_divergence_of_the_score(kind: str) -> None:
     velocity, x = torch.ones(10, 2), torch.full((10, 2), -2.0)
     score, _ = closed_form_score(velocity, x, near_one)
     assert score.abs().max() > 1e4
-    bounded = DriftStrength(ScoreConfig(strength=kind))(near_one) * score
+    bounded = Alpha(ScoreConfig(strength=kind))(near_one) * score
     assert bounded.abs().max() < 0.127 * 3.01
-    free = DriftStrength(ScoreConfig(strength=kind, decay=False))(near_one) * score
+    free = Alpha(ScoreConfig(strength=kind, decay=False))(near_one) * score
     assert free[-1].abs().max() > 900 * free[0].abs().max()
 
 
@@ -192,7 +192,7 @@ def test_coupled_sigma_is_sqrt_of_two_alpha_dt(make_sde, variant: str) -> None:
     sde = make_sde(variant)
     t = torch.rand(6, 1)
     step = sde.transition(torch.randn(6, 4), t, torch.randn(6, 3), 0.2)
-    torch.testing.assert_close(step.std, (2 * sde.strength(t) * 0.2).sqrt().expand(6, 4))
+    torch.testing.assert_close(step.std, (2 * sde.alpha(t) * 0.2).sqrt().expand(6, 4))
 
 
 @pytest.mark.parametrize("variant", ["reinflow", "constant_alpha", "scoreflow"])
@@ -209,7 +209,7 @@ def test_changing_sigma_leaves_every_mean(make_sde, variant: str, size: float, b
     after = sde.transition(x, t, observation, 0.25)
     assert not torch.equal(before.std, after.std)
     assert torch.equal(before.mean, after.mean)
-    assert torch.equal(before.alpha, after.alpha)
+    assert torch.equal(before.details["alpha"], after.details["alpha"])
 
 
 @pytest.mark.parametrize("noise", ["learn", "constant"])
@@ -223,7 +223,7 @@ def test_changing_alpha_leaves_every_std(make_sde, noise: str, size: float, seed
     observation = torch.randn(8, 3, generator=generator)
     t = 0.9 * torch.rand(8, 1, generator=generator)
     before = sde.transition(x, t, observation, 0.25)
-    scatter(sde.strength, size, seed)
+    scatter(sde.alpha, size, seed)
     after = sde.transition(x, t, observation, 0.25)
     assert not torch.equal(before.mean, after.mean)
     assert torch.equal(before.std, after.std)
@@ -233,15 +233,15 @@ def test_drift_is_velocity_plus_alpha_score(make_sde) -> None:
     sde = make_sde("scoreflow", score={"clip": None}, chain={"mean_clip": None})
     x, t, observation = torch.randn(6, 4), 0.9 * torch.rand(6, 1), torch.randn(6, 3)
     velocity = sde.velocity(x, t, observation)
-    expected = x + 0.25 * (velocity + sde.strength(t) * (t * velocity - x) / (1 - t))
+    expected = x + 0.25 * (velocity + sde.alpha(t) * (t * velocity - x) / (1 - t))
     torch.testing.assert_close(sde.transition(x, t, observation, 0.25).mean, expected)
 
 
 def test_logp_reaches_every_network(make_sde) -> None:
-    from rllib_scoreflow.flow.distribution import ScoreSDEDistribution
+    from rllib_scoreflow.flow.distribution import ChainDistribution
 
     sde = make_sde("scoreflow", chain={"logp_clamp": None, "mean_clip": None})
-    distribution = ScoreSDEDistribution(sde, torch.randn(8, 3))
+    distribution = ChainDistribution(sde, torch.randn(8, 3))
     distribution.logp(distribution.sample().detach()).sum().backward()
     for name, parameter in sde.named_parameters():
         assert parameter.grad is not None, name

@@ -170,11 +170,11 @@ def test_fine_tuning_again_keeps_a_learned_drift_where_it_means_the_same() -> No
     score, noise = apply_variant("scoreflow")
     tuned = small_policy("flow").with_dynamics(score, noise, ChainConfig(), "scoreflow")
     with torch.no_grad():
-        list(tuned.sde.strength.parameters())[-1].fill_(0.7)
+        list(tuned.sde.alpha.parameters())[-1].fill_(0.7)
 
     def first_bias(chain: ChainConfig, **changes: object) -> float:
         again = tuned.with_dynamics(score.model_copy(update=changes), noise, chain, "scoreflow")
-        return float(list(again.sde.strength.parameters())[-1].detach())
+        return float(list(again.sde.alpha.parameters())[-1].detach())
 
     assert first_bias(ChainConfig(), clip=5.0, value=0.5) == pytest.approx(0.7)
     assert first_bias(ChainConfig(denoising_steps=8)) == pytest.approx(-2.0, abs=0.01)
@@ -239,3 +239,13 @@ def test_no_action_lies_outside_the_range_of_the_dataset_by_rounding(seed):
         assert (actions >= low).all()
         assert (actions <= high).all()
         np.testing.assert_allclose(actions, bound, rtol=1e-5, atol=1e-6)
+
+
+def test_a_checkpoint_with_the_names_of_an_earlier_version_loads() -> None:
+    policy, other = small_policy(), small_policy()
+    with torch.no_grad():
+        list(policy.sde.alpha.parameters())[-1].fill_(0.7)
+    earlier = {name.replace("sde.alpha.network.", "sde.strength.gain."): v for name, v in policy.state_dict().items()}
+    assert earlier.keys() != policy.state_dict().keys()
+    torch.nn.ModuleDict({"policy": other}).load_state_dict({f"policy.{name}": v for name, v in earlier.items()})
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in policy.state_dict().items())

@@ -1,10 +1,11 @@
-"""Metrics of an update: where the SDE, the ratio and the critic stand."""
+"""Metrics of an update: where the denoising process, the ratio and the critic stand."""
 
 import torch
 
 from rllib_scoreflow.algorithms.common.exchange import sum_over_learners
-from rllib_scoreflow.flow.distribution import ChainEvaluation
-from rllib_scoreflow.flow.processes.score_sde import marginal_preserving_alpha
+from rllib_scoreflow.flow.config import SDEConfig, VelocityConfig
+from rllib_scoreflow.flow.distribution import ChainDistribution
+from rllib_scoreflow.flow.processes import ChainEvaluation, DenoisingProcess, make_process
 
 
 class MeanOverRows:
@@ -55,35 +56,44 @@ def _means(sums: dict[str, torch.Tensor]) -> dict[str, float]:
     return dict(zip(sums, (totals[:, 0] / totals[:, 1]).tolist(), strict=True))
 
 
-def chain_diagnostics(evaluation: ChainEvaluation, old_logp: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Scalars that say where the SDE stands.
+def chain_diagnostics(
+    process: DenoisingProcess, evaluation: ChainEvaluation, old_logp: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Scalars that say where a process stands: common ones, and those of `DenoisingProcess.diagnostics`.
 
-    `alpha_ratio/step_k` is `alpha / alpha*` (method section 5): 1 preserves the flow's marginals, below it they widen,
-    above it they contract. `kl_chain` is the approximate KL in nats of the whole chain.
+    `kl_chain` is the approximate KL in nats of the whole chain.
 
     Args:
+        process: That was evaluated.
         evaluation: Of `B` chains with `K` steps.
         old_logp: Log-probability at sampling time, on the configured scale, `[B]`.
     """
     std = evaluation.std.detach()
-    steps = std.shape[1]
-    dt = 1.0 / steps
-    alpha = evaluation.alpha.detach()
-    ratio = alpha / marginal_preserving_alpha(std, dt).mean(dim=(0, 2))
     log_ratio = (evaluation.logp - old_logp).detach() * evaluation.logp_divisor
-    metrics = {
+    return {
         "kl_chain": log_ratio.exp() - 1.0 - log_ratio,
-        "score_clip_rate": evaluation.score_clip_rate,
-        "alpha_clamp_rate": evaluation.alpha_clamp_rate,
         "logprob_clamp_rate": evaluation.logp_clamp_rate,
         "sigma_min": std.amin(),
         "sigma_mean": std.mean(),
         "sigma_max": std.amax(),
+        **process.diagnostics(evaluation),
     }
-    for k in range(steps):
-        metrics[f"alpha/step_{k}"] = alpha[k]
-        metrics[f"alpha_ratio/step_{k}"] = ratio[k]
-    return metrics
+
+
+def process_names(config: SDEConfig) -> tuple[set[str], set[str]]:
+    """Names of the trained networks, and of the diagnostics, of a process that does not exist yet.
+
+    A tiny one is built and asked: a declaration of its own could go stale.
+    """
+    small = config.model_copy(update={"velocity": VelocityConfig(hidden_dim=1, num_layers=1)})
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        process = make_process(1, 1, small)
+        networks = {name for name, network in process.networks().items() if any(True for _ in network.parameters())}
+        if not process.is_stochastic:
+            return networks, set()
+        steps = config.chain.denoising_steps
+        evaluation = ChainDistribution(process, torch.zeros(1, 1)).evaluate(torch.zeros(1, steps + 1, 1))
+        return networks, set(process.diagnostics(evaluation))
 
 
 def explained_variance(predictions: torch.Tensor, targets: torch.Tensor) -> float:

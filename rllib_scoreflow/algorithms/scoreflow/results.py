@@ -5,8 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 from rllib_scoreflow.algorithms.common.reported import EPISODE_RESULTS, Reported, own_results
+from rllib_scoreflow.algorithms.scoreflow.diagnostics import process_names
+from rllib_scoreflow.flow.config import SDEConfig
+from rllib_scoreflow.flow.processes.base import VELOCITY
 
-_NETWORKS = ("velocity", "alpha", "sigma", "encoder", "critic", "critic_encoder")
+_NETWORKS = ("encoder", "critic", "critic_encoder")
 _ROLLOUT = {
     "env_steps", "env_steps_this_iteration", "env_steps_per_second", "timesteps_total",
     "num_env_steps_sampled_lifetime", "episodes", "incomplete_episodes", "return_mean", "return_stderr",
@@ -15,8 +18,8 @@ _ROLLOUT = {
 }  # fmt: skip
 _LEARNER = {
     "policy_loss", "value_loss", "entropy", "ratio_mean", "kl", "kl_chain", "clip_fraction", "explained_variance",
-    "score_clip_rate", "alpha_clamp_rate", "logprob_clamp_rate", "sigma_min", "sigma_mean", "sigma_max",
-    "stopped_by_kl", "gradient_steps", "skipped_updates", "num_trainable_parameters", "moved/alpha", "moved/sigma",
+    "logprob_clamp_rate", "sigma_min", "sigma_mean", "sigma_max", "stopped_by_kl", "gradient_steps", "skipped_updates",
+    "num_trainable_parameters",
 }  # fmt: skip
 _ENV_RUNNER = {
     "num_env_steps_sampled", "num_env_steps_sampled_lifetime", "num_episodes", "num_episodes_lifetime", "sample",
@@ -28,16 +31,17 @@ _COUNTERS = {
 }  # fmt: skip
 
 
-def scoreflow_results(config: Any, *, denoising_steps: int) -> Reported:
+def scoreflow_results(config: Any, sde: SDEConfig) -> Reported:
     """What a run with a `ScoreFlowConfig` reports.
 
     Args:
         config: The config.
-        denoising_steps: `K` of its chains.
+        sde: Its denoising process.
     """
-    learner = set(_LEARNER)
-    learner |= {f"{kind}/{network}" for kind in ("lr", "grad_norm") for network in _NETWORKS}
-    learner |= {f"{name}/step_{k}" for name in ("alpha", "alpha_ratio") for k in range(denoising_steps)}
+    networks, diagnostics = process_names(sde)
+    learner = _LEARNER | diagnostics
+    learner |= {f"{kind}/{network}" for kind in ("lr", "grad_norm") for network in (*networks, *_NETWORKS)}
+    learner |= {f"moved/{network}" for network in networks - {VELOCITY}}
     if config.behavior_coeff > 0:
         learner.add("behavior_distance")
     runner = {f"env_runners/{name}" for name in (*_ENV_RUNNER, *EPISODE_RESULTS)}

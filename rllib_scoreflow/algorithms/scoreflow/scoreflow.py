@@ -65,7 +65,7 @@ class ScoreFlow(PolicyAlgorithm):
         config = self.config
         metadata: PolicyMetadata = self._template.metadata.model_copy(
             update={
-                "variant": config.variant,
+                "variant": config.trained_variant,
                 "env_id": str(config.env),
                 "env_config": dict(config.env_config),
                 "env_steps": self.statistics.env_steps,
@@ -171,7 +171,7 @@ class ScoreFlow(PolicyAlgorithm):
     def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
         """Restores a checkpoint folder; options, such as the noise bounds, stay those of this config."""
         super().restore_from_path(path, *args, **kwargs)
-        for result in self.learner_group.foreach_learner(lambda learner: learner.set_noise_bound()):
+        for result in self.learner_group.foreach_learner(lambda learner: learner.anneal()):
             result.get()
         self._sync_weights()
 

@@ -22,6 +22,8 @@ from rllib_scoreflow.envs import require_time_limit, try_env
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.flow.advantages import ESTIMATORS
 from rllib_scoreflow.flow.config import VARIANTS, ChainConfig, NoiseConfig, ScoreConfig, SDEConfig
+from rllib_scoreflow.flow.processes import process_class
+from rllib_scoreflow.flow.processes.base import DEFAULT_PROCESS
 from rllib_scoreflow.interface import check_fits
 from rllib_scoreflow.plugins import import_plugins
 from rllib_scoreflow.policy import FlowPolicy, find_policy
@@ -43,6 +45,8 @@ class ScoreFlowConfig(AlgorithmConfig):
         variant: Name in `rllib_scoreflow.flow.config.VARIANTS`; a preset for `score` and `noise`.
         score: Overrides of `ScoreConfig`.
         noise: Overrides of `NoiseConfig`.
+        process: Denoising process, by its `type` in `rllib_scoreflow.flow.processes.PROCESSES`, with its own options;
+            `variant`, `score` and `noise` are options of the one of this package (`gaussian`).
         chain: Overrides of `ChainConfig` (`denoising_steps`, clamps, scale of the log-probability).
         frozen_velocity: Train drift and noise only.
         lr: Peak learning rate of the velocity (with `lr_min`, `lr_cycle_iterations`, `lr_warmup_iterations`).
@@ -57,8 +61,8 @@ class ScoreFlowConfig(AlgorithmConfig):
         critic_warmup_iterations: First iterations in which only the critic learns.
         lambda_: Trace decay of the advantages, per chunk.
         advantages: Advantage estimator, by its name in `rllib_scoreflow.flow.advantages.ESTIMATORS`.
-        plugins: Modules of your own that register estimators, velocity fields or environments; every process imports
-            them.
+        plugins: Modules of your own that register estimators, velocity fields, denoising processes or environments;
+            every process imports them.
         clip_param: PPO's clip range, on the scale of `chain.normalize_logp`.
         vf_loss_coeff: Weight of `0.5 * MSE` of the values.
         entropy_coeff: Weight of the entropy on the configured scale.
@@ -89,6 +93,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         "variant": Literal[tuple(VARIANTS)],
         "score": dict[str, Any],
         "noise": dict[str, Any],
+        "process": dict[str, Any],
         "chain": dict[str, Any],
         "frozen_velocity": bool,
         "lr": Rate,
@@ -144,6 +149,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         self.variant = "scoreflow"
         self.score: dict[str, Any] = {}
         self.noise: dict[str, Any] = {}
+        self.process: dict[str, Any] = {}
         self.chain: dict[str, Any] = {}
         self.frozen_velocity = False
         self.lr = 4.5e-5
@@ -214,8 +220,10 @@ class ScoreFlowConfig(AlgorithmConfig):
         policy = self.initial_policy()
         if self.env is None:
             raise InputError("ScoreFlow needs an environment: set 'env'.")
-        if policy.config.sde.noise.kind == "none":
-            raise InputError(f"Variant '{self.variant}' has no noise, hence nothing to optimise; choose 'noise.kind'.")
+        if not policy.sde.is_stochastic:
+            raise InputError(
+                f"Variant '{self.trained_variant}' has no noise, hence nothing to optimise; choose 'noise.kind'."
+            )
         recorded = policy.metadata.env_config if policy.metadata.env_id == self.env else {}
         self.env_config = overlay_env_config(recorded, self)
         dims = try_env(self.env, self.env_config)
@@ -247,12 +255,11 @@ class ScoreFlowConfig(AlgorithmConfig):
                 f"Option 'reward_clip' ({self.reward_clip:g}) bounds scaled rewards, and 'reward_scaling' is off; "
                 "leave one of them out."
             )
-        self._sections()
+        self._denoising()
 
     def reported_results(self) -> Reported:
         """The results that a run with these options reports."""
-        _, _, chain = self._sections()
-        return scoreflow_results(self, denoising_steps=chain.denoising_steps)
+        return scoreflow_results(self, self._denoising())
 
     @property
     def train_batch_size_per_learner(self) -> int:
@@ -271,7 +278,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         Raises:
             InputError: If there is no policy at `pretrained_policy`, or a section has a bad entry.
         """
-        score, noise, chain = self._sections()
+        sde = self._denoising()
         assert self.pretrained_policy is not None
         folder = find_policy(self.pretrained_policy)
         if folder is None:
@@ -282,21 +289,36 @@ class ScoreFlowConfig(AlgorithmConfig):
         with torch.random.fork_rng(devices=[]):
             # New drift and noise networks depend on the seed, and on nothing that was drawn before.
             torch.manual_seed(int(self.seed or 0))
-            return FlowPolicy.load(folder).with_dynamics(score, noise, chain, self.variant)
+            return FlowPolicy.load(folder).with_dynamics(
+                sde.score, sde.noise, sde.chain, self.trained_variant, sde.process
+            )
 
-    def _sections(self) -> tuple[ScoreConfig, NoiseConfig, ChainConfig]:
+    @property
+    def trained_variant(self) -> str:
+        """What a policy of this run is called: the variant, or the name of a process of the user's own."""
+        name = self.process.get("type", DEFAULT_PROCESS)
+        return self.variant if name == DEFAULT_PROCESS else str(name)
+
+    def _denoising(self) -> SDEConfig:
+        """The sections of this run; the velocity is the pretrained policy's, and here any."""
+        process = process_class(self.process)
+        for name in ("score", "noise"):
+            if getattr(self, name) and name not in process.SECTIONS:
+                raise InputError(
+                    f"Option '{name}' has no effect on the denoising process {self.process['type']!r}; leave it out."
+                )
         preset = VARIANTS[self.variant]
         score = build_section("score", ScoreConfig, {**preset["score"], **self.score})
         noise = build_section("noise", NoiseConfig, {**preset["noise"], **self.noise})
         chain = build_section("chain", ChainConfig, self.chain)
+        chosen = build_section("process", process.CONFIG, self.process)
         try:
-            SDEConfig(score=score, noise=noise, chain=chain)
+            return SDEConfig(process=chosen, score=score, noise=noise, chain=chain)
         except ValidationError as error:
             reason = error.errors()[0]["ctx"]["error"]
             raise InputError(
                 f"Options 'score' and 'noise' do not fit each other in variant '{self.variant}': {reason}."
             ) from error
-        return score, noise, chain
 
     def get_default_learner_class(self) -> type[ScoreFlowLearner]:
         """The Learner unless `training(learner_class=...)` names another."""

@@ -26,11 +26,13 @@ from rllib_scoreflow.algorithms.scoreflow.diagnostics import (
     chain_diagnostics,
     explained_variance,
 )
+from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.flow.losses import clipped_surrogate_loss
-from rllib_scoreflow.flow.noise import annealed_sigma_max
+from rllib_scoreflow.flow.processes.base import VELOCITY
 from rllib_scoreflow.flow.schedules import cosine_with_restarts
 
 ACTOR, CRITIC = "actor", "critic"
+_CRITIC_NETWORKS = {"critic", "critic_encoder"}
 Batch = dict[str, Any]
 """Columns by name: tensors, and the observations' dictionary of tensors where there are cameras."""
 
@@ -38,24 +40,28 @@ Batch = dict[str, Any]
 class ScoreFlowLearner(PolicyLearner):
     """One `update()` is one PPO iteration on the chains of a rollout.
 
-    The actor's optimiser holds velocity, drift strength and noise, each with a learning rate of its own; the critic
-    has a second optimiser.
+    The actor's optimiser holds the networks of the denoising process (such as velocity, alpha and sigma) and the image
+    encoder, each with a learning rate of its own; the critic has a second optimiser.
     """
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """Registers AdamW for the actor's networks and for the critic."""
         if self.config.frozen_velocity:
             policy = self.module[module_id].policy
-            for network in (policy.sde.velocity, policy.encoder):
+            for network in (policy.sde.networks()[VELOCITY], policy.encoder):
                 if network is not None:
                     network.requires_grad_(False)
+        reserved = _CRITIC_NETWORKS | {"encoder"}
+        taken = sorted(reserved & self._process_networks())
+        if taken:
+            raise InputError(f"A network of the denoising process is named '{taken[0]}', which is taken; rename it.")
         networks = self.trained_networks()
         fused = True if learner_device(self).type == "cuda" else None
         for optimizer_name, names, decay in (
-            (ACTOR, ("velocity", "alpha", "sigma", "encoder"), self.config.actor_weight_decay),
-            (CRITIC, ("critic", "critic_encoder"), self.config.critic_weight_decay),
+            (ACTOR, networks.keys() - _CRITIC_NETWORKS, self.config.actor_weight_decay),
+            (CRITIC, _CRITIC_NETWORKS, self.config.critic_weight_decay),
         ):
-            group = [{"params": networks[name], "name": name} for name in names if name in networks]
+            group = [{"params": networks[name], "name": name} for name in networks if name in names]
             self.register_optimizer(
                 module_id=module_id,
                 optimizer_name=optimizer_name,
@@ -64,13 +70,10 @@ class ScoreFlowLearner(PolicyLearner):
             )
 
     def trained_networks(self) -> dict[str, list[torch.nn.Parameter]]:
-        """Parameters of `velocity`, `alpha`, `sigma`, `encoder` (those that the policy has) and of the critic."""
+        """Parameters of the process's networks, of `encoder` (where there is one) and of the critic."""
         module = self.rl_module
-        sde = module.policy.sde
         networks: dict[str, torch.nn.Module | None] = {
-            "velocity": sde.velocity,
-            "alpha": sde.strength,
-            "sigma": sde.noise,
+            **module.policy.sde.networks(),
             "encoder": module.policy.encoder,
             "critic": module.critic,
             "critic_encoder": module.critic_encoder,
@@ -83,12 +86,12 @@ class ScoreFlowLearner(PolicyLearner):
         return {name: parameters for name, parameters in trained.items() if parameters}
 
     def load_policy_state(self, state: Any) -> None:
-        """Starts from pretrained weights and remembers where drift and noise started."""
+        """Starts from pretrained weights and remembers where what is new in the policy started."""
         super().load_policy_state(state)
         self._start = {
             name: torch.nn.utils.parameters_to_vector(parameters).detach().clone()
             for name, parameters in self.trained_networks().items()
-            if name in ("alpha", "sigma")
+            if name in self._process_networks() - {VELOCITY}
         }
 
     def update(self, *, training_data: TrainingData, reward_scale: float = 1.0, **kwargs: Any) -> Any:
@@ -130,7 +133,7 @@ class ScoreFlowLearner(PolicyLearner):
                 break
         self.iteration += 1
         self._log_update(batch, metrics, rates, stopped=stopped, steps=steps)
-        self.set_noise_bound()
+        self.anneal()
         return self.metrics.reduce()
 
     def compute_loss_for_module(
@@ -196,7 +199,8 @@ class ScoreFlowLearner(PolicyLearner):
                 losses[DEFAULT_MODULE_ID].backward()
             evaluation = out[DEFAULT_MODULE_ID]["evaluation"]
             step_metrics.add(self._row_metrics, last - first)
-            step_metrics.add(chain_diagnostics(evaluation, columns[Columns.ACTION_LOGP]), last - first)
+            process = self.rl_module.policy.sde
+            step_metrics.add(chain_diagnostics(process, evaluation, columns[Columns.ACTION_LOGP]), last - first)
         self.apply_gradients(self.postprocess_gradients({}))
         metrics.merge(step_metrics, counts=bool(self._share))
         return float(sum_over_learners(self._share * step_metrics.sums["kl"][0]) / count)
@@ -223,17 +227,14 @@ class ScoreFlowLearner(PolicyLearner):
         def following(peak: float | None) -> tuple[float, float]:
             return (config.lr, config.lr_min) if peak is None else (peak, share * peak)
 
-        ends = {
-            "velocity": (config.lr, config.lr_min),
-            "alpha": following(config.alpha_lr),
-            "sigma": following(config.sigma_lr),
-            "critic": (config.critic_lr, config.critic_lr_min),
-        }
-        ends |= {"encoder": ends["velocity"], "critic_encoder": ends["critic"]}
+        options = self.rl_module.policy.sde.LEARNING_RATES
+        critic = (config.critic_lr, config.critic_lr_min)
         rates = {}
         for _, optimizer in self.get_optimizers_for_module(DEFAULT_MODULE_ID):
             for group in optimizer.param_groups:
-                peak, lowest = ends[group["name"]]
+                name = group["name"]
+                own_rate = getattr(config, options[name]) if name in options else None
+                peak, lowest = critic if name in _CRITIC_NETWORKS else following(own_rate)
                 group["lr"] = cosine_with_restarts(
                     self.iteration,
                     peak=peak,
@@ -241,24 +242,21 @@ class ScoreFlowLearner(PolicyLearner):
                     cycle=config.lr_cycle_iterations,
                     warmup=config.lr_warmup_iterations,
                 )
-                rates[group["name"]] = group["lr"]
+                rates[name] = group["lr"]
         return rates
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Restores a state of `get_state`, but for its noise bound: that is this config's."""
+        """Restores a state of `get_state`, but for what is annealed, such as the noise bound: that is this config's."""
         super().set_state(state)
-        self.set_noise_bound()
+        self.anneal()
 
-    def set_noise_bound(self) -> None:
-        """Sets the noise bound of the next rollout and its update by this config's schedule.
+    def anneal(self) -> None:
+        """Sets the noise bound, and what else the process anneals, of the next rollout and its update.
 
         It belongs to the policy that samples: moved between a rollout and its update, the probability ratio would not
         begin at 1. In population-based training a restored one is another trial's.
         """
-        sde = self.rl_module.policy.sde
-        if sde.noise is not None:
-            progress = self.iteration / self.config.schedule_iterations
-            sde.noise.sigma_max.fill_(annealed_sigma_max(sde.config.noise, progress))
+        self.rl_module.policy.sde.anneal(self.iteration / self.config.schedule_iterations)
 
     def _log_update(
         self,
@@ -282,8 +280,11 @@ class ScoreFlowLearner(PolicyLearner):
             }
         )
 
+    def _process_networks(self) -> set[str]:
+        return set(self.rl_module.policy.sde.networks())
+
     def _movements(self) -> dict[str, float]:
-        """Relative distance of drift and noise parameters from where fine-tuning started (method section 8)."""
+        """Relative distance of alpha, sigma and their like from where fine-tuning started (method section 8)."""
         moved = {}
         networks = self.trained_networks()
         for name, start in getattr(self, "_start", {}).items():

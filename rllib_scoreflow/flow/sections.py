@@ -1,0 +1,167 @@
+"""Sections of a policy's configuration: image encoder, score drift, noise and denoising chain.
+
+The classes are the single place of their defaults: YAML sections, Python keyword arguments and the saved policy
+artefact are all read into them, and unknown keys or wrong types are refused. The defaults are the published values
+for D4RL locomotion (arXiv 2604.10962 and 2505.22094).
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, ValidationInfo, model_validator
+
+from rllib_scoreflow.flow.section import MAX_LAYERS, Section
+
+MAX_DENOISING_STEPS = 10_000  # see MAX_LAYERS
+STORED = {"stored": True}
+"""Validation context of a section that an artefact holds: it means what it meant when it was written."""
+LARGEST_ALPHA = 2.0
+"""Where alpha is clamped, in units of `scale` (arXiv 2604.10962); of a contraction, `contraction >= -1`."""
+
+
+class VisionConfig(Section):
+    """Architecture of the image encoder: a small vision transformer with a spatial embedding.
+
+    A camera image becomes `embed_dim` channels on a grid of patches (a convolution of `patch_size` with
+    `patch_stride`, then one of 3 with stride 2), `num_layers` transformer layers mix the patches, and the spatial
+    embedding summarises them, beside the state vector, in `feature_dim` numbers per camera. `augment_pad` is the
+    largest random shift in pixels during behaviour cloning (0: none).
+    """
+
+    embed_dim: int = Field(default=128, ge=1)
+    num_layers: int = Field(default=1, ge=1, le=MAX_LAYERS)
+    num_heads: int = Field(default=4, ge=1)
+    patch_size: int = Field(default=8, ge=1)
+    patch_stride: int = Field(default=4, ge=1)
+    feature_dim: int = Field(default=128, ge=1)
+    augment_pad: int = Field(default=4, ge=0)
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> "VisionConfig":
+        if self.embed_dim % self.num_heads:
+            raise ValueError(f"embed_dim ({self.embed_dim}) must be a multiple of num_heads ({self.num_heads})")
+        return self
+
+
+class ScoreConfig(Section):
+    """The drift `alpha(t) * score` along the closed-form score.
+
+    `form="alpha"`, the published one: `alpha(t) = (1 - t) ** decay_power * f(t) * scale`, clamped at `2 * scale`;
+    `decay=False` drops the power of `(1 - t)`. `f` starts at `value`. What such a drift does depends on the number
+    of steps `K`, and a policy that has one is sampled with the `K` it was trained with.
+
+    `form="contraction"` says what a step keeps of the noise, which means the same at every `K`. With the estimates
+    `D = x + (1 - t) v` of the data and `N = x - t v` of the noise, a step of the flow ends at `(t + dt) D + c N`,
+    `c = 1 - t - dt`. The drift makes it `(t + dt) D + w N` with `w = c * contraction(t)`: 1 leaves the flow, 0 forgets
+    the noise. As an alpha it is `alpha = (1 - t) * c * (1 - contraction(t)) / dt`, 0 at the last step, where
+    `c = 0`. The contraction starts at `value`, which must be given; a learned one is kept from -1 on. `scale`, `decay`
+    and `decay_power` belong to the other form.
+
+    `strength` says what `f` is: `"none"` is `alpha = 0`; `"constant"` has nothing to learn; `"linear"` and `"mlp"`
+    learn `f`, or in its place `1 - contraction`. `steps="first"` gives the first step (`t = 0`) alone a drift. A
+    contraction of 0 there cancels the random start, as `alpha(0) = K - 1` does for one `K`: the velocity is
+    `E[x_1] - x_0`, the score `-x_0`.
+
+    `clip` bounds every score component (`None`: unbounded). `shortcut_velocity` is what a shortcut model's score is
+    computed from: `"instantaneous"`, its velocity at step length 0, for which the closed form holds, or `"averaged"`,
+    the one over the step, with which an update costs about half and the score is too weak.
+    """
+
+    form: Literal["alpha", "contraction"] = "alpha"
+    strength: Literal["none", "constant", "linear", "mlp"] = "mlp"
+    value: float = Field(default=0.127, ge=0.0)
+    scale: float = Field(default=1.0, gt=0.0)
+    decay: bool = True
+    decay_power: float = Field(default=1.0, ge=1.0)
+    steps: Literal["all", "first"] = "all"
+    clip: float | None = Field(default=10.0, gt=0.0)
+    shortcut_velocity: Literal["instantaneous", "averaged"] = "instantaneous"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stored_score_is_the_one_it_was_trained_with(cls, values: Any, info: ValidationInfo) -> Any:
+        if info.context == STORED and isinstance(values, dict):
+            return {"shortcut_velocity": "averaged", **values}
+        return values
+
+    @model_validator(mode="after")
+    def _drift_can_be_reached(self, info: ValidationInfo) -> "ScoreConfig":
+        if self.form == "contraction":
+            self._check_contraction()
+        elif self.strength != "none" and self.value > LARGEST_ALPHA and info.context != STORED:
+            alpha = self.value * self.scale
+            raise ValueError(
+                f"alpha(0) = value * scale = {alpha:g} cannot be reached, because alpha is clamped at 2 * scale = "
+                f"{LARGEST_ALPHA * self.scale:g}; raise scale, as in value: 1.5, scale: {alpha / 1.5:g}"
+            )
+        return self
+
+    def _check_contraction(self) -> None:
+        foreign = sorted({"scale", "decay", "decay_power"} & _changed_fields(self))
+        if foreign:
+            raise ValueError(f"{foreign[0]} belongs to form 'alpha'; leave it out with form 'contraction'")
+        if "value" not in self.model_fields_set:
+            raise ValueError("form 'contraction' needs value: what a step keeps of the noise, 0 (nothing) to 1 (all)")
+        if self.value > 1.0:
+            raise ValueError(f"value ({self.value:g}) is what a step keeps of the noise; give a number from 0 to 1")
+
+    @property
+    def has_drift(self) -> bool:
+        """Whether there is a drift at all, or one that may be learned."""
+        neutral = 0.0 if self.form == "alpha" else 1.0
+        return self.strength in ("linear", "mlp") or (self.strength == "constant" and self.value != neutral)
+
+    @property
+    def depends_on_steps(self) -> bool:
+        """Whether the drift means something else at another number of denoising steps."""
+        return self.form == "alpha" and self.has_drift
+
+    def alpha_means_the_same(self, other: "ScoreConfig") -> bool:
+        """Whether an alpha that was learned under this section can go on under `other`."""
+        names = ("form", "strength", "scale", "decay", "decay_power", "steps")
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
+
+def _changed_fields(section: BaseModel) -> set[str]:
+    """Names of the fields that differ from their defaults."""
+    return {name for name, field in type(section).model_fields.items() if getattr(section, name) != field.default}
+
+
+class NoiseConfig(Section):
+    """Standard deviation of one denoising step.
+
+    `kind="learn"`: a network of time and observation (with `use_time=False` of the observation alone), bounded by
+    `[sigma_min, sigma_max]`; `"constant"`: `sigma_max` everywhere; `"coupled"`: `sqrt(2 alpha(t) dt)`, which preserves
+    the marginals of an exact flow; `"none"`: the deterministic flow. `schedule="learn_decay"` holds `sigma_max` for
+    `hold_fraction` of the training and then anneals it by a half cosine to
+    `(1 - decay_to) * sigma_min + decay_to * sigma_max`; `"learn"` keeps the bounds.
+    """
+
+    kind: Literal["none", "constant", "learn", "coupled"] = "learn"
+    schedule: Literal["learn", "learn_decay"] = "learn_decay"
+    sigma_min: float = Field(default=0.10, gt=0.0)
+    sigma_max: float = Field(default=0.24, gt=0.0)
+    hidden_dims: tuple[int, ...] = Field(default=(64, 64), max_length=MAX_LAYERS)
+    use_time: bool = True
+    hold_fraction: float = Field(default=0.35, ge=0.0, le=1.0)
+    decay_to: float = Field(default=0.7, ge=0.0, le=1.0)
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> "NoiseConfig":
+        if self.sigma_min > self.sigma_max:
+            raise ValueError(f"sigma_min ({self.sigma_min}) must not exceed sigma_max ({self.sigma_max})")
+        return self
+
+
+class ChainConfig(Section):
+    """The denoising chain and the scale on which its log-probability is used.
+
+    `mean_clip` bounds every transition mean, `draw_clip` a draw to that many standard deviations around the mean
+    (`None`: unbounded). `normalize_logp` divides log-probability and entropy by `(K + 1) * H * A`, the scale that the
+    published clip range and entropy coefficient presuppose; `logp_clamp` bounds the result to `[-c, c]`.
+    """
+
+    denoising_steps: int = Field(default=4, ge=1, le=MAX_DENOISING_STEPS)
+    mean_clip: float | None = Field(default=1.0, gt=0.0)
+    draw_clip: float | None = Field(default=3.0, gt=0.0)
+    normalize_logp: bool = True
+    logp_clamp: float | None = Field(default=1.0, gt=0.0)
