@@ -11,7 +11,8 @@ and from another terminal (Hopper observes 11 numbers):
 
 `state` is the raw observation; a policy with cameras also needs `images`, lists of uint8 `[V, H, W, 3]`. The chunk is
 `[horizon][action_dim]`, in raw units; a robot executes its first `act_steps` steps and then asks again. The chain
-starts from noise: the same `seed` (0 to 2^63 - 1) gives the same actions, without one they differ from call to call.
+starts from noise: the same `seed` (0 to 2^63 - 1) gives the same actions, without one they differ from call to call
+(with `chain: {start: zero}`, or a learned start, they are always the same).
 Requests that arrive together are answered by one pass of the network; `batch_size` says how many they were. A request
 of more than --max-body-mb (default 16) is refused with status 413.
 
@@ -71,7 +72,9 @@ class PolicyServer:
         observations, noise = zip(*questions, strict=True)
         batch = tree.map_structure(lambda *rows: np.stack(rows), *observations)
         # In a thread, so that meanwhile the next questions are received.
-        chunks = await asyncio.to_thread(self.policy.act, batch, initial=torch.stack(noise).numpy())
+        drawn = self.policy.config.sde.chain.start == "normal"
+        initial = torch.stack(noise).numpy() if drawn else None
+        chunks = await asyncio.to_thread(self.policy.act, batch, initial=initial)
         shape = (self.policy.config.horizon, self.policy.config.action_dim)
         return [(chunk.reshape(shape), len(questions)) for chunk in chunks]
 

@@ -5,6 +5,7 @@ import math
 import torch
 
 from rllib_scoreflow.flow.processes import ChainEvaluation, DenoisingProcess, Transition
+from rllib_scoreflow.flow.start import Start
 from rllib_scoreflow.flow.time_grid import time_grid
 
 LOG_2PI = math.log(2.0 * math.pi)
@@ -14,7 +15,8 @@ class ChainDistribution:
     """Distribution over denoising chains `x_0 -> x_1 -> ... -> x_K` given observations.
 
     The chain has exact Gaussian transitions whatever the drift and the noise are, so that
-    `log pi(chain | o) = log N(x_0; 0, I) + sum_k log N(x_{k+1}; mean_k, sigma_k^2)` (arXiv 2505.22094, section 3).
+    `log pi(chain | o) = log N(x_0; 0, I) + sum_k log N(x_{k+1}; mean_k, sigma_k^2)` (arXiv 2505.22094, section 3);
+    the first term is left out where the start is not drawn (`ChainConfig.start`).
     A chain is a float32 tensor `[B, K + 1, D]`; `D = horizon * action_dim`. Its last entry is the drawn chunk before
     it is clipped to the action bounds, so that the stored values are the ones whose density is evaluated.
     """
@@ -33,9 +35,21 @@ class ChainDistribution:
         self.dt = 1.0 / self.denoising_steps
         self.times = time_grid(self.denoising_steps, observation.device)
 
-    def initial_draw(self, generator: torch.Generator | None = None) -> torch.Tensor:
-        """`x_0`, shape `[B, D]`: of the process of this package `N(0, I)`."""
-        return self.process.initial_draw(self.observation, generator)
+    def initial_draw(self, generator: torch.Generator | None = None, start: Start | None = None) -> torch.Tensor:
+        """`x_0 [B, D]`, as `ChainConfig.start` says, or `start` in its place; a drawn one is `N(0, I)` in this package.
+
+        Raises:
+            ValueError: If a learned start is asked for and the policy has none.
+        """
+        start = start or self.process.config.chain.start
+        if start == "normal":
+            return self.process.initial_draw(self.observation, generator)
+        vector = self.process.start
+        if start == "zero":
+            vector = torch.zeros(self.process.chunk_dim, device=self.observation.device)
+        if vector is None:
+            raise ValueError("this policy has no learned start; search one with rllib evaluate --search-start")
+        return vector.expand(self.observation.shape[0], -1)
 
     def sample(
         self,
@@ -109,7 +123,7 @@ class ChainDistribution:
         mean = step.mean.view(batch, steps, dim)
         std = step.std.reshape(batch, steps, dim)
         raw_logp = self._raw_logp(chain, mean, std)
-        raw_entropy = std.log().sum(dim=(1, 2)) + 0.5 * self._size * (1.0 + LOG_2PI)
+        raw_entropy = std.log().sum(dim=(1, 2)) + 0.5 * self._num_drawn * (1.0 + LOG_2PI)
         logp, clamp_rate = self._clamp_logp(raw_logp / self._divisor)
         return ChainEvaluation(
             logp=logp,
@@ -149,6 +163,15 @@ class ChainDistribution:
         return float((self.denoising_steps + 1) * self.process.chunk_dim)
 
     @property
+    def _draws_start(self) -> bool:
+        return self.process.config.chain.start == "normal"
+
+    @property
+    def _num_drawn(self) -> float:
+        """How many numbers of a chain are drawn."""
+        return self._size if self._draws_start else self._size - self.process.chunk_dim
+
+    @property
     def _divisor(self) -> float:
         return self._size if self.process.config.chain.normalize_logp else 1.0
 
@@ -171,12 +194,13 @@ class ChainDistribution:
         return torch.stack(chain, dim=1), steps
 
     def _raw_logp(self, chain: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-        """Sum of the log-densities of the initial draw and of all transitions, in nats, `[B]`."""
+        """Sum of the log-densities of the start, if it is drawn, and of all transitions, in nats, `[B]`."""
         if not self.process.is_stochastic:
             raise ValueError("the deterministic flow has no log-probability; choose a noise kind")
         squared = ((chain[:, 1:] - mean) / std).square().sum(dim=(1, 2))
-        initial = chain[:, 0].square().sum(dim=-1)
-        return -0.5 * (squared + initial + self._size * LOG_2PI) - std.log().sum(dim=(1, 2))
+        if self._draws_start:
+            squared = squared + chain[:, 0].square().sum(dim=-1)
+        return -0.5 * (squared + self._num_drawn * LOG_2PI) - std.log().sum(dim=(1, 2))
 
     def _clamp_logp(self, logp: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         clamp = self.process.config.chain.logp_clamp

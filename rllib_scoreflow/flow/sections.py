@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationInfo, model_validator
 
 from rllib_scoreflow.flow.section import MAX_LAYERS, Section
+from rllib_scoreflow.flow.start import Start
 
 MAX_DENOISING_STEPS = 10_000  # see MAX_LAYERS
 STORED = {"stored": True}
@@ -158,6 +159,11 @@ class ChainConfig(Section):
     `mean_clip` bounds every transition mean, `draw_clip` a draw to that many standard deviations around the mean
     (`None`: unbounded). `normalize_logp` divides log-probability and entropy by `(K + 1) * H * A`, the scale that the
     published clip range and entropy coefficient presuppose; `logp_clamp` bounds the result to `[-c, c]`.
+
+    `start` is where a chain starts: `"normal"` draws it from `N(0, I)`, `"zero"` is 0, and `"learned"` is one vector
+    that the policy holds (a "golden ticket", from `rllib evaluate --search-start`). A start that is not drawn has no
+    density, so that log-probability and entropy are those of the `K` transitions alone. What they are divided by stays
+    `(K + 1) * H * A`: the ratio, in which the start cancels anyway, and with it the clip range, mean the same.
     """
 
     denoising_steps: int = Field(default=4, ge=1, le=MAX_DENOISING_STEPS)
@@ -165,3 +171,4 @@ class ChainConfig(Section):
     draw_clip: float | None = Field(default=3.0, gt=0.0)
     normalize_logp: bool = True
     logp_clamp: float | None = Field(default=1.0, gt=0.0)
+    start: Start = "normal"

@@ -11,6 +11,7 @@ from torch import nn
 from rllib_scoreflow.flow.config import ChainConfig, NoiseConfig, ProcessConfig, ScoreConfig, SDEConfig
 from rllib_scoreflow.flow.distribution import ChainDistribution
 from rllib_scoreflow.flow.processes import make_process
+from rllib_scoreflow.flow.start import Start
 from rllib_scoreflow.interface import Interface
 from rllib_scoreflow.observations import IMAGES, STATE, Observation, num_rows
 from rllib_scoreflow.policy.artefact import read_policy, rename_earlier, write_policy
@@ -21,6 +22,7 @@ from rllib_scoreflow.policy.vision import encode, make_encoder
 
 FloatArray = npt.NDArray[np.float32]
 _PROCESS = "sde."
+_START = "sde.start"
 
 
 class FlowPolicy(nn.Module):
@@ -112,6 +114,7 @@ class FlowPolicy(nn.Module):
         mode: Literal["policy", "flow"] = "policy",
         explore: bool = False,
         denoising_steps: int | None = None,
+        start: Start | None = None,
         initial: FloatArray | None = None,
         generator: torch.Generator | None = None,
     ) -> FloatArray:
@@ -121,26 +124,31 @@ class FlowPolicy(nn.Module):
             observation: Raw observations, `[N, O]` or `[O]`; with cameras a dictionary of `state`, so shaped, and
                 `images`, uint8 `[N, V, H, W, 3]` or `[V, H, W, 3]`.
             mode: `"policy"` follows the drift the policy was trained with, `"flow"` the plain flow (`alpha = 0`).
-            explore: Draw with the policy's noise; without it the chain follows its means from a random start.
+            explore: Draw with the policy's noise; without it the chain follows its means.
             denoising_steps: Number of steps `K`; the policy's own when `None`.
-            initial: Start of the chain, float32 `[N, H * A]` or `[H * A]`; drawn from a standard normal when `None`.
+            start: Where the chain starts, see `ChainConfig.start`; the policy's own when `None`.
+            initial: The start itself, float32 `[N, H * A]` or `[H * A]`; as `start` says when `None`.
             generator: Source of the randomness; torch's global one when `None`.
 
         Returns:
             Float32 `[N, H * A]`, or `[H * A]` for a single observation.
 
         Raises:
-            ValueError: If the observations or `initial` have other dimensions than the policy's.
+            ValueError: If the observations or `initial` have other dimensions than the policy's, or a learned start is
+                asked for and it has none.
             InputError: If `denoising_steps` is another number than the one that the policy's drift belongs to.
         """
         batch, single = self._as_batch(observation)
         device = self.action_normalizer.low.device
         distribution = self.distribution(to_tensors(batch, device), denoising_steps)
-        start = distribution.initial_draw(generator) if initial is None else self._as_start(initial, num_rows(batch))
-        if mode == "flow":
-            chunk = distribution.sample_flow(initial=start)
+        if initial is None:
+            x = distribution.initial_draw(generator, start)
         else:
-            chain = distribution.sample(initial=start, explore=explore, generator=generator)
+            x = self._as_start(initial, num_rows(batch))
+        if mode == "flow":
+            chunk = distribution.sample_flow(initial=x)
+        else:
+            chain = distribution.sample(initial=x, explore=explore, generator=generator)
             chunk = chain[:, -1]
         actions: FloatArray = self.to_actions(chunk).cpu().numpy()
         return actions[0] if single else actions
@@ -211,10 +219,40 @@ class FlowPolicy(nn.Module):
             for name, value in mine.items()
             if name in theirs
             and theirs[name].shape == value.shape
-            and (not name.startswith(_PROCESS) or other.sde.takes_over(name.removeprefix(_PROCESS), own))
+            and (
+                not name.startswith(_PROCESS)
+                or name == _START
+                or other.sde.takes_over(name.removeprefix(_PROCESS), own)
+            )
         }
         other.load_state_dict({**theirs, **fitting})
         return other
+
+    def with_start(self, start: Start, vector: FloatArray | None = None) -> "FlowPolicy":
+        """The same policy with another start of its chains.
+
+        Args:
+            start: See `ChainConfig.start`.
+            vector: The learned start, float32 `[H * A]`; None: the one that the policy has.
+
+        Raises:
+            ValueError: If a learned start is asked for and there is none, or `vector` has another shape.
+        """
+        sde = self.config.sde
+        chain = sde.chain.model_copy(update={"start": start})
+        other = FlowPolicy.blank(
+            self.config.model_copy(update={"sde": sde.model_copy(update={"chain": chain})}), self.metadata
+        )
+        weights = {name: value for name, value in self.state_dict().items() if name != _START}
+        if start == "learned":
+            if vector is not None:
+                weights[_START] = torch.from_numpy(np.asarray(vector, dtype=np.float32)).reshape(self.config.chunk_dim)
+            elif self.sde.start is not None:
+                weights[_START] = self.sde.start
+            else:
+                raise ValueError("this policy has no learned start; give the vector")
+        other.load_state_dict(weights)
+        return other.eval()
 
     def plain_flow(self) -> "FlowPolicy":
         """This policy's flow, as cloned, without drift and noise."""

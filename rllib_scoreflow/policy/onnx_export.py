@@ -1,4 +1,4 @@
-"""A policy as one ONNX file: raw observations and initial noise in, raw action chunks out."""
+"""A policy as one ONNX file: raw observations and, where it starts from it, noise in, raw action chunks out."""
 
 import copy
 import json
@@ -64,9 +64,10 @@ def export_onnx(
 ) -> dict[str, str]:
     """Writes `target`, a graph that answers as `policy.act(observation, initial=noise)` does, without exploration.
 
-    Its inputs are `state` (float32 `[B, O]`), with cameras `images` (uint8 `[B, V, H, W, 3]`), and `noise` (float32
-    `[B, H * A]`, to be drawn from a standard normal); its output is `actions` (float32 `[B, H, A]`). `B` is free, the
-    number of denoising steps is fixed. Before the file appears its actions are compared with torch's.
+    Its inputs are `state` (float32 `[B, O]`), with cameras `images` (uint8 `[B, V, H, W, 3]`), and where the chain
+    starts from a draw `noise` (float32 `[B, H * A]`, to be drawn from a standard normal); its output is `actions`
+    (float32 `[B, H, A]`). `B` is free, the number of denoising steps and a start that is not drawn are fixed. Before
+    the file appears its actions are compared with torch's.
 
     Args:
         policy: Any kind and variant; it is left as it is.
@@ -112,6 +113,7 @@ def describe(policy: FlowPolicy, denoising_steps: int) -> dict[str, str]:
         "denoising_steps": denoising_steps,
         "kind": config.sde.velocity.kind,
         "variant": metadata.variant,
+        "start": config.sde.chain.start,
         "env_id": metadata.env_id,
         "env_config": json.dumps(metadata.env_config) if metadata.env_config else None,
         "cameras": json.dumps(config.cameras) if config.cameras else None,
@@ -131,12 +133,18 @@ class _Denoiser(nn.Module):
         self.denoising_steps = denoising_steps
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """`state`, with cameras `images`, and `noise` to `actions [B, H, A]`."""
-        *seen, noise = inputs
-        observation = dict(zip((STATE, IMAGES), seen, strict=True)) if len(seen) > 1 else seen[0]
+        """The inputs of the file, in its order, to `actions [B, H, A]`."""
+        given = dict(zip(_input_names(self.policy), inputs, strict=True))
+        noise = given.pop(NOISE, None)
+        observation = given if self.policy.encoder is not None else given[STATE]
         chain = self.policy.distribution(observation, self.denoising_steps).sample(initial=noise, explore=False)
         config = self.policy.config
         return self.policy.to_actions(chain[:, -1]).view(-1, config.horizon, config.action_dim)
+
+
+def _input_names(policy: FlowPolicy) -> list[str]:
+    seen = [STATE] if policy.encoder is None else [STATE, IMAGES]
+    return [*seen, NOISE] if policy.config.sde.chain.start == "normal" else seen
 
 
 def _trace(policy: FlowPolicy, denoising_steps: int) -> torch.onnx.ONNXProgram:
@@ -171,7 +179,7 @@ def _compare(file: Path, policy: FlowPolicy, denoising_steps: int) -> None:
         expected = policy.act(
             observation if policy.encoder is not None else observation[STATE],
             denoising_steps=denoising_steps,
-            initial=inputs[NOISE],
+            initial=inputs.get(NOISE),
         )
         (found,) = session.run([ACTIONS], inputs)
         deviation = float(np.max(np.abs(found - expected.reshape(found.shape)) / largest))
@@ -190,8 +198,8 @@ def _some_inputs(policy: FlowPolicy, rows: int) -> dict[str, Any]:
     inputs: dict[str, Any] = {STATE: policy.observation_normalizer.denormalize(state).numpy()}
     if config.image_shape is not None:
         inputs[IMAGES] = rng.integers(0, 256, (rows, *config.image_shape), dtype=np.uint8)
-    inputs[NOISE] = rng.standard_normal((rows, config.chunk_dim), dtype=np.float32)
-    return inputs
+    noise = rng.standard_normal((rows, config.chunk_dim), dtype=np.float32)
+    return {name: inputs.get(name, noise) for name in _input_names(policy)}
 
 
 @contextmanager

@@ -24,6 +24,8 @@ def scoreflow_config(policy_folder, env: str = "Pendulum-v1", **options) -> Scor
         ({"score": {"strength": "cubic"}}, ("score.strength", "'cubic'", "'linear'")),
         ({"noise": {"sigma_min": 0.3, "sigma_max": 0.2}}, ("noise", "sigma_min", "0.3")),
         ({"chain": {"denoising_steps": 0}}, ("chain.denoising_steps", "0")),
+        ({"chain": {"start": "zer"}}, ("chain.start", "'zer'", "'zero'")),
+        ({"chain": {"start": "learned"}}, ("chain.start", "has no learned start", "--search-start")),
         ({"score": {"value": 3}}, ("alpha(0)", "raise scale, as in value: 1.5, scale: 2")),
         ({"score": {"form": "contraction"}}, ("needs value",)),
         ({"variant": "reinflow", "noise": {"kind": "coupled"}}, ("'reinflow'", "needs a drift")),
@@ -79,6 +81,10 @@ def test_an_unknown_environment_is_refused(policy_folder, env: str) -> None:
         ({"lr": "1e-3"}, ("lr", "'1e-3'", "number")),
         ({"velocity": {"hidden": 64}}, ("velocity.hidden", "velocity.hidden_dim")),
         ({"act_steps": 8}, ("act_steps", "8", "horizon")),
+        ({"chain": {"start": "learned"}}, ("chain.start", "new clone has no learned start")),
+        ({"chain": {"denoising_steps": 8}}, ("chain.denoising_steps", "set the option 'denoising_steps' itself")),
+        ({"chain": {"logp_clamp": None}}, ("chain.logp_clamp", "where the clone is fine-tuned")),
+        ({"chain": {"strat": "zero"}}, ("chain.strat", "chain.start")),
     ],
 )
 def test_a_bad_option_of_flow_bc_is_named(options, words) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from rllib_scoreflow.algorithms.flow_bc import FlowBCConfig
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.evaluation import evaluate_policy
 from rllib_scoreflow.files.manifest import MANIFEST, find_damage
 from rllib_scoreflow.policy import FlowPolicy
 
@@ -139,3 +140,20 @@ def test_early_stopping_marks_the_result_as_done(reach_dataset) -> None:
     config = small_config(reach_dataset, early_stopping_patience=2, lr=0.0, lr_min=0.0)
     _, results = trained(config, iterations=4)
     assert [bool(r.get("done")) for r in results] == [False, False, True, True]
+
+
+def test_a_clone_that_starts_at_zero_is_evaluated_and_exported_so(reach_dataset, tmp_path) -> None:
+    algo = small_config(reach_dataset, chain={"start": "zero"}).evaluation(evaluation_duration=3).build_algo()
+    try:
+        algo.train()
+        returns = algo.evaluate()["returns"]
+        algo.flow_policy().save(tmp_path / "policy")
+    finally:
+        algo.stop()
+    policy = FlowPolicy.load(tmp_path / "policy")
+    assert policy.config.sde.chain.start == "zero"
+    seen = np.zeros((4, 4), np.float32)
+    np.testing.assert_array_equal(policy.act(seen), policy.act(seen, initial=np.zeros((4, 8), np.float32)))
+    # Nothing is drawn, so that only the policy and the initial states decide.
+    found = evaluate_policy(policy.act, "toy_reach:ToyReach-v0", episodes=3, seed=10_003, act_steps=4, horizon=4)
+    assert list(found.returns) == returns

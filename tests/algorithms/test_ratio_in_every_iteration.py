@@ -2,14 +2,17 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.utils.metrics import LEARNER_RESULTS
 
+from rllib_scoreflow.algorithms.common.rl_module import CHAIN
 from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
 from rllib_scoreflow.algorithms.scoreflow.env_runner import ChunkEnvRunner
 from rllib_scoreflow.flow.config import VARIANTS
+from rllib_scoreflow.policy import FlowPolicy
 
 STOCHASTIC = [name for name in VARIANTS if name != "flow"]
 ITERATIONS = 3
@@ -73,6 +76,17 @@ def test_every_kind_and_variant(policy_folders, kind: str, observed: str, varian
 def test_a_contraction(policy_folders, kind: str, score) -> None:
     loop = Loop(annealed(policy_folders[kind, "state"][1], score=score))
     assert max(loop.iterate() for _ in range(ITERATIONS)) < 1e-5
+
+
+@pytest.mark.parametrize("start", ["zero", "learned"])
+def test_a_start_that_is_not_drawn(policy_folder, tmp_path, start: str) -> None:
+    ticket = np.array([0.5, -1.0, 0.0, 2.0], np.float32)
+    folder = FlowPolicy.load(policy_folder).with_start("learned", ticket).save(tmp_path / "ticket")
+    loop = Loop(annealed(folder, chain={"start": start}))
+    assert max(loop.iterate() for _ in range(ITERATIONS)) < 1e-5
+    chains = np.concatenate([episode.get_extra_model_outputs(CHAIN) for episode in loop.runner.sample()])
+    np.testing.assert_array_equal(chains[:, 0], np.tile(ticket if start == "learned" else 0 * ticket, (len(chains), 1)))
+    assert np.ptp(chains[:, -1], axis=0).min() > 0.0
 
 
 def test_another_trials_state(policy_folder) -> None:

@@ -69,6 +69,21 @@ def torch_actions(policy: FlowPolicy, inputs: dict[str, np.ndarray], **options) 
     return policy.act(observation, initial=inputs["noise"], **options).reshape(-1, H, A)
 
 
+@pytest.mark.parametrize("start", [pytest.param("zero", marks=pytest.mark.slow), "learned"])
+def test_a_start_that_is_not_drawn_is_a_part_of_the_file(tmp_path, start: str) -> None:
+    ticket = np.linspace(-1, 1, H * A, dtype=np.float32)
+    policy = make_policy("flow", "state", "scoreflow").with_start(start, ticket if start == "learned" else None)
+    about = export_onnx(policy, tmp_path / "policy.onnx")
+    assert about["start"] == start
+    session = onnxruntime.InferenceSession(tmp_path / "policy.onnx", providers=["CPUExecutionProvider"])
+    assert [one.name for one in session.get_inputs()] == ["state"]
+    initial = np.tile(ticket if start == "learned" else 0 * ticket, (5, 1))
+    inputs = make_inputs(policy, 5)
+    (found,) = session.run(["actions"], {"state": inputs["state"]})
+    expected = torch_actions(make_policy("flow", "state", "scoreflow").eval(), inputs | {"noise": initial})
+    np.testing.assert_allclose(scaled(found), scaled(expected), atol=1e-5, rtol=0)
+
+
 def scaled(actions: np.ndarray) -> np.ndarray:
     return actions / np.array([1.0, 10.0], np.float32)
 

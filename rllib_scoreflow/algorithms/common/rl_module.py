@@ -86,7 +86,7 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
             }
 
     def _forward_inference(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Follows the transition means from a random start: raw actions `[B, H * A]`."""
+        """Follows the transition means from the policy's start: raw actions `[B, H * A]`."""
         with torch.no_grad():
             chain = self.policy.distribution(batch[Columns.OBS]).sample(explore=False)
             return {Columns.ACTIONS: self.policy.to_actions(chain[:, -1])}

@@ -34,6 +34,7 @@ from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata
 from rllib_scoreflow.versions import installed_versions
 
 _STATE = "flow_bc_early_stopping"  # and the number of gradient steps
+_CHAIN_OF_A_CLONE = {"start", "mean_clip"}
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0.0)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -53,6 +54,8 @@ class FlowBCConfig(AlgorithmConfig):
         act_steps: Steps of a chunk that are executed before the next prediction.
         denoising_steps: Steps `K` with which the cloned policy acts; the default is the one of fine-tuning (published
             for cloning: 20), so that what is judged is what is fine-tuned.
+        chain: `start` (`normal` or `zero`) and `mean_clip` of `ChainConfig`, with which the cloned policy acts;
+            training does not depend on them.
         velocity: The velocity field: `type` names one of `rllib_scoreflow.flow.fields.FIELDS` (default `mlp`), the
             other keys override its configuration (`VelocityConfig`); `kind: shortcut` makes it a shortcut model.
         consistency_fraction: Share of each batch that trains a shortcut model's self-consistency.
@@ -97,6 +100,7 @@ class FlowBCConfig(AlgorithmConfig):
         "horizon": Positive,
         "act_steps": Positive,
         "denoising_steps": Positive,
+        "chain": dict[str, Any],
         "velocity": dict[str, Any],
         "consistency_fraction": Fraction,
         "vision": dict[str, Any],
@@ -135,6 +139,7 @@ class FlowBCConfig(AlgorithmConfig):
         self.horizon = 4
         self.act_steps = 4
         self.denoising_steps = ChainConfig().denoising_steps
+        self.chain: dict[str, Any] = {}
         self.velocity: dict[str, Any] = {}
         self.consistency_fraction = 0.25
         self.vision: dict[str, Any] = {}
@@ -216,6 +221,7 @@ class FlowBCConfig(AlgorithmConfig):
         check_act_steps(self.act_steps, self.horizon)
         import_plugins(self.plugins)
         self._velocity_config()
+        self._chain_config()
         build_section("vision", VisionConfig, self.vision)
 
     def reported_results(self) -> Reported:
@@ -250,7 +256,7 @@ class FlowBCConfig(AlgorithmConfig):
                 velocity=self._velocity_config(),
                 score=score,
                 noise=noise,
-                chain=ChainConfig(denoising_steps=self.denoising_steps),
+                chain=self._chain_config(),
             ),
         )
         return FlowPolicy(
@@ -272,6 +278,20 @@ class FlowBCConfig(AlgorithmConfig):
     def _velocity_config(self) -> FieldConfig:
         field: FieldConfig = build_section("velocity", field_class(self.velocity).CONFIG, self.velocity)
         return field
+
+    def _chain_config(self) -> ChainConfig:
+        for key in sorted(self.chain.keys() & ChainConfig.model_fields.keys() - _CHAIN_OF_A_CLONE):
+            remedy = f"set the option '{key}' itself" if key in self.OPTIONS else "set it where the clone is fine-tuned"
+            raise InputError(f"Option 'chain.{key}' has no effect on FlowBC; {remedy}.")
+        chain: ChainConfig = build_section(
+            "chain", ChainConfig, {**self.chain, "denoising_steps": self.denoising_steps}
+        )
+        if chain.start == "learned":
+            raise InputError(
+                "Option 'chain.start' is 'learned', and a new clone has no learned start; clone first, and search one "
+                "with rllib evaluate RUN --search-start N."
+            )
+        return chain
 
     def get_default_learner_class(self) -> type[FlowBCLearner]:
         """The Learner unless `training(learner_class=...)` names another."""

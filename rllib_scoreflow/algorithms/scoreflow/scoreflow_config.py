@@ -47,7 +47,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         noise: Overrides of `NoiseConfig`.
         process: Denoising process, by its `type` in `rllib_scoreflow.flow.processes.PROCESSES`, with its own options;
             `variant`, `score` and `noise` are options of the one of this package (`gaussian`).
-        chain: Overrides of `ChainConfig` (`denoising_steps`, clamps, scale of the log-probability).
+        chain: Overrides of `ChainConfig` (`denoising_steps`, `start`, clamps, scale of the log-probability).
         frozen_velocity: Train drift and noise only.
         lr: Peak learning rate of the velocity (with `lr_min`, `lr_cycle_iterations`, `lr_warmup_iterations`).
         alpha_lr: Peak learning rate of the drift strength, annealed in the proportion of `lr_min` to `lr`; None: the
@@ -276,7 +276,8 @@ class ScoreFlowConfig(AlgorithmConfig):
         """The pretrained policy with this config's drift, noise and chain.
 
         Raises:
-            InputError: If there is no policy at `pretrained_policy`, or a section has a bad entry.
+            InputError: If there is no policy at `pretrained_policy`, a section has a bad entry, or the policy lacks the
+                learned start that `chain` asks for.
         """
         sde = self._denoising()
         assert self.pretrained_policy is not None
@@ -289,9 +290,13 @@ class ScoreFlowConfig(AlgorithmConfig):
         with torch.random.fork_rng(devices=[]):
             # New drift and noise networks depend on the seed, and on nothing that was drawn before.
             torch.manual_seed(int(self.seed or 0))
-            return FlowPolicy.load(folder).with_dynamics(
-                sde.score, sde.noise, sde.chain, self.trained_variant, sde.process
-            )
+            pretrained = FlowPolicy.load(folder)
+            if sde.chain.start == "learned" and pretrained.config.sde.chain.start != "learned":
+                raise InputError(
+                    f"Option 'chain.start' is 'learned', and '{folder}' has no learned start; search one with rllib "
+                    "evaluate RUN --search-start N, and fine-tune the policy that it stores."
+                )
+            return pretrained.with_dynamics(sde.score, sde.noise, sde.chain, self.trained_variant, sde.process)
 
     @property
     def trained_variant(self) -> str:

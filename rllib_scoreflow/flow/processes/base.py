@@ -72,7 +72,10 @@ class DenoisingProcess(nn.Module):
         config: Its configuration; `config.process` are its own options.
         chunk_dim: Size `D = H * A` of a flattened chunk.
         velocity: `v(x, t, o)`, trained by cloning (a shortcut model takes the step `dt` as well).
+        start: The learned start `[D]` of every chain, or None where chains start elsewhere; no gradient reaches it.
     """
+
+    start: torch.Tensor | None
 
     CONFIG: ClassVar[type[ProcessConfig]]
     SECTIONS: ClassVar[tuple[str, ...]] = ()
@@ -86,6 +89,7 @@ class DenoisingProcess(nn.Module):
         self.config = config
         self.chunk_dim = chunk_dim
         self.velocity: VelocityField = make_field(observation_dim, (horizon, chunk_dim // horizon), config.velocity)
+        self.register_buffer("start", torch.zeros(chunk_dim) if config.chain.start == "learned" else None)
 
     @classmethod
     def check(cls, config: SDEConfig) -> None:
