@@ -14,8 +14,8 @@ import h5py
 import numpy as np
 
 from rllib_scoreflow.data.readers.hdf5 import open_hdf5
+from rllib_scoreflow.data.store import atomic_path
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.files.atomic import atomic_path
 
 
 def copy_arrays(source: h5py.Group, target: h5py.Group, last_steps: int | None) -> None:

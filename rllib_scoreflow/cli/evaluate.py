@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from rllib_scoreflow.cli.evaluate_options import VARIANTS, EvaluateOptions, check_variant_name
+from rllib_scoreflow.cli.evaluate_options import VARIANTS, EvaluateOptions, check_start_name, check_variant_name
 from rllib_scoreflow.errors import InputError, shorten
 from rllib_scoreflow.experiments.weights import find_policy
 
@@ -30,6 +30,22 @@ def check_variant(folder: Path, policy: Any, variant: str | None) -> None:
     check_variant_name(variant)
     if variant is not None and variant not in variants_of(policy):
         raise InputError(f"{folder} was pretrained only, so it has no variant {variant}; leave --variant out.")
+
+
+def check_start(folder: Path, policy: Any, start: str | None) -> None:
+    """Refuse a learned start of a policy that has none.
+
+    Args:
+        folder: of the policy.
+        policy: a FlowPolicy.
+        start: what --start says.
+
+    Raises:
+        InputError: see above.
+    """
+    check_start_name(start)
+    if start == "learned" and policy.config.sde.chain.start != "learned":
+        raise InputError(f"{folder} has no learned start; search one with rllib evaluate {folder} --search-start N.")
 
 
 def run_evaluation(path: Path, options: EvaluateOptions, *, as_json: bool) -> None:
@@ -131,12 +147,13 @@ class Player:
         return variants_of(self.policy)
 
     def check(self, options: EvaluateOptions) -> None:
-        """Refuse a variant that the policy does not have, and steps that its drift is not made for.
+        """Refuse a variant or start that the policy does not have, and steps that its drift is not made for.
 
         Raises:
             InputError: see above.
         """
         check_variant(self.folder, self.policy, options.variant)
+        check_start(self.folder, self.policy, options.start)
         if options.variant != "flow" and options.denoising_steps is not None:
             self.policy.sde.check_steps(options.denoising_steps, str(self.folder))
 
@@ -147,7 +164,7 @@ class Player:
             options: what to play; `env` has been seen to when the policy was loaded.
 
         Returns:
-            EvaluationResult.to_dict() with `policy`, `variant`, `denoising_steps` and `seconds_per_action`.
+            EvaluationResult.to_dict() with `policy`, `variant`, `denoising_steps`, `start` and `seconds_per_action`.
 
         Raises:
             InputError: an option does not fit the policy or its environment.
@@ -195,6 +212,7 @@ class Player:
             "policy": str(self.folder),
             "variant": "flow" if options.variant == "flow" else self.policy.metadata.variant,
             "denoising_steps": options.denoising_steps or self.policy.config.sde.chain.denoising_steps,
+            "start": options.start or self.policy.config.sde.chain.start,
         }
 
     def _actor(self, options: EvaluateOptions) -> Any:
@@ -204,7 +222,11 @@ class Player:
         generator = torch.Generator().manual_seed(options.seed)
         mode: Literal["policy", "flow"] = "flow" if options.variant == "flow" else "policy"
         return lambda observations: self.policy.act(
-            observations, mode=mode, denoising_steps=options.denoising_steps, generator=generator
+            observations,
+            mode=mode,
+            denoising_steps=options.denoising_steps,
+            start=cast(Any, options.start),
+            generator=generator,
         )
 
     def _blank_observation(self) -> Any:
@@ -246,6 +268,7 @@ def print_evaluation(found: dict[str, Any]) -> None:
         found: from `evaluate_flow_policy` or `evaluate_checkpoint`.
     """
     chosen = [f"{key.replace('_', ' ')} {found[key]}" for key in ("variant", "denoising_steps") if key in found]
+    chosen += [f"start {found['start']}"] if found.get("start", "normal") != "normal" else []
     about = f" ({', '.join(chosen)})" if chosen else ""
     print(f"{found.get('policy') or found.get('checkpoint')} on {found['env_id']}, seed {found['seed']}{about}")
     error = found.get("return_stderr")

@@ -1,10 +1,29 @@
 """``rllib evaluate``: its options. Imports are late, so that help and mistakes come fast."""
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
+from rllib_scoreflow.cli.evaluate_arguments import (
+    AsJson,
+    Attribute,
+    Backend,
+    Clone,
+    ContactSheet,
+    DenoisingSteps,
+    Environment,
+    Episodes,
+    MaxEpisodeSteps,
+    Output,
+    OverwriteAttribution,
+    Plot,
+    SearchStart,
+    Seed,
+    Source,
+    Start,
+    Success,
+    Sweep,
+    Variant,
+    Video,
+)
 from rllib_scoreflow.cli.train_arguments import Plugins, Verbose
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.files.user_paths import expand_user
@@ -12,49 +31,39 @@ from rllib_scoreflow.plugins import extend_module_path, import_plugins
 
 
 def evaluate(
-    path: Annotated[Path, typer.Argument(help="A policy folder, a checkpoint, or an experiment's folder.")],
+    path: Source,
     *,
-    episodes: Annotated[int, typer.Option(help="Episodes to play.", min=1)] = 20,
-    seed: Annotated[int, typer.Option(help="Same seed, same initial states.", min=0)] = 0,
-    denoising_steps: Annotated[
-        str | None, typer.Option(help="Steps K of the flow, or several (default: as trained).", metavar="K[,K...]")
-    ] = None,
-    variant: Annotated[
-        str | None, typer.Option(help="flow, scoreflow (the drift it was trained with; the default), or both.")
-    ] = None,
-    sweep: Annotated[
-        bool, typer.Option("--sweep", help="Compare K = 1 to 16 and both variants, or those given, in a table.")
-    ] = False,
-    plot: Annotated[Path | None, typer.Option(help="Draw the sweep into this new .png.")] = None,
-    env: Annotated[
-        str | None,
-        typer.Option(
-            help="Environment (default: as trained). One of the form module:Id has to be named: it runs code."
-        ),
-    ] = None,
-    backend: Annotated[str, typer.Option(help="auto, envpool or gymnasium.")] = "auto",
-    max_episode_steps: Annotated[
-        int | None, typer.Option(help="Time limit in steps (default: as trained, or as registered).", min=1)
-    ] = None,
-    success: Annotated[
-        str | None, typer.Option(help="What counts: success in the last step of an episode, or in any (default: last).")
-    ] = None,
-    video: Annotated[Path | None, typer.Option(help="Also film one episode into this new .mp4.")] = None,
-    contact_sheet: Annotated[
-        Path | None, typer.Option(help="Also draw frames of that episode on this new .png.")
-    ] = None,
+    episodes: Episodes = 20,
+    seed: Seed = 0,
+    denoising_steps: DenoisingSteps = None,
+    variant: Variant = None,
+    start: Start = None,
+    sweep: Sweep = False,
+    attribute: Attribute = False,
+    clone: Clone = None,
+    search_start: SearchStart = None,
+    output: Output = None,
+    plot: Plot = None,
+    overwrite: OverwriteAttribution = False,
+    env: Environment = None,
+    backend: Backend = "auto",
+    max_episode_steps: MaxEpisodeSteps = None,
+    success: Success = None,
+    video: Video = None,
+    contact_sheet: ContactSheet = None,
     plugins: Plugins = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
     verbose: Verbose = 0,
 ) -> None:
     """Play a policy without exploration and print its mean return.
 
     Exported policies (and checkpoints of FlowBC and ScoreFlow, which hold one) are safe to load.
-    Checkpoints of other
-    RLlib algorithms are unpickled, which runs code from them: evaluate only those that you trust.
+    Checkpoints of other RLlib algorithms are unpickled, which runs code from them: evaluate only those that you trust.
     """
     from rllib_scoreflow.cli.evaluate import run_evaluation
+    from rllib_scoreflow.cli.evaluate_attribution import run_attribution
     from rllib_scoreflow.cli.evaluate_options import EvaluateOptions
+    from rllib_scoreflow.cli.evaluate_start import run_start_search
     from rllib_scoreflow.cli.evaluate_sweep import read_settings, run_sweep
     from rllib_scoreflow.experiments.quiet import quieten
 
@@ -62,10 +71,20 @@ def evaluate(
     extend_module_path([Path.cwd()])
     import_plugins(plugins or ())
     path, settings = expand_user(path), read_settings(denoising_steps, variant)
-    video, contact_sheet, plot = (target and expand_user(target) for target in (video, contact_sheet, plot))
+    named = (video, contact_sheet, plot, clone, output)
+    video, contact_sheet, plot, clone, output = (file and expand_user(file) for file in named)
+    _check_together(
+        attribute=attribute,
+        sweep=sweep or settings.several,
+        search_start=search_start,
+        clone=clone,
+        output=output,
+        overwrite=overwrite,
+    )
     options = EvaluateOptions(
         episodes,
         seed,
+        start=start,
         env=env,
         backend=backend,
         video=video,
@@ -73,9 +92,47 @@ def evaluate(
         max_episode_steps=max_episode_steps,
         success=success,
     )
-    if sweep or settings.several:
+    if attribute:
+        run_attribution(path, settings.only(options), clone=clone, plot=plot, overwrite=overwrite, as_json=as_json)
+    elif search_start is not None:
+        assert output is not None
+        run_start_search(path, settings.only(options), candidates=search_start, output=output, as_json=as_json)
+    elif sweep or settings.several:
         run_sweep(path, options, settings, plot=plot, as_json=as_json)
     elif plot is not None:
-        raise InputError(f"--plot {plot} draws a sweep; give --sweep, or several --denoising-steps.")
+        raise InputError(f"--plot {plot} draws a sweep or an attribution; give --sweep, or several --denoising-steps.")
     else:
         run_evaluation(path, settings.only(options), as_json=as_json)
+
+
+def _check_together(
+    *,
+    attribute: bool,
+    sweep: bool,
+    search_start: int | None,
+    clone: Path | None,
+    output: Path | None,
+    overwrite: bool,
+) -> None:
+    """Refuse options of which one would have no effect beside or without another.
+
+    Raises:
+        InputError: naming both.
+    """
+    modes = {"--attribute": attribute, "--search-start": search_start is not None, "--sweep": sweep}
+    chosen = [option for option, is_given in modes.items() if is_given]
+    if len(chosen) > 1:
+        also = " (or several --denoising-steps or --variant)" if chosen[1] == "--sweep" else ""
+        raise InputError(f"{chosen[0]} and {chosen[1]}{also} are two ways to play a policy; give one of them.")
+    owners = {
+        "--clone": (clone, "--attribute"),
+        "--overwrite": (overwrite, "--attribute"),
+        "--output": (output, "--search-start"),
+    }
+    for option, (value, owner) in owners.items():
+        if value and owner not in chosen:
+            raise InputError(f"{option} belongs to {owner}, which is not given; leave it out.")
+    if search_start is not None and output is None:
+        raise InputError(
+            f"--search-start {search_start} stores the best start in a new policy; name it with --output FOLDER."
+        )

@@ -8,6 +8,8 @@ from rllib_scoreflow.suggest import hint
 
 VARIANTS = ("flow", "scoreflow")
 
+STARTS = ("normal", "zero", "learned")
+
 
 _BACKENDS = ("auto", "envpool", "gymnasium")
 
@@ -41,6 +43,16 @@ def check_variant_name(variant: str | None) -> None:
         raise InputError(f"--variant {variant}: {hint(variant, VARIANTS, 'it is one of')}")
 
 
+def check_start_name(start: str | None) -> None:
+    """Refuse what is no name for --start.
+
+    Raises:
+        InputError: see above.
+    """
+    if start is not None and start not in STARTS:
+        raise InputError(f"--start {start}: {hint(start, STARTS, 'it is one of')}")
+
+
 @dataclass(frozen=True)
 class EvaluateOptions:
     """What to play.
@@ -51,6 +63,7 @@ class EvaluateOptions:
         denoising_steps: K, or None for the policy's own.
         variant: "flow" for the plain flow, "scoreflow" for the drift it was fine-tuned with, None
             for its own.
+        start: where chains start, see ChainConfig, or None for the policy's own.
         env: environment, or None for the policy's own.
         backend: simulator.
         video: .mp4 to film one more episode into.
@@ -63,6 +76,7 @@ class EvaluateOptions:
     seed: int
     denoising_steps: int | None = None
     variant: str | None = None
+    start: str | None = None
     env: str | None = None
     backend: str = "auto"
     video: Path | None = None
@@ -72,6 +86,7 @@ class EvaluateOptions:
 
     def __post_init__(self) -> None:
         check_variant_name(self.variant)
+        check_start_name(self.start)
         if self.backend not in _BACKENDS:
             raise InputError(f"--backend {self.backend}: {hint(self.backend, _BACKENDS, 'it is one of')}")
         if self.success is not None and self.success not in _SUCCESS_RULES:

@@ -65,7 +65,7 @@ def evaluate_checkpoint(checkpoint: Path, options: "EvaluateOptions") -> dict[st
     Raises:
         InputError: an option does not apply, or the checkpoint is broken or of the old API stack.
     """
-    for name in ("denoising_steps", "variant", "video", "contact_sheet", "max_episode_steps", "success"):
+    for name in ("denoising_steps", "variant", "start", "video", "contact_sheet", "max_episode_steps", "success"):
         if getattr(options, name) is not None:
             option = "--" + name.replace("_", "-")
             raise InputError(

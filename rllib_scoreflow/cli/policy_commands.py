@@ -43,6 +43,10 @@ def policy_export(
     denoising_steps: Annotated[
         int | None, typer.Option(help="Steps K of the flow, fixed in the file (default: as trained).", min=1)
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Where chains start: normal (an input), zero, or learned (default: the policy's)."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
     plugins: Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -57,6 +61,7 @@ def policy_export(
         expand_user(output),
         variant=variant,
         denoising_steps=denoising_steps,
+        start=start,
         overwrite=overwrite,
         as_json=as_json,
     )

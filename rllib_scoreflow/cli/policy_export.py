@@ -2,14 +2,21 @@
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
-from rllib_scoreflow.cli.evaluate import check_variant
+from rllib_scoreflow.cli.evaluate import check_start, check_variant
 from rllib_scoreflow.experiments.weights import require_policy
 
 
 def run_policy_export(
-    path: Path, output: Path, *, variant: str | None, denoising_steps: int | None, overwrite: bool, as_json: bool
+    path: Path,
+    output: Path,
+    *,
+    variant: str | None,
+    denoising_steps: int | None,
+    start: str | None,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Write the policy at `path` as an ONNX file, and print what the file says about itself.
 
@@ -18,12 +25,13 @@ def run_policy_export(
         output: the .onnx file.
         variant: "flow" for the plain flow, "scoreflow" for the drift it was trained with, None for its own.
         denoising_steps: K, or None for the policy's own.
+        start: where its chains start, None for the policy's own.
         overwrite: replace `output` if it exists.
         as_json: print JSON.
 
     Raises:
-        InputError: there is no policy or it is broken, it has no such variant or is not made for this K, `output`
-            cannot be written, a package is missing, or the file's actions differ from torch's.
+        InputError: there is no policy or it is broken, it has no such variant or start or is not made for this K,
+            `output` cannot be written, a package is missing, or the file's actions differ from torch's.
     """
     folder = require_policy(path, "rllib policy export")
     from rllib_scoreflow.policy import FlowPolicy
@@ -32,8 +40,11 @@ def run_policy_export(
     check_export(output, overwrite=overwrite)
     policy = FlowPolicy.load(folder)
     check_variant(folder, policy, variant)
+    check_start(folder, policy, start)
     if variant != "flow" and denoising_steps is not None:
         policy.sde.check_steps(denoising_steps, str(folder))
+    if start is not None:
+        policy = policy.with_start(cast(Any, start))
     mode: Literal["policy", "flow"] = "flow" if variant == "flow" else "policy"
     about = export_onnx(policy, output, mode=mode, denoising_steps=denoising_steps, overwrite=overwrite)
     if as_json:
@@ -41,8 +52,9 @@ def run_policy_export(
         return
     from rllib_scoreflow.observations import IMAGES, STATE
 
-    seen = STATE if policy.encoder is None else f"{STATE}, {IMAGES}"
-    print(f"{output}: {seen}, {NOISE} -> {ACTIONS}, checked against torch")
+    seen = [STATE] if policy.encoder is None else [STATE, IMAGES]
+    inputs = [*seen, NOISE] if about["start"] == "normal" else seen
+    print(f"{output}: {', '.join(inputs)} -> {ACTIONS}, checked against torch")
     width = max(len(name) for name in about)
     for name, value in about.items():
         print(f"{name:<{width}}  {value}")

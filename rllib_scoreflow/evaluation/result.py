@@ -101,14 +101,14 @@ class EvaluationResult:
             "episodes": self.episodes,
             "env_steps": self.env_steps,
             "return_mean": self.return_mean,
-            "return_stderr": _none_if_undefined(self.return_stderr),
+            "return_stderr": none_if_undefined(self.return_stderr),
             "length_mean": self.length_mean,
             "success_rate": self.success_rate,
-            "success_stderr": _none_if_undefined(self.success_stderr),
+            "success_stderr": none_if_undefined(self.success_stderr),
             "success_rule": self.success_rule,
             "normalized_score": self.normalized_score,
             "metrics": self.metric_means,
-            "metric_stderrs": {name: _none_if_undefined(error) for name, error in self.metric_stderrs.items()},
+            "metric_stderrs": {name: none_if_undefined(error) for name, error in self.metric_stderrs.items()},
             "returns": list(self.returns),
             "lengths": list(self.lengths),
             "successes": list(self.successes),
@@ -124,5 +124,10 @@ def standard_error(values: Sequence[float]) -> float:
     return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
 
 
-def _none_if_undefined(value: float | None) -> float | None:
+def none_if_undefined(value: float | None) -> float | None:
+    """Return a figure as JSON has it: None in place of NaN.
+
+    Args:
+        value: a mean or a standard error.
+    """
     return None if value is None or math.isnan(value) else value

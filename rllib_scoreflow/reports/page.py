@@ -12,6 +12,7 @@ import yaml
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.files.atomic import atomic_path
 from rllib_scoreflow.reports import metrics, run_folder
+from rllib_scoreflow.reports.attribution import HEADINGS, Attribution, cells_of, read_attribution, sentence_of
 from rllib_scoreflow.reports.plots import learning_curve
 from rllib_scoreflow.reports.run_folder import PLOT_NAME, dataset_hash_of, last_figures
 from rllib_scoreflow.reports.sweep import SWEEP_PLOT, Sweep, draw_sweep, read_sweep, table_of
@@ -40,6 +41,17 @@ class Page:
     headings: list[str]
     trials: list[list[str]]
     config: str
+    attribution: Attribution | None = None
+
+    @property
+    def attribution_table(self) -> tuple[tuple[str, ...], list[list[str]]]:
+        """Headings and rows of the attribution."""
+        return HEADINGS, [cells_of(row) for row in self.attribution.rows] if self.attribution else []
+
+    @property
+    def comparisons(self) -> list[str]:
+        """Lines about the paired differences of the attribution."""
+        return [sentence_of(one) for one in self.attribution.comparisons] if self.attribution else []
 
 
 def write_report(run: Path, form: str, *, overwrite: bool) -> Path:
@@ -109,7 +121,8 @@ def _page(folder: Path, beside: Path) -> Page:
     config = yaml.safe_dump(_plain(about.get("config") or {}), sort_keys=False, allow_unicode=True)
     name = str(about.get("experiment"))
     images = [_image(title, path, beside) for title, path in _find_plots(folder, sweep).items()]
-    return Page(name, _facts(folder, sweep, trial), images, sweep.metric, headings, rows, config)
+    attribution = read_attribution(folder)
+    return Page(name, _facts(folder, sweep, trial), images, sweep.metric, headings, rows, config, attribution)
 
 
 def _plain(value: Any) -> Any:

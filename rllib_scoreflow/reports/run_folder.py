@@ -35,6 +35,7 @@ class StageFile(BaseModel):
     metric: str | None = None
     mode: Literal["max", "min"] | None = None
     pretrained_policy: str | None = None
+    pretrained_policy_sha256: str | None = None
     versions: dict[str, str] | None = None
     checkpoint: str | None = None
     policy: str | None = None

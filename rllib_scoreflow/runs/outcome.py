@@ -9,6 +9,8 @@ from typing import Any
 from rllib_scoreflow.experiments.checks.schedulers import judged_by, mutations
 from rllib_scoreflow.experiments.search_space import find_swept_keys, overlay
 from rllib_scoreflow.experiments.spec import Experiment
+from rllib_scoreflow.experiments.weights import find_policy, policy_digest
+from rllib_scoreflow.files.user_paths import expand_user
 from rllib_scoreflow.reports import run_folder
 from rllib_scoreflow.reports.clone import clone_against_data
 from rllib_scoreflow.reports.plots import learning_curve, read_results
@@ -82,8 +84,17 @@ def description(stage: Stage, digest: str, weights: Path | None) -> dict[str, An
         "scheduler": experiment.settings.get("scheduler"),
         **judged_by(experiment),
         "pretrained_policy": None if weights is None else str(weights),
+        "pretrained_policy_sha256": _start_digest(stage, weights),
         "versions": installed_versions(),
     }
+
+
+def _start_digest(stage: Stage, weights: Path | None) -> str | None:
+    """The digest of the policy that a stage starts from, by which the policy is known again; None without one."""
+    named = stage.config.get("pretrained_policy")
+    if weights is None and isinstance(named, str):
+        weights = find_policy(expand_user(named))
+    return None if weights is None else policy_digest(weights)
 
 
 def finish(stage: Stage, digest: str, results: Sequence[Any]) -> Outcome:

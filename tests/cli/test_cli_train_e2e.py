@@ -11,6 +11,9 @@ import h5py
 import numpy as np
 import pytest
 
+from rllib_scoreflow.experiments.clone import find_clone
+from rllib_scoreflow.experiments.weights import policy_digest
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(280)]
 
 THREE = """
@@ -175,6 +178,8 @@ def test_a_file_of_three_experiments(rllib_process, rllib, tmp_path):
         assert (root / name / done[name]["checkpoint"] / "policy" / "policy.json").is_file()
     begun = json.loads((root / "fine" / "experiment.json").read_text())
     assert Path(begun["pretrained_policy"]).parts[-2:] == ("pre", "policy")
+    assert begun["pretrained_policy_sha256"] == policy_digest(root / "pre" / "policy")
+    assert find_clone(root / "fine", None).samefile(root / "pre" / "policy")
 
     # The grid gave two trials with their own learning rates and TensorBoard logs.
     trials = sorted((root / "cart").glob("trial_*"))

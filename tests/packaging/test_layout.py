@@ -76,21 +76,8 @@ def is_there(dotted: str) -> bool:
     )
 
 
-def imported(path: Path) -> set[str]:
-    """Dotted names that a program imports from this package."""
-    nodes = ast.walk(ast.parse(path.read_text())) if path.suffix == ".py" else ()
-    froms = [
-        node for node in nodes if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE.name)
-    ]
-    return {f"{node.module}.{alias.name}" for node in froms for alias in node.names}
-
-
 def test_modules_and_files_that_texts_name_exist() -> None:
-    named = {
-        (path.name, name)
-        for path in texts()
-        for name in {*MODULE.findall(path.read_text()), *imported(path)} - NO_MODULES
-    }
+    named = {(path.name, name) for path in texts() for name in {*MODULE.findall(path.read_text())} - NO_MODULES}
     assert {("pretraining.py", "rllib_scoreflow.algorithms.flow_bc")} < named
     missing = [(file, name) for file, name in sorted(named) if not is_there(name)]
     files = {(path.name, name) for path in texts() for name in SOURCE_FILE.findall(path.read_text())}

@@ -1,0 +1,51 @@
+"""The options of ``rllib evaluate``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Source = Annotated[Path, typer.Argument(help="A policy folder, a checkpoint, or an experiment's folder.")]
+Episodes = Annotated[int, typer.Option(help="Episodes to play.", min=1)]
+Seed = Annotated[int, typer.Option(help="Same seed, same initial states.", min=0)]
+DenoisingSteps = Annotated[
+    str | None, typer.Option(help="Steps K of the flow, or several (default: as trained).", metavar="K[,K...]")
+]
+Variant = Annotated[
+    str | None, typer.Option(help="flow, scoreflow (the drift it was trained with; the default), or both.")
+]
+Start = Annotated[
+    str | None, typer.Option(help="Where chains start: normal (drawn), zero, or learned (default: as the policy says).")
+]
+Sweep = Annotated[
+    bool, typer.Option("--sweep", help="Compare K = 1 to 16 and both variants, or those given, in a table.")
+]
+Attribute = Annotated[
+    bool,
+    typer.Option(
+        "--attribute",
+        help="Tell learning, drift and start of a fine-tuned run apart in seven rows on the same episodes.",
+    ),
+]
+Clone = Annotated[Path | None, typer.Option(help="The policy that the run started from (default: as the run says).")]
+SearchStart = Annotated[
+    int | None,
+    typer.Option(help="Try so many random starts, and store the best one in a new policy (--output).", min=1),
+]
+Output = Annotated[Path | None, typer.Option(help="The new policy folder of --search-start.", metavar="FOLDER")]
+Plot = Annotated[Path | None, typer.Option(help="Draw the sweep or the attribution into this new .png.")]
+OverwriteAttribution = Annotated[bool, typer.Option("--overwrite", help="Replace the run's earlier attribution.")]
+Environment = Annotated[
+    str | None,
+    typer.Option(help="Environment (default: as trained). One of the form module:Id has to be named: it runs code."),
+]
+Backend = Annotated[str, typer.Option(help="auto, envpool or gymnasium.")]
+MaxEpisodeSteps = Annotated[
+    int | None, typer.Option(help="Time limit in steps (default: as trained, or as registered).", min=1)
+]
+Success = Annotated[
+    str | None, typer.Option(help="What counts: success in the last step of an episode, or in any (default: last).")
+]
+Video = Annotated[Path | None, typer.Option(help="Also film one episode into this new .mp4.")]
+ContactSheet = Annotated[Path | None, typer.Option(help="Also draw frames of that episode on this new .png.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
