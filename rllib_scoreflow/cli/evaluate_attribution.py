@@ -45,8 +45,13 @@ def run_attribution(
     folder = existing_policy(path)
     if folder is None:
         raise InputError(f"{path} holds no policy (policy.json), and an attribution is for exported flow policies.")
+    from rllib_scoreflow.policy import read_metadata
     from rllib_scoreflow.reports.attribution import ATTRIBUTION_JSON, write_attribution
 
+    if read_metadata(folder).metadata.variant == "flow":
+        raise InputError(
+            f"{folder} was cloned and not fine-tuned, so there is nothing to attribute; give a run after it."
+        )
     keep = path if (path / BEGUN_JSON).is_file() else None
     if keep is not None:
         _check_target(keep / ATTRIBUTION_JSON, overwrite=overwrite)

@@ -63,10 +63,8 @@ def attribution_rows(clone: FlowPolicy, tuned: FlowPolicy) -> tuple[Row, ...]:
         tuned: the fine-tuned policy.
 
     Raises:
-        InputError: the two do not belong together, or the second was not fine-tuned.
+        InputError: the two do not belong together.
     """
-    if tuned.metadata.variant == "flow":
-        raise InputError("The policy was cloned and not fine-tuned, so there is nothing to attribute.")
     for name in ("observation_dim", "action_dim", "horizon", "act_steps", "cameras", "image_size", "vision"):
         mine, its = getattr(tuned.config, name), getattr(clone.config, name)
         if mine != its:

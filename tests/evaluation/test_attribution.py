@@ -194,8 +194,8 @@ def test_what_does_not_go_together_is_refused(refused, run, words, expected):
 
 def test_a_clone_has_nothing_to_attribute(refused, run):
     policy = run.parent / "pre"
-    told = refused("evaluate", policy, *NAMED, "--attribute", "--clone", policy)
-    assert "was cloned and not fine-tuned" in told
+    for words in ((), ("--clone", policy)):
+        assert "was cloned and not fine-tuned" in refused("evaluate", policy, *NAMED, "--attribute", *words)
 
 
 def test_up_to_forty_episodes_are_those_of_an_evaluation_and_more_begin_alike(make_policy):

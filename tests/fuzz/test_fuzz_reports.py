@@ -28,6 +28,28 @@ DONE = {**ABOUT, "checkpoint": "trial_00000/checkpoint_000001", "policy": "polic
 PARAMS = {"lr": 0.001, "noise": {"sigma_max": 0.2}}
 ROW = {"training_iteration": 2, "env_steps": 200, "return_mean": 4.0, "eval_return_mean": 5.0, "done": True}
 LOSSES = {"training_iteration": 1, "epoch": 1, "train_loss": 0.5, "validation_loss": 0.25}
+DIFFERENCE = {"return_mean": 0.5, "return_stderr": None, "success_mean": 0.1, "success_stderr": 0.05}
+ATTRIBUTION = {
+    "policy": "policy",
+    "clone": "clone",
+    "env_id": "Hopper-v4",
+    "episodes": 2,
+    "seed": 0,
+    "rows": [
+        {
+            "row": "a",
+            "name": "clone, random start",
+            "denoising_steps": 4,
+            "start": "normal",
+            "return_mean": 4.0,
+            "return_stderr": 0.5,
+            "success_rate": None,
+            "success_stderr": None,
+            "minus_a": DIFFERENCE,
+        }
+    ],
+    "comparisons": [{"row": "b", "minus": "a", "name": "zero start", **DIFFERENCE}],
+}
 POLICY = {"schema_version": 2, "metadata": {"dataset_sha256": "00"}}
 
 
@@ -58,7 +80,12 @@ def folders(damage):
             "trial_00001_lr=0.01/params.json": either({**PARAMS, "lr": 0.01}),
             "trial_00001_lr=0.01/result.json": rows,
         },
-        optional={"done.json": either(DONE), "policy/policy.json": either(POLICY), "learning_curve.png": st.binary()},
+        optional={
+            "done.json": either(DONE),
+            "policy/policy.json": either(POLICY),
+            "learning_curve.png": st.binary(),
+            "attribution.json": either(ATTRIBUTION),
+        },
     )
 
 
