@@ -4,6 +4,7 @@ import inspect
 
 import ray
 from packaging.version import Version
+from ray import tune
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.learner.learner import Learner
@@ -11,6 +12,7 @@ from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
 
+from rllib_scoreflow.algorithms.common.ray_adapter import ArrayEnvRunner, find_trainable, is_registered_env
 from rllib_scoreflow.versions import supported_ray
 
 
@@ -22,17 +24,34 @@ def test_learner_internals() -> None:
     assert "self._weights_seq_no += 1" in inspect.getsource(Learner.update)
     assert "self._learner_connector(" in inspect.getsource(Learner._make_batch_if_necessary)
     assert "self._device = get_device" in inspect.getsource(TorchLearner.build)
+    assert "return self._device" in inspect.getsource(Learner.device.fget)
 
 
 def test_env_runner_internals() -> None:
     source = inspect.getsource(SingleAgentEnvRunner)
-    for name in ("self._callbacks", "self._device", "self._weights_seq_no", "self._needs_initial_reset"):
+    for name in ("self._device", "self._weights_seq_no", "self._needs_initial_reset"):
         assert name in source, name
+    assert "self._weights_seq_no < weights_seq_no" in inspect.getsource(SingleAgentEnvRunner.set_state)
+    sampling = inspect.getsource(SingleAgentEnvRunner.sample)
+    assert sampling.count("self._sample(") == 3
+    given, taken = (inspect.signature(c._sample).parameters for c in (SingleAgentEnvRunner, ArrayEnvRunner))
+    assert list(given) == list(taken)
 
 
 def test_config_internals() -> None:
     assert AlgorithmConfig()._is_online is True
     assert "return self._is_online" in inspect.getsource(AlgorithmConfig.is_online.fget)
+
+
+def test_names_are_registered() -> None:
+    name = "only-here-v0"
+    assert not is_registered_env(name)
+    assert find_trainable(name) is None
+    tune.register_env(name, lambda config: None)
+    assert is_registered_env(name)
+    assert find_trainable(name) is None
+    tune.register_trainable(name, Algorithm)
+    assert find_trainable(name) is Algorithm
 
 
 def test_algorithm_asks_whether_to_create_evaluation_runners() -> None:

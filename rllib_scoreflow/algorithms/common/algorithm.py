@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.callbacks.utils import make_callback
+from ray.rllib.utils.annotations import override
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, EVALUATION_RESULTS, NUM_ENV_STEPS_SAMPLED, NUM_EPISODES
 
-from rllib_scoreflow.algorithms.common.ray_adapter import OwnEvaluation
+from rllib_scoreflow.algorithms.common.ray_adapter import OwnEvaluation, set_iteration
 from rllib_scoreflow.algorithms.common.reported import episode_results
 from rllib_scoreflow.evaluation import EvaluationResult, evaluate_policy
 from rllib_scoreflow.files.manifest import is_unlisted, newest_whole, write_manifest
@@ -27,6 +29,7 @@ logger = logging.getLogger(__name__)
 class PolicyAlgorithm(OwnEvaluation):
     """Base of FlowBC and ScoreFlow."""
 
+    @override(Algorithm)
     def setup(self, config: Any) -> None:
         """Builds the Learners and, where there are any, the EnvRunners."""
         use_threads(getattr(config, "num_torch_threads", None))
@@ -50,6 +53,7 @@ class PolicyAlgorithm(OwnEvaluation):
         policy.load_state_dict({name: torch.as_tensor(value) for name, value in weights.items()})
         return policy.eval()
 
+    @override(Algorithm)
     def save_to_path(
         self, path: Any = None, *, state: dict[str, Any] | None = None, filesystem: Any = None, **options: Any
     ) -> str:
@@ -68,6 +72,7 @@ class PolicyAlgorithm(OwnEvaluation):
             write_manifest(Path(written), self.iteration)
         return written
 
+    @override(Algorithm)
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         """Goes on from a checkpoint, or from the one before it if it is damaged.
 
@@ -82,8 +87,9 @@ class PolicyAlgorithm(OwnEvaluation):
             self.note(f"{Path(checkpoint_dir).name} is damaged ({reason}); went on from {folder.name}")
         super().load_checkpoint(str(folder))
         # Tune tells the iteration of the checkpoint that it meant.
-        self._iteration = iteration
+        set_iteration(self, iteration)
 
+    @override(Algorithm)
     def evaluate(self, parallel_train_future: Any = None) -> dict[str, Any]:
         """Plays `evaluation_duration` episodes without exploration noise, as `rllib evaluate` does.
 
@@ -119,6 +125,7 @@ class PolicyAlgorithm(OwnEvaluation):
                 backend=config.env_backend,
             )
 
+    @override(Algorithm)
     def step(self) -> dict[str, Any]:
         """One iteration; evaluation results appear under plain names (`eval_return_mean`, ...) too."""
         evaluated = bool(self.config.evaluation_interval)

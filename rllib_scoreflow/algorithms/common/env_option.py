@@ -3,8 +3,8 @@
 from typing import Any
 
 import gymnasium as gym
-from ray.tune.registry import ENV_CREATOR, _global_registry
 
+from rllib_scoreflow.algorithms.common.ray_adapter import is_registered_env
 from rllib_scoreflow.data.catalog import D4RL_DATASETS
 from rllib_scoreflow.errors import InputError, shorten
 
@@ -30,5 +30,5 @@ def check_env_option(env: Any) -> None:
         raise InputError(f"Option 'env' is {shorten(str(name), 60)}, which is no id: {_REMEDY}.")
     if env in D4RL_DATASETS or env.rpartition(":")[2] in gym.registry:
         return
-    if _global_registry.contains(ENV_CREATOR, env):
+    if is_registered_env(env):
         raise InputError(f"Option 'env' is '{env}', which is registered with Ray Tune only: {_REMEDY}.")

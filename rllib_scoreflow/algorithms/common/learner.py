@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+from ray.rllib.utils.annotations import override
 
 from rllib_scoreflow.algorithms.common.exchange import rank
-from rllib_scoreflow.algorithms.common.ray_adapter import learner_device
 from rllib_scoreflow.algorithms.common.rl_module import FlowPolicyRLModule
 from rllib_scoreflow.plugins import import_plugins
 
@@ -25,13 +25,14 @@ class PolicyLearner(TorchLearner):
         iteration: Training iterations done, the clock of all schedules.
     """
 
+    @override(TorchLearner)
     def build(self) -> None:
         """Seeds the generator, on all Learners alike, and builds the module, the optimisers and the connectors."""
         self.iteration = 0
         import_plugins(self.config.plugins)
         super().build()
         seed = 0 if self.config.seed is None else int(self.config.seed)
-        self.generator = torch.Generator(device=learner_device(self))
+        self.generator = torch.Generator(device=self.device)
         self.generator.manual_seed(int(np.random.SeedSequence([seed, 0]).generate_state(1)[0]))
 
     @property
@@ -44,6 +45,7 @@ class PolicyLearner(TorchLearner):
         """Trained parameters by network name; gradient clipping and metrics are per entry."""
         raise NotImplementedError
 
+    @override(TorchLearner)
     def postprocess_gradients(self, gradients_dict: dict[Any, Any]) -> dict[Any, Any]:
         """Clips the gradients to `grad_clip` and logs the norms of every network's before clipping.
 
@@ -60,6 +62,7 @@ class PolicyLearner(TorchLearner):
             _clip(networks, self.gradient_norms, float(limit), self.config.grad_clip_by)
         return gradients_dict
 
+    @override(TorchLearner)
     def apply_gradients(self, gradients_dict: dict[Any, Any]) -> None:
         """Steps all optimisers, or none if a gradient is not finite (such a step is logged as skipped)."""
         if math.isfinite(float(sum(self.gradient_norms.values()))):
@@ -79,6 +82,7 @@ class PolicyLearner(TorchLearner):
         if module.behavior is not None:
             module.behavior.load_state_dict(module.policy.state_dict())
 
+    @override(TorchLearner)
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """RLlib's state plus the random state and the schedules' clock."""
         state: dict[str, Any] = super().get_state(*args, **kwargs)
@@ -89,6 +93,7 @@ class PolicyLearner(TorchLearner):
             }
         return state
 
+    @override(TorchLearner)
     def set_state(self, state: dict[str, Any]) -> None:
         """Restores a state of `get_state`."""
         super().set_state(state)

@@ -1,9 +1,11 @@
 """Everything that leans on internals of Ray, written for Ray 2.60; `tests/algorithms` fails loudly if Ray changes them.
 
 RLlib has no public hook to run a Learner's connector pipeline, or to announce new weights, from an overridden
-`Learner.update()`; none to declare a config as offline, or to do without evaluation EnvRunners.
+`Learner.update()`; none to declare a config as offline, or to do without evaluation EnvRunners; none to sample whole
+arrays below `EnvRunner.sample()`; and Tune none to ask whether a name is registered.
 """
 
+import abc
 from typing import Any
 
 import torch
@@ -11,6 +13,10 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.learner.learner import Learner
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+from ray.rllib.utils.annotations import override
+from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
+from ray.tune.registry import ENV_CREATOR, TRAINABLE_CLASS, _global_registry
 
 from rllib_scoreflow.errors import InputError, SimulatorError
 
@@ -18,11 +24,6 @@ from rllib_scoreflow.errors import InputError, SimulatorError
 def announce_new_weights(learner: Learner) -> None:
     """Raises the counter by which EnvRunners tell new weights from old ones."""
     learner._weights_seq_no += 1
-
-
-def accept_any_weights(env_runner: SingleAgentEnvRunner) -> None:
-    """Lets an EnvRunner take the next weights whatever their number; it would drop those of a restored checkpoint."""
-    env_runner._weights_seq_no = 0
 
 
 def run_learner_connector(learner: Learner, episodes: list[Any], shared_data: dict[str, Any]) -> dict[str, Any]:
@@ -37,15 +38,26 @@ def run_learner_connector(learner: Learner, episodes: list[Any], shared_data: di
     return batch
 
 
-def learner_device(learner: Learner) -> torch.device:
-    """The device of a built Learner."""
-    device: torch.device = torch.device(learner._device)
-    return device
-
-
 def declare_offline(config: AlgorithmConfig) -> None:
     """Marks a config as one that trains without EnvRunners, as RLlib's own MARWIL does."""
     config._is_online = False
+
+
+def set_iteration(algorithm: Algorithm, iteration: int) -> None:
+    """Sets the number of training iterations that an Algorithm has done."""
+    algorithm._iteration = iteration
+
+
+def is_registered_env(name: str) -> bool:
+    """Whether `tune.register_env` has been called with a name."""
+    found: bool = _global_registry.contains(ENV_CREATOR, name)
+    return found
+
+
+def find_trainable(name: str) -> Any:
+    """What `tune.register_trainable` has been called with under a name; None where it has not."""
+    known = _global_registry.contains(TRAINABLE_CLASS, name)
+    return _global_registry.get(TRAINABLE_CLASS, name) if known else None
 
 
 def sample_in_parallel(algorithm: Any) -> tuple[list[Any], list[Any], list[SimulatorError]]:
@@ -79,10 +91,59 @@ def _sample_or_error(env_runner: Any) -> tuple[Any, Any]:
         return error, None
 
 
+class ArrayEnvRunner(SingleAgentEnvRunner, abc.ABC):
+    """An EnvRunner that samples a fixed number of steps as whole arrays; the rest of `sample()` is RLlib's.
+
+    The base class handles every step of every environment in Python.
+    """
+
+    # Read by make_env(), which the base class's constructor calls before it sets this.
+    _weights_seq_no: int = 0
+    _needs_initial_reset: bool
+
+    @abc.abstractmethod
+    def sample_arrays(self, num_timesteps: int, *, reset: bool) -> list[SingleAgentEpisode]:
+        """Samples at least `num_timesteps` steps over all environments, after a reset of all where that is due."""
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the RLModule."""
+        return torch.device(self._device)
+
+    @property
+    def weights_seq_no(self) -> int:
+        """Number of the weights that this EnvRunner has; 0 before it was given any."""
+        return self._weights_seq_no
+
+    @override(SingleAgentEnvRunner)
+    def set_state(self, state: Any) -> None:
+        """Takes over a state, also weights with a lower number than these: a restored checkpoint has such."""
+        if state.get(WEIGHTS_SEQ_NO):
+            self._weights_seq_no = 0  # else RLlib drops them
+        super().set_state(state)
+
+    @override(SingleAgentEnvRunner)
+    def _sample(
+        self,
+        *,
+        num_timesteps: int | None = None,
+        num_episodes: int | None = None,
+        explore: bool,
+        random_actions: bool = False,
+        force_reset: bool = False,
+    ) -> list[SingleAgentEpisode]:
+        if num_timesteps is None or random_actions or not explore:
+            raise NotImplementedError(f"{type(self).__name__} samples exploring steps; use evaluate()")
+        episodes = self.sample_arrays(num_timesteps, reset=force_reset or self._needs_initial_reset)
+        self._needs_initial_reset = False
+        return episodes
+
+
 class OwnEvaluation(Algorithm):
     """An Algorithm that overrides `evaluate()` and has no use for RLlib's group of evaluation EnvRunners."""
 
     @classmethod
+    @override(Algorithm)
     def _should_create_evaluation_env_runners(cls, eval_config: AlgorithmConfig) -> bool:
         return False
 
@@ -94,6 +155,7 @@ class OfflineRestore(Algorithm):
     before that is `Checkpointable.restore_from_path()`.
     """
 
+    @override(Algorithm)
     def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
         """Restores the Learners and the Algorithm's own state from a checkpoint folder."""
         super(Algorithm, self).restore_from_path(path, *args, **kwargs)

@@ -9,6 +9,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis import InferenceOnlyAPI, ValueFunctionAPI
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.torch import TorchRLModule
+from ray.rllib.utils.annotations import override
 
 from rllib_scoreflow.flow.fields.mlp import residual_mlp
 from rllib_scoreflow.flow.losses import SHORTCUT_DELTA, flow_matching_error, self_consistency_error
@@ -42,6 +43,7 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
 
     chain_columns = (CHAIN, Columns.ACTION_LOGP)
 
+    @override(TorchRLModule)
     def setup(self) -> None:
         """Builds the networks from `model_config`."""
         settings = self.model_config
@@ -64,16 +66,19 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
         if settings["behavior_coeff"] > 0.0 and not self.inference_only:
             self.behavior = copy.deepcopy(self.policy).requires_grad_(False)
 
+    @override(TorchRLModule)
     def train(self, mode: bool = True) -> "FlowPolicyRLModule":
         """Sets the training mode; at once where it is set already (RLlib asks before every forward pass)."""
         if self.training != mode:
             super().train(mode)
         return self
 
+    @override(InferenceOnlyAPI)
     def get_non_inference_attributes(self) -> list[str]:
         """Networks that EnvRunners do without."""
         return ["critic", "critic_encoder", "behavior"]
 
+    @override(TorchRLModule)
     def _forward_exploration(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Draws chains for raw observations `[B, O]`: actions `[B, H * A]`, their log-probability, the chains."""
         with torch.no_grad():
@@ -85,12 +90,14 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
                 CHAIN: chain,
             }
 
+    @override(TorchRLModule)
     def _forward_inference(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Follows the transition means from the policy's start: raw actions `[B, H * A]`."""
         with torch.no_grad():
             chain = self.policy.distribution(batch[Columns.OBS]).sample(explore=False)
             return {Columns.ACTIONS: self.policy.to_actions(chain[:, -1])}
 
+    @override(TorchRLModule)
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Evaluates stored chains, or the flow-matching error where the batch has none.
 
@@ -100,6 +107,7 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
             return self._evaluate_chains(batch)
         return {"flow_matching_error": self._flow_matching_error(batch)}
 
+    @override(ValueFunctionAPI)
     def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> torch.Tensor:
         """State values `[B]` of raw observations (`FlowPolicy.features`)."""
         assert self.critic is not None

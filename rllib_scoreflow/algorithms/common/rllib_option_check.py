@@ -139,7 +139,7 @@ def _check_classes(
             continue
         if not (isinstance(value, type) and issubclass(value, base)):
             raise InputError(_sentence(name, value, algorithm, f"it must be a class that extends {base.__name__}"))
-    if config.learner_config_dict and config._learner_class is None:
+    if config.learner_config_dict and config.learner_class is config.get_default_learner_class():
         because = "only a Learner of your own reads it; give one by learner_class"
         raise InputError(_sentence("learner_config_dict", config.learner_config_dict, algorithm, because))
 

@@ -8,9 +8,11 @@ from typing import Annotated, Any, ClassVar, Literal
 import gymnasium as gym
 import numpy as np
 from pydantic import Field
+from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.utils.annotations import override
 from ray.rllib.utils.metrics import LEARNER_RESULTS
 
 from rllib_scoreflow.algorithms.common.algorithm import PolicyAlgorithm
@@ -165,6 +167,7 @@ class FlowBCConfig(AlgorithmConfig):
         # What validate() has set itself.
         self._derived: dict[str, Any] = {}
 
+    @override(AlgorithmConfig)
     def training(self, **kwargs: Any) -> "FlowBCConfig":
         """Sets training options: those of `OPTIONS`, and RLlib's own (`grad_clip`, ...)."""
         own = {key: kwargs.pop(key) for key in list(kwargs) if key in self.OPTIONS}
@@ -174,6 +177,7 @@ class FlowBCConfig(AlgorithmConfig):
                 setattr(self, key, value)
         return self
 
+    @override(AlgorithmConfig)
     def validate(self) -> None:
         """Checks every option, the dataset, and the dataset against the environment.
 
@@ -213,7 +217,7 @@ class FlowBCConfig(AlgorithmConfig):
         check_rllib_options(
             self,
             FlowBCConfig(),
-            classes={"_learner_class": FlowBCLearner, "offline_data_class": ChunkOfflineData},
+            classes={"learner_class": FlowBCLearner, "offline_data_class": ChunkOfflineData},
             # A checkpoint of an earlier version holds what validate() had set, and no note of it.
             derived=self._derived or (vars(self) if "class" in vars(self) else {}),
         )
@@ -293,10 +297,12 @@ class FlowBCConfig(AlgorithmConfig):
             )
         return chain
 
+    @override(AlgorithmConfig)
     def get_default_learner_class(self) -> type[FlowBCLearner]:
         """The Learner unless `training(learner_class=...)` names another."""
         return FlowBCLearner
 
+    @override(AlgorithmConfig)
     def get_default_rl_module_spec(self) -> RLModuleSpec:
         """The module with a policy and without critic."""
         return module_spec(self.cloned_policy(), critic=None, behavior_coeff=0.0)
@@ -306,10 +312,12 @@ class FlowBC(PolicyAlgorithm, OfflineRestore):
     """Behaviour cloning of a flow policy; one iteration is one epoch."""
 
     @classmethod
+    @override(Algorithm)
     def get_default_config(cls) -> FlowBCConfig:
         """The default configuration."""
         return FlowBCConfig()
 
+    @override(Algorithm)
     def setup(self, config: FlowBCConfig) -> None:
         """Opens the dataset and builds the Learners."""
         super().setup(config)
@@ -331,6 +339,7 @@ class FlowBC(PolicyAlgorithm, OfflineRestore):
         """Origin: the dataset."""
         return self._template.metadata
 
+    @override(Algorithm)
     def training_step(self) -> None:
         """One epoch on all Learners, then the validation loss."""
         epoch = self.iteration
@@ -363,6 +372,7 @@ class FlowBC(PolicyAlgorithm, OfflineRestore):
         )
         self._validate_policy()
 
+    @override(Algorithm)
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """RLlib's state plus that of early stopping."""
         state: dict[str, Any] = super().get_state(*args, **kwargs)
@@ -373,6 +383,7 @@ class FlowBC(PolicyAlgorithm, OfflineRestore):
         }
         return state
 
+    @override(Algorithm)
     def set_state(self, state: dict[str, Any]) -> None:
         """Restores a state of `get_state`."""
         super().set_state(state)
@@ -388,6 +399,7 @@ class FlowBC(PolicyAlgorithm, OfflineRestore):
         reached = done - self._steps_of_last_epoch < wanted <= done
         return self._is_stopped_early() or reached or self.iteration + 1 == self._planned_epochs
 
+    @override(Algorithm)
     def step(self) -> dict[str, Any]:
         """One iteration; marks the result as done when early stopping strikes."""
         results = super().step()

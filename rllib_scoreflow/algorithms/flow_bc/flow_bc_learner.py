@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
+from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.core.learner.training_data import TrainingData
+from ray.rllib.utils.annotations import override
 
 from rllib_scoreflow.algorithms.common.exchange import draw_share, sum_over_learners, world_size
 from rllib_scoreflow.algorithms.common.learner import PolicyLearner
-from rllib_scoreflow.algorithms.common.ray_adapter import announce_new_weights, learner_device
+from rllib_scoreflow.algorithms.common.ray_adapter import announce_new_weights
 from rllib_scoreflow.algorithms.common.rl_module import CONSISTENCY_LEVEL, FLOW_NOISE, FLOW_TIME
 from rllib_scoreflow.algorithms.flow_bc.offline_data import CHUNK_START, ChunkMemory, open_dataset
 from rllib_scoreflow.algorithms.flow_bc.training_length import GRADIENT_STEPS
@@ -37,6 +39,7 @@ Batch = dict[str, Any]
 class FlowBCLearner(PolicyLearner):
     """One `update()` is one epoch of flow matching on the Learner's share of the chunks."""
 
+    @override(TorchLearner)
     def build(self) -> None:
         """Builds module and optimiser, and starts the moving average from the fresh weights."""
         self._memory: ChunkMemory | None = None
@@ -48,6 +51,7 @@ class FlowBCLearner(PolicyLearner):
             interval=_EMA_INTERVAL,
         )
 
+    @override(TorchLearner)
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """Registers AdamW on velocity and encoder; drift and noise wait for fine-tuning."""
         policy = self.module[module_id].policy
@@ -75,6 +79,7 @@ class FlowBCLearner(PolicyLearner):
         """The velocity field and the encoder."""
         return self._networks
 
+    @override(TorchLearner)
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Any]
     ) -> torch.Tensor:
@@ -82,6 +87,7 @@ class FlowBCLearner(PolicyLearner):
         loss: torch.Tensor = fwd_out["flow_matching_error"].mean()
         return loss
 
+    @override(TorchLearner)
     def update(
         self,
         *,
@@ -126,6 +132,7 @@ class FlowBCLearner(PolicyLearner):
             )
         return self.metrics.reduce()
 
+    @override(TorchLearner)
     def postprocess_gradients(self, gradients_dict: dict[Any, Any]) -> dict[Any, Any]:
         """Clips if `grad_clip` is set; otherwise only lets `apply_gradients` see whether the gradients are finite.
 
@@ -143,7 +150,7 @@ class FlowBCLearner(PolicyLearner):
         Args:
             starts: Start rows, int64 `[M]`.
         """
-        device = learner_device(self)
+        device = self.device
         generator = torch.Generator(device=device).manual_seed(0)
         present = [p.detach().clone() for p in self._parameters]
         self.ema.copy_to(self._parameters)
@@ -169,6 +176,7 @@ class FlowBCLearner(PolicyLearner):
                 state[name] = averages[id(parameter)].cpu().numpy().copy()
         return state
 
+    @override(TorchLearner)
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Adds the moving average."""
         state = super().get_state(*args, **kwargs)
@@ -179,11 +187,12 @@ class FlowBCLearner(PolicyLearner):
             }
         return state
 
+    @override(TorchLearner)
     def set_state(self, state: dict[str, Any]) -> None:
         """Restores the moving average too."""
         super().set_state(state)
         if _EMA in state:
-            device = learner_device(self)
+            device = self.device
             self.ema.values = [torch.tensor(v, device=device) for v in state[_EMA]["values"]]
             self.ema.num_steps = int(state[_EMA]["num_steps"])
 
@@ -217,7 +226,7 @@ class FlowBCLearner(PolicyLearner):
         size = self.config.train_batch_size_per_learner
         if training_data.data_iterators:
             stream = training_data.data_iterators[0]
-            for batch in stream.iter_torch_batches(batch_size=size, device=learner_device(self)):
+            for batch in stream.iter_torch_batches(batch_size=size, device=self.device):
                 observations = batch[Columns.OBS].float()
                 if IMAGES in batch:
                     observations = {STATE: observations, IMAGES: batch[IMAGES]}
@@ -245,7 +254,7 @@ class FlowBCLearner(PolicyLearner):
 
     def _chunk_memory(self) -> ChunkMemory:
         if self._memory is None:
-            self._memory = ChunkMemory(open_dataset(self.config), self.config.horizon, learner_device(self))
+            self._memory = ChunkMemory(open_dataset(self.config), self.config.horizon, self.device)
         return self._memory
 
     def _learning_rate(self, planned_epochs: int | None) -> float:

@@ -9,6 +9,7 @@ from ray.rllib.connectors.connector_v2 import ConnectorV2
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
+from ray.rllib.utils.annotations import override
 
 from rllib_scoreflow.flow.advantages import AdvantageEstimator, FloatArray, Fragment, scale_rewards
 from rllib_scoreflow.observations import num_rows
@@ -28,6 +29,7 @@ class ChainColumns(ConnectorV2):
     It replaces RLlib's default pipeline, which appends an artificial step to every episode and works item by item.
     """
 
+    @override(ConnectorV2)
     def __call__(
         self,
         *,
@@ -70,6 +72,7 @@ class Advantages(ConnectorV2):
         self.estimator = estimator
         self.reward_clip = reward_clip
 
+    @override(ConnectorV2)
     def __call__(
         self,
         *,

@@ -23,7 +23,7 @@ _LEARNER = {
 }  # fmt: skip
 _ENV_RUNNER = {
     "num_env_steps_sampled", "num_env_steps_sampled_lifetime", "num_episodes", "num_episodes_lifetime", "sample",
-    "seconds_in_env", "seconds_in_policy", "weights_seq_no",
+    "seconds_in_env", "seconds_in_policy", "time_between_sampling", "weights_seq_no",
 }  # fmt: skip
 _COUNTERS = {
     "env_runner_group/actor_manager_num_outstanding_async_reqs", "fault_tolerance/num_healthy_workers",

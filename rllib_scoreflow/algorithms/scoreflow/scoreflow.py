@@ -4,7 +4,9 @@ import time
 from typing import Any
 
 import ray
+from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.utils.annotations import override
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
     LEARNER_RESULTS,
@@ -36,12 +38,14 @@ class ScoreFlow(PolicyAlgorithm):
     """PPO on denoising chains; one iteration is one rollout and one update."""
 
     @classmethod
+    @override(Algorithm)
     def get_default_config(cls) -> Any:
         """The default configuration."""
         from rllib_scoreflow.algorithms.scoreflow.scoreflow_config import ScoreFlowConfig
 
         return ScoreFlowConfig()
 
+    @override(Algorithm)
     def setup(self, config: Any) -> None:
         """Builds EnvRunners and Learners and hands them the pretrained weights."""
         super().setup(config)
@@ -74,6 +78,7 @@ class ScoreFlow(PolicyAlgorithm):
         )
         return metadata
 
+    @override(Algorithm)
     def training_step(self) -> None:
         """Samples chains, scales rewards, updates the Learners, hands the new weights to the EnvRunners."""
         before = self.statistics.env_steps
@@ -107,6 +112,7 @@ class ScoreFlow(PolicyAlgorithm):
         """Whether nothing has been sampled yet, so that an evaluation is the curve's point at step 0."""
         return bool(self.config.evaluate_before_training) and self.statistics.env_steps == 0
 
+    @override(Algorithm)
     def restore_env_runners(self, env_runner_group: Any) -> list[int]:
         """Brings lost EnvRunners back, as RLlib does, and says so."""
         restored: list[int] = super().restore_env_runners(env_runner_group)
@@ -148,6 +154,7 @@ class ScoreFlow(PolicyAlgorithm):
             time.sleep(_SECONDS_BETWEEN_TRIES)
             self.restore_env_runners(self.env_runner_group)
 
+    @override(Algorithm)
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """RLlib's state plus counters and reward scaling."""
         state: dict[str, Any] = super().get_state(*args, **kwargs)
@@ -158,6 +165,7 @@ class ScoreFlow(PolicyAlgorithm):
         }
         return state
 
+    @override(Algorithm)
     def set_state(self, state: dict[str, Any]) -> None:
         """Restores a state of `get_state`; environments start anew."""
         super().set_state(state)
@@ -168,6 +176,7 @@ class ScoreFlow(PolicyAlgorithm):
             self._gradient_steps = int(state[_STATE].get("gradient_steps", 0))
         self._sync_weights()
 
+    @override(Algorithm)
     def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
         """Restores a checkpoint folder; options, such as the noise bounds, stay those of this config."""
         super().restore_from_path(path, *args, **kwargs)

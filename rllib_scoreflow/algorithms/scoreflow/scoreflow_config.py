@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.connectors.learner import LearnerConnectorPipeline
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.utils.annotations import override
 
 from rllib_scoreflow.algorithms.common.env_option import check_env_option
 from rllib_scoreflow.algorithms.common.options import build_section, check_options, overlay_env_config
@@ -196,6 +197,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         self.sample_timeout_s = 600.0
         self._resolved_module_spec: RLModuleSpec | None = None
 
+    @override(AlgorithmConfig)
     def training(self, **kwargs: Any) -> "ScoreFlowConfig":
         """Sets training options: those of `OPTIONS`, and RLlib's own."""
         own = {key: kwargs.pop(key) for key in list(kwargs) if key in self.OPTIONS}
@@ -205,6 +207,7 @@ class ScoreFlowConfig(AlgorithmConfig):
                 setattr(self, key, value)
         return self
 
+    @override(AlgorithmConfig)
     def validate(self) -> None:
         """Checks every option, the pretrained policy, and the policy against the environment.
 
@@ -243,7 +246,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         check_rllib_options(
             self,
             ScoreFlowConfig(),
-            classes={"_learner_class": ScoreFlowLearner, "env_runner_cls": ChunkEnvRunner},
+            classes={"learner_class": ScoreFlowLearner, "env_runner_cls": ChunkEnvRunner},
             # A checkpoint of an earlier version holds what validate() had set.
             derived=vars(self) if "class" in vars(self) else {},
         )
@@ -262,6 +265,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         return scoreflow_results(self, self._denoising())
 
     @property
+    @override(AlgorithmConfig)
     def train_batch_size_per_learner(self) -> int:
         """Chunks of a Learner's share of the rollout; setting it is refused by `validate()`."""
         rows = int(self.rollout_fragment_length) * self.num_envs_per_env_runner * max(1, self.num_env_runners)
@@ -270,7 +274,7 @@ class ScoreFlowConfig(AlgorithmConfig):
 
     @train_batch_size_per_learner.setter
     def train_batch_size_per_learner(self, value: int | None) -> None:
-        self._train_batch_size_per_learner = value
+        AlgorithmConfig.train_batch_size_per_learner.fset(self, value)
 
     def initial_policy(self) -> FlowPolicy:
         """The pretrained policy with this config's drift, noise and chain.
@@ -325,10 +329,12 @@ class ScoreFlowConfig(AlgorithmConfig):
                 f"Options 'score' and 'noise' do not fit each other in variant '{self.variant}': {reason}."
             ) from error
 
+    @override(AlgorithmConfig)
     def get_default_learner_class(self) -> type[ScoreFlowLearner]:
         """The Learner unless `training(learner_class=...)` names another."""
         return ScoreFlowLearner
 
+    @override(AlgorithmConfig)
     def get_default_rl_module_spec(self) -> RLModuleSpec:
         """The module with policy and critic, shaped as the pretrained policy.
 
@@ -351,6 +357,7 @@ class ScoreFlowConfig(AlgorithmConfig):
         """What checkpoints of an earlier version name; `build_learner_connector()` is what is called."""
         return self.build_learner_connector(None, None)
 
+    @override(AlgorithmConfig)
     def build_learner_connector(
         self, input_observation_space: Any, input_action_space: Any, device: Any = None
     ) -> LearnerConnectorPipeline:

@@ -9,14 +9,15 @@ import torch
 import tree
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
+from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.evaluation.postprocessing import Postprocessing
+from ray.rllib.utils.annotations import override
 
 from rllib_scoreflow.algorithms.common.exchange import own_range, run_together, sum_over_learners, world_size
 from rllib_scoreflow.algorithms.common.learner import PolicyLearner
 from rllib_scoreflow.algorithms.common.ray_adapter import (
     announce_new_weights,
-    learner_device,
     run_learner_connector,
 )
 from rllib_scoreflow.algorithms.common.rl_module import CHAIN
@@ -44,6 +45,7 @@ class ScoreFlowLearner(PolicyLearner):
     encoder, each with a learning rate of its own; the critic has a second optimiser.
     """
 
+    @override(TorchLearner)
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """Registers AdamW for the actor's networks and for the critic."""
         if self.config.frozen_velocity:
@@ -56,7 +58,7 @@ class ScoreFlowLearner(PolicyLearner):
         if taken:
             raise InputError(f"A network of the denoising process is named '{taken[0]}', which is taken; rename it.")
         networks = self.trained_networks()
-        fused = True if learner_device(self).type == "cuda" else None
+        fused = True if self.device.type == "cuda" else None
         for optimizer_name, names, decay in (
             (ACTOR, networks.keys() - _CRITIC_NETWORKS, self.config.actor_weight_decay),
             (CRITIC, _CRITIC_NETWORKS, self.config.critic_weight_decay),
@@ -94,6 +96,7 @@ class ScoreFlowLearner(PolicyLearner):
             if name in self._process_networks() - {VELOCITY}
         }
 
+    @override(TorchLearner)
     def update(self, *, training_data: TrainingData, reward_scale: float = 1.0, **kwargs: Any) -> Any:
         """Runs `num_epochs` passes over the episodes in `training_data`, or fewer if the KL stops them.
 
@@ -104,7 +107,7 @@ class ScoreFlowLearner(PolicyLearner):
         training_data.solve_refs()
         shared = {REWARD_SCALE: reward_scale}
         batch: Batch = run_together(
-            lambda: run_learner_connector(self, training_data.episodes, shared)[DEFAULT_MODULE_ID], learner_device(self)
+            lambda: run_learner_connector(self, training_data.episodes, shared)[DEFAULT_MODULE_ID], self.device
         )
         rates = self._apply_schedules()
         rows = len(batch[Columns.ACTION_LOGP])
@@ -136,6 +139,7 @@ class ScoreFlowLearner(PolicyLearner):
         self.anneal()
         return self.metrics.reduce()
 
+    @override(TorchLearner)
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: Batch, fwd_out: dict[str, Any]
     ) -> torch.Tensor:
@@ -166,6 +170,7 @@ class ScoreFlowLearner(PolicyLearner):
         loss: torch.Tensor = self._share * per_row.sum() / self._minibatch_rows
         return loss
 
+    @override(TorchLearner)
     def apply_gradients(self, gradients_dict: dict[Any, Any]) -> None:
         """Steps the optimisers; during the critic's warm-up the actor stands still."""
         if self._critic_only:
@@ -245,6 +250,7 @@ class ScoreFlowLearner(PolicyLearner):
                 rates[name] = group["lr"]
         return rates
 
+    @override(TorchLearner)
     def set_state(self, state: dict[str, Any]) -> None:
         """Restores a state of `get_state`, but for what is annealed, such as the noise bound: that is this config's."""
         super().set_state(state)

@@ -49,6 +49,8 @@ def find_algorithm(run: Any, where: str) -> type[Any]:
     from ray.rllib.algorithms.algorithm import Algorithm
     from ray.rllib.algorithms.registry import ALGORITHMS
 
+    from rllib_scoreflow.algorithms.common.ray_adapter import find_trainable
+
     set_log_levels()
     if isinstance(run, type):
         found: Any = run
@@ -58,24 +60,16 @@ def find_algorithm(run: Any, where: str) -> type[Any]:
         found = _import_class(run, where)
     else:
         register_own()
-        found = _find_registered(run)
+        found = find_trainable(run)
         if found is None:
             known = {
                 *ALGORITHMS,
-                *(name for name in OWN_ALGORITHMS if _find_registered(name) is not None),
+                *(name for name in OWN_ALGORITHMS if find_trainable(name) is not None),
             }
             raise InputError(f"{where}: unknown algorithm {quote(run)}; {hint(run, known, 'known are')}")
     if not (isinstance(found, type) and issubclass(found, Algorithm)):
         raise InputError(f"{where}: `run` names {quote(run)}, which is not an RLlib Algorithm class.")
     return found
-
-
-def _find_registered(name: str) -> Any:
-    from ray.tune.registry import TRAINABLE_CLASS, _global_registry
-
-    if not _global_registry.contains(TRAINABLE_CLASS, name):
-        return None
-    return _global_registry.get(TRAINABLE_CLASS, name)
 
 
 def _import_class(path: str, where: str) -> Any:

@@ -19,11 +19,11 @@ def check_env(env: Any, where: str) -> None:
         InputError: the id is unknown (the nearest one is given), or its module raises an exception.
     """
     import gymnasium as gym
-    from ray.tune.registry import ENV_CREATOR, _global_registry
 
+    from rllib_scoreflow.algorithms.common.ray_adapter import is_registered_env
     from rllib_scoreflow.envs.resolve import import_env_module
 
-    if not isinstance(env, str) or _global_registry.contains(ENV_CREATOR, env):
+    if not isinstance(env, str) or is_registered_env(env):
         return
     if _is_class_path(env):
         return
