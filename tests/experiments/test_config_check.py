@@ -1,7 +1,7 @@
 import pytest
 
 from rllib_scoreflow.algorithms.common.options import check_options
-from rllib_scoreflow.algorithms.scoreflow.scoreflow_config import ScoreFlowConfig
+from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.experiments.checks.algorithms import config_keys, find_algorithm
 from rllib_scoreflow.experiments.checks.config import build_config, check_config, validate
@@ -149,11 +149,11 @@ def test_options_are_finite(name, value):
     config = ScoreFlowConfig()
     setattr(config, name, value)
     with pytest.raises(InputError, match=f"Option '{name}' .* is {value}"):
-        check_options(config, {name: ScoreFlowConfig.OPTIONS[name]})
+        check_options(config, ScoreFlowConfig.OPTIONS)
 
 
 @pytest.mark.parametrize("name", ["target_kl", "grad_clip", "clip_param"])
 def test_a_limit_may_be_infinite(name):
     config = ScoreFlowConfig()
     setattr(config, name, float("inf"))
-    check_options(config, {name: ScoreFlowConfig.OPTIONS[name]})
+    check_options(config, ScoreFlowConfig.OPTIONS)

@@ -1,38 +1,85 @@
-"""Validation of algorithm options: one sentence for the first bad one."""
+"""The options of an algorithm: a model that holds default, type, bound and description of each, and their checks."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rllib_scoreflow.envs.settings import MAX_EPISODE_STEPS, SUCCESS_RULE
 from rllib_scoreflow.errors import InputError, quote, shorten
+from rllib_scoreflow.suggest import hint
 
-# Limits, of which an infinite one is none.
-_MAY_BE_INFINITE = frozenset({"target_kl", "grad_clip", "clip_param", "reward_clip"})
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(ge=0.0)]
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+# Of which an infinite one is none.
+Limit = Annotated[float, Field(gt=0.0, allow_inf_nan=True)]
 
 
-def check_options(config: Any, annotations: dict[str, Any]) -> None:
-    """Checks options of a config object against their annotations; numbers are not parsed from strings.
+class AlgorithmOptions(BaseModel):
+    """Options of both algorithms: this package's, and RLlib's with another default or with a closer check here.
+
+    A config has an attribute for each; `rllib train`, the docstring of the config, its `training()` and the reference
+    page read the same model. The text below an option is its description.
+
+    Attributes:
+        ALGORITHM: Name of the algorithm.
+    """
+
+    # Numbers are not parsed from strings.
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, frozen=True, use_attribute_docstrings=True)
+
+    ALGORITHM: ClassVar[str]
+
+    plugins: list[str] = Field(default_factory=list)
+    """Modules of your own that register velocity fields, denoising processes, advantage estimators, dataset readers or
+    environments; every process imports them."""
+    env_backend: Literal["auto", "envpool", "gymnasium"] = "auto"
+    """Vector environment of rollouts and evaluations."""
+    evaluation_interval: Count | None = None
+    """Iterations from one evaluation to the next; null: none."""
+    evaluation_duration: Positive = 20
+    """Episodes of an evaluation."""
+    grad_clip: Limit | None = None
+    """Bound of the gradients; null: none."""
+    grad_clip_by: Literal["network", "global_norm", "norm", "value"] = "network"
+    """What `grad_clip` bounds: the norm of every network's gradient, or as RLlib the norm of all, the norm of every
+    tensor, or every number."""
+    num_learners: Count = 0
+    """Learner processes; 0: one within the main process."""
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """Default of every option."""
+        return cls().model_dump()
+
+    @classmethod
+    def types(cls) -> dict[str, Any]:
+        """Type of every option, without its bound."""
+        hints = get_type_hints(cls)
+        return {name: hints[name] for name in cls.model_fields}
+
+
+def check_options(config: Any, options: type[AlgorithmOptions]) -> None:
+    """Checks the options of a config.
 
     Args:
         config: Any object with the options as attributes.
-        annotations: Type (or `Annotated` type with pydantic bounds) by option name.
+        options: The model of what they may be.
 
     Raises:
-        InputError: Naming the option, its value and what is expected.
+        InputError: Naming the first bad option, its value and what is expected.
     """
-    for name, annotation in annotations.items():
-        value = getattr(config, name)
-        try:
-            finite = ConfigDict(strict=True, allow_inf_nan=name in _MAY_BE_INFINITE)
-            TypeAdapter(annotation, config=finite).validate_python(value)
-        except ValidationError as error:
-            reason = error.errors()[0]["msg"]
-            raise InputError(
-                f"Option '{name}' of {type(config).__name__} is {quote(value)}: {reason[0].lower()}{reason[1:]}."
-            ) from error
+    try:
+        options.model_validate({name: getattr(config, name) for name in options.model_fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name, reason = first["loc"][0], first["msg"]
+        raise InputError(
+            f"Option '{name}' of {type(config).__name__} is {quote(getattr(config, str(name)))}: "
+            f"{reason[0].lower()}{reason[1:]}."
+        ) from error
 
 
 def build_section(name: str, section: type[BaseModel], values: dict[str, Any]) -> Any:
@@ -47,8 +94,8 @@ def build_section(name: str, section: type[BaseModel], values: dict[str, Any]) -
         first = error.errors()[0]
         key = ".".join([name, *(str(part) for part in first["loc"])])
         if first["type"] == "extra_forbidden":
-            near = get_close_matches(str(first["loc"][-1]), section.model_fields, n=1, cutoff=0.0)
-            raise InputError(f"Unknown key '{shorten(key)}'; did you mean '{name}.{near[0]}'?") from error
+            known = [f"{name}.{field}" for field in section.model_fields]
+            raise InputError(f"Unknown key '{shorten(key)}'; {hint(key, known)}") from error
         reason = first["msg"].removeprefix("Value error, ")
         raise InputError(f"Option '{key}' is {quote(first['input'])}: {reason[0].lower()}{reason[1:]}.") from error
 

@@ -2,31 +2,17 @@
 
 import functools
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from numbers import Integral
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils import force_list
 
-from rllib_scoreflow.algorithms.common.options import check_options
 from rllib_scoreflow.algorithms.common.rllib_options import BOOKKEEPING, EFFECTS, SHOWN_AS, Honoured, Refused
 from rllib_scoreflow.errors import InputError, quote, shorten
+from rllib_scoreflow.suggest import hint
 
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
-# Options of RLlib's whose values RLlib itself hardly checks.
-_TYPES: Mapping[str, Any] = {
-    "evaluation_interval": Count | None,
-    "evaluation_duration": Positive,
-    "num_learners": Count,
-    "num_env_runners": Count,
-    "grad_clip": Annotated[float, Field(gt=0.0)] | None,
-    "grad_clip_by": Literal["network", "global_norm", "norm", "value"],
-    "metrics_num_episodes_for_smoothing": Positive,
-}
 _CALLBACK = "callbacks_"
 _SEEDS = 2**32  # numpy takes no others
 _OLD_HOOK = Refused("RLlib's new API stack calls it no more; leave it out")
@@ -67,7 +53,6 @@ def check_rllib_options(
     for name, value in vars(config).items():
         if name.startswith(f"{_CALLBACK}on_") and not all(map(callable, force_list(value))):
             raise InputError(_sentence(name, value, algorithm, "it must be a function, or a list of such"))
-    check_options(config, dict(_TYPES))
     seed = config.seed
     if seed is not None and not (isinstance(seed, Integral) and 0 <= int(seed) < _SEEDS):
         raise InputError(f"Option 'seed' is {quote(seed)}: give a whole number from 0 to {_SEEDS - 1}, or none.")
@@ -115,10 +100,9 @@ def _check_known(config: AlgorithmConfig, defaults: AlgorithmConfig, algorithm: 
     known = {*vars(defaults), *_own_attributes(type(config)), "class"}  # "class": in a restored config
     for name, value in vars(config).items():
         if name not in known and not name.startswith("_"):
-            near = get_close_matches(name, known, n=1, cutoff=0.0)
             raise InputError(
                 f"{algorithm} has no option '{shorten(name, 60)}' (it is {shorten(repr(value), 60)}); "
-                f"did you mean '{near[0]}'?"
+                f"{hint(name, (option for option in known if not option.startswith('_')))}"
             )
 
 

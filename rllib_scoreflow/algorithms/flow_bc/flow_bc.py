@@ -3,19 +3,19 @@
 import math
 import time
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
-from pydantic import Field
 from ray.rllib.algorithms.algorithm import Algorithm
-from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.annotations import override
 from ray.rllib.utils.metrics import LEARNER_RESULTS
 
 from rllib_scoreflow.algorithms.common.algorithm import PolicyAlgorithm
+from rllib_scoreflow.algorithms.common.config import OptionsConfig
 from rllib_scoreflow.algorithms.common.env_option import check_env_option
 from rllib_scoreflow.algorithms.common.options import build_section, check_options, overlay_env_config
 from rllib_scoreflow.algorithms.common.ray_adapter import OfflineRestore, declare_offline
@@ -24,6 +24,7 @@ from rllib_scoreflow.algorithms.common.rl_module import module_spec
 from rllib_scoreflow.algorithms.common.rllib_option_check import check_rllib_options
 from rllib_scoreflow.algorithms.flow_bc.flow_bc_learner import FlowBCLearner
 from rllib_scoreflow.algorithms.flow_bc.offline_data import ChunkOfflineData, open_dataset
+from rllib_scoreflow.algorithms.flow_bc.options import FlowBCOptions
 from rllib_scoreflow.algorithms.flow_bc.training_length import GRADIENT_STEPS, planned_epochs, steps_left
 from rllib_scoreflow.data import ChunkIndex
 from rllib_scoreflow.envs import observation_space, require_time_limit, try_env
@@ -37,92 +38,19 @@ from rllib_scoreflow.versions import installed_versions
 
 _STATE = "flow_bc_early_stopping"  # and the number of gradient steps
 _CHAIN_OF_A_CLONE = {"start", "mean_clip"}
-Positive = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(ge=0.0)]
-Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
-class FlowBCConfig(AlgorithmConfig):
+class FlowBCConfig(OptionsConfig):
     """Configuration of FlowBC; the defaults are the published ones for Hopper.
 
-    Attributes:
-        dataset: `hopper-small` (shipped), a D4RL or Robomimic id, `minari:ID`, or the path of a file.
-        filter_key: Robomimic's subset of demonstrations, such as `train`; None: all.
-        observation_keys: Arrays that make up the state, in this order; None: the dataset's default.
-        cameras: Cameras whose images the policy sees; None: none.
-        constant_observations: `"allow"` accepts observation dimensions that never change.
-        validation_fraction: Share of the episodes held out for the validation loss.
-        horizon: Steps of an action chunk.
-        act_steps: Steps of a chunk that are executed before the next prediction.
-        denoising_steps: Steps `K` with which the cloned policy acts; the default is the one of fine-tuning (published
-            for cloning: 20), so that what is judged is what is fine-tuned.
-        chain: `start` (`normal` or `zero`) and `mean_clip` of `ChainConfig`, with which the cloned policy acts;
-            training does not depend on them.
-        velocity: The velocity field: `type` names one of `rllib_scoreflow.flow.fields.FIELDS` (default `mlp`), the
-            other keys override its configuration (`VelocityConfig`); `kind: shortcut` makes it a shortcut model.
-        consistency_fraction: Share of each batch that trains a shortcut model's self-consistency.
-        vision: Overrides of `VisionConfig`, for policies with cameras.
-        weight_decay: Of AdamW.
-        lr: Peak learning rate (with `lr_min`, `lr_warmup_iterations`).
-        lr_cycle_iterations: Epochs in which the learning rate falls to `lr_min`, before it starts again; 0: never.
-            None: the whole training, where `planned_stop` tells its length, else 3000 as published, which leaves the
-            rate nearly constant.
-        planned_stop: Results and their values that will end the training, such as `{gradient_steps: 20000}`; `rllib
-            train` hands down the experiment's `stop`. The last epoch is cut off at that very step, and the policy is
-            evaluated at the end, if it is evaluated at all.
-        ema_decay: Decay per gradient step of the moving average, which is what is exported. Published is 0.995 once
-            every 10 steps, the same as 0.9995 here, from epoch 20 on. On Hopper, kitchen and Lift, cloned for as long
-            as in `tuned_examples`, that differed by less than its error; after shorter trainings it was behind, since
-            its average is still that of a younger policy.
-        ema_warmup_steps: Gradient steps in which the average just follows.
-        early_stopping_patience: Epochs without a better validation loss after which training ends; None: never.
-        streaming: Read the chunks through Ray Data instead of from memory.
-        plugins: Modules of your own that register velocity fields, readers or environments; every process imports
-            them.
-        env_backend: Vector environment for evaluation: `auto`, `envpool` or `gymnasium`.
-        max_episode_steps: Time limit in environment steps; None: that of the dataset's environment, or the registered
-            one. It goes with the policy, as `success` does.
-        success: `last` counts an evaluated episode by the `success` of its last step, `any` by that of any step;
-            None: as the dataset says, or `last`.
-        num_torch_threads: Threads of a local Learner; None: all cores (small batches gain nothing from more than one).
-
     One iteration is one epoch; `gradient_steps` in its result counts the steps of all epochs so far, and
-    `data_return_mean` is the mean return of the dataset's episodes. `train_batch_size_per_learner` is the minibatch
-    size. `grad_clip` and `grad_clip_by` are as in ScoreFlow; options of RLlib that would have no effect are refused
-    with the reason (`rllib_scoreflow.algorithms.common.rllib_options`).
+    `data_return_mean` is the mean return of the dataset's episodes.
+
+    The options are those of `FlowBCOptions`, and RLlib's own; those of RLlib that would have no effect are refused with
+    the reason (`rllib_scoreflow.algorithms.common.rllib_options` lists them all).
     """
 
-    OPTIONS: ClassVar[dict[str, Any]] = {
-        "dataset": str | None,
-        "filter_key": str | None,
-        "observation_keys": list[str] | None,
-        "cameras": list[str] | None,
-        "constant_observations": Literal["error", "allow"],
-        "validation_fraction": Fraction,
-        "horizon": Positive,
-        "act_steps": Positive,
-        "denoising_steps": Positive,
-        "chain": dict[str, Any],
-        "velocity": dict[str, Any],
-        "consistency_fraction": Fraction,
-        "vision": dict[str, Any],
-        "weight_decay": Rate,
-        "lr": Rate,
-        "lr_min": Rate,
-        "lr_cycle_iterations": Annotated[int, Field(ge=0)] | None,
-        "planned_stop": dict[str, float] | None,
-        "lr_warmup_iterations": Annotated[int, Field(ge=0)],
-        "ema_decay": Fraction,
-        "ema_warmup_steps": Annotated[int, Field(ge=0)],
-        "early_stopping_patience": Positive | None,
-        "streaming": bool,
-        "plugins": list[str],
-        "env_backend": Literal["auto", "envpool", "gymnasium"],
-        "max_episode_steps": Positive | None,
-        "success": Literal["last", "any"] | None,
-        "num_torch_threads": Positive | None,
-        "train_batch_size_per_learner": Positive,
-    }
+    OPTIONS: ClassVar[type[FlowBCOptions]] = FlowBCOptions
 
     env_config: dict[str, Any]
 
@@ -131,51 +59,8 @@ class FlowBCConfig(AlgorithmConfig):
         super().__init__(algo_class=algo_class or FlowBC)
         declare_offline(self)
         self.offline_data_class = ChunkOfflineData
-        self.framework_str = "torch"
-        self.dataset: str | None = None
-        self.filter_key: str | None = None
-        self.observation_keys: list[str] | None = None
-        self.cameras: list[str] | None = None
-        self.constant_observations = "error"
-        self.validation_fraction = 0.02
-        self.horizon = 4
-        self.act_steps = 4
-        self.denoising_steps = ChainConfig().denoising_steps
-        self.chain: dict[str, Any] = {}
-        self.velocity: dict[str, Any] = {}
-        self.consistency_fraction = 0.25
-        self.vision: dict[str, Any] = {}
-        self.weight_decay = 1e-6
-        self.lr = 1e-3
-        self.lr_min = 1e-4
-        self.lr_cycle_iterations: int | None = None
-        self.planned_stop: dict[str, float] | None = None
-        self.lr_warmup_iterations = 1
-        self.train_batch_size_per_learner = 128
-        self.ema_decay = 0.995
-        self.ema_warmup_steps = 1000
-        self.early_stopping_patience: int | None = None
-        self.streaming = False
-        self.plugins: list[str] = []
-        self.env_backend = "auto"
-        self.max_episode_steps: int | None = None
-        self.success: str | None = None
-        self.num_torch_threads: int | None = 1
-        self.num_env_runners = 0
-        self.evaluation_duration = 20
-        self.grad_clip_by = "network"
         # What validate() has set itself.
         self._derived: dict[str, Any] = {}
-
-    @override(AlgorithmConfig)
-    def training(self, **kwargs: Any) -> "FlowBCConfig":
-        """Sets training options: those of `OPTIONS`, and RLlib's own (`grad_clip`, ...)."""
-        own = {key: kwargs.pop(key) for key in list(kwargs) if key in self.OPTIONS}
-        super().training(**kwargs)
-        for key, value in own.items():
-            if value is not NotProvided:
-                setattr(self, key, value)
-        return self
 
     @override(AlgorithmConfig)
     def validate(self) -> None:
@@ -285,7 +170,11 @@ class FlowBCConfig(AlgorithmConfig):
 
     def _chain_config(self) -> ChainConfig:
         for key in sorted(self.chain.keys() & ChainConfig.model_fields.keys() - _CHAIN_OF_A_CLONE):
-            remedy = f"set the option '{key}' itself" if key in self.OPTIONS else "set it where the clone is fine-tuned"
+            remedy = (
+                f"set the option '{key}' itself"
+                if key in self.OPTIONS.model_fields
+                else "set it where the clone is fine-tuned"
+            )
             raise InputError(f"Option 'chain.{key}' has no effect on FlowBC; {remedy}.")
         chain: ChainConfig = build_section(
             "chain", ChainConfig, {**self.chain, "denoising_steps": self.denoising_steps}

@@ -1,37 +1,190 @@
-"""ScoreFlow: the Algorithm that fine-tunes a flow policy by PPO on its denoising chains."""
+"""ScoreFlow: configuration and Algorithm of PPO on the denoising chains of a flow policy."""
 
 import time
-from typing import Any
+from typing import Any, ClassVar
 
-import ray
 from ray.rllib.algorithms.algorithm import Algorithm
-from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.connectors.learner import LearnerConnectorPipeline
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.annotations import override
-from ray.rllib.utils.metrics import (
-    ENV_RUNNER_RESULTS,
-    LEARNER_RESULTS,
-    NUM_ENV_STEPS_SAMPLED_LIFETIME,
-    WEIGHTS_SEQ_NO,
-)
+from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME
 from ray.tune.result import TIMESTEPS_TOTAL
 
 from rllib_scoreflow.algorithms.common.algorithm import PolicyAlgorithm
-from rllib_scoreflow.algorithms.common.ray_adapter import sample_in_parallel
-from rllib_scoreflow.algorithms.scoreflow.env_runner import SECONDS_IN_ENV, SECONDS_IN_POLICY
+from rllib_scoreflow.algorithms.common.config import OptionsConfig
+from rllib_scoreflow.algorithms.common.env_option import check_env_option
+from rllib_scoreflow.algorithms.common.options import check_options, overlay_env_config
+from rllib_scoreflow.algorithms.common.reported import Reported
+from rllib_scoreflow.algorithms.common.rl_module import module_spec
+from rllib_scoreflow.algorithms.common.rllib_option_check import check_rllib_options
+from rllib_scoreflow.algorithms.scoreflow.connectors import Advantages, ChainColumns
+from rllib_scoreflow.algorithms.scoreflow.env_runner import SECONDS_IN_ENV, SECONDS_IN_POLICY, ChunkEnvRunner
+from rllib_scoreflow.algorithms.scoreflow.initial_policy import build_denoising, load_initial_policy
 from rllib_scoreflow.algorithms.scoreflow.learner_shards import deal_episodes
+from rllib_scoreflow.algorithms.scoreflow.options import ScoreFlowOptions
+from rllib_scoreflow.algorithms.scoreflow.results import scoreflow_results
 from rllib_scoreflow.algorithms.scoreflow.rollout_statistics import (
     RolloutStatistics,
     observe_rewards,
     reward_clip_rate,
 )
-from rllib_scoreflow.flow.advantages import RunningRewardScaler
+from rllib_scoreflow.algorithms.scoreflow.rollouts import hand_out_weights, sample_rollout
+from rllib_scoreflow.algorithms.scoreflow.scoreflow_learner import ScoreFlowLearner
+from rllib_scoreflow.envs import require_time_limit, try_env
+from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.flow.advantages import ESTIMATORS, RunningRewardScaler
+from rllib_scoreflow.flow.processes.base import DEFAULT_PROCESS
+from rllib_scoreflow.interface import check_fits
+from rllib_scoreflow.plugins import import_plugins
 from rllib_scoreflow.policy import FlowPolicy, PolicyMetadata, find_policy, read_metadata
 from rllib_scoreflow.versions import installed_versions
 
 _STATE = "scoreflow"
-_SECONDS_BETWEEN_TRIES = 1.0
-_SIMULATOR_TRIES = 3
 _LARGEST_CLAMP_RATE = 0.1  # with the published bounds of sigma it is 0
+
+
+class ScoreFlowConfig(OptionsConfig):
+    """Configuration of ScoreFlow; the defaults are the published ones for Hopper (arXiv 2604.10962).
+
+    One RLlib step is one chunk of `act_steps` environment steps; `gamma` and `lambda_` are per chunk. An iteration
+    samples `rollout_fragment_length` chunks in each of `num_envs_per_env_runner` environments of every EnvRunner.
+
+    The options are those of `ScoreFlowOptions`, and RLlib's own; those of RLlib that would have no effect are refused
+    with the reason (`rllib_scoreflow.algorithms.common.rllib_options` lists them all).
+    """
+
+    OPTIONS: ClassVar[type[ScoreFlowOptions]] = ScoreFlowOptions
+
+    env_config: dict[str, Any]
+
+    def __init__(self, algo_class: type | None = None) -> None:
+        """Sets the defaults."""
+        super().__init__(algo_class=algo_class or ScoreFlow)
+        self.env_runner_cls = ChunkEnvRunner
+        self.add_default_connectors_to_learner_pipeline = False
+        self._resolved_module_spec: RLModuleSpec | None = None
+
+    @override(AlgorithmConfig)
+    def validate(self) -> None:
+        """Checks every option, the pretrained policy, and the policy against the environment.
+
+        Raises:
+            InputError: On the first thing that is wrong.
+        """
+        if self.pretrained_policy is None:
+            raise InputError(
+                "ScoreFlow needs the option 'pretrained_policy': the policy folder of a FlowBC run "
+                "(in an experiment file: 'weights_from: NAME' of an earlier experiment)."
+            )
+        self.validate_options()
+        policy = self.initial_policy()
+        if self.env is None:
+            raise InputError("ScoreFlow needs an environment: set 'env'.")
+        if not policy.sde.is_stochastic:
+            raise InputError(
+                f"Variant '{self.trained_variant}' has no noise, hence nothing to optimise; choose 'noise.kind'."
+            )
+        recorded = policy.metadata.env_config if policy.metadata.env_id == self.env else {}
+        self.env_config = overlay_env_config(recorded, self)
+        dims = try_env(self.env, self.env_config)
+        if self.evaluation_interval:
+            require_time_limit(str(self.env), dims.max_episode_steps)
+        check_fits(policy.interface(f"the policy '{self.pretrained_policy}'"), dims)
+        self._resolved_module_spec = self._module_spec_of(policy)
+        super().validate()
+
+    def validate_options(self) -> None:
+        """Checks every option by itself, RLlib's too, before there is a policy.
+
+        Raises:
+            InputError: On the first one that is wrong or would have no effect.
+        """
+        check_options(self, self.OPTIONS)
+        check_rllib_options(
+            self,
+            ScoreFlowConfig(),
+            classes={"learner_class": ScoreFlowLearner, "env_runner_cls": ChunkEnvRunner},
+            # A checkpoint of an earlier version holds what validate() had set.
+            derived=vars(self) if "class" in vars(self) else {},
+        )
+        check_env_option(self.env)
+        import_plugins(self.plugins)
+        ESTIMATORS.choose(self.advantages)
+        if not self.reward_scaling and self.reward_clip not in (None, 10.0):
+            raise InputError(
+                f"Option 'reward_clip' ({self.reward_clip:g}) bounds scaled rewards, and 'reward_scaling' is off; "
+                "leave one of them out."
+            )
+        build_denoising(self)
+
+    def reported_results(self) -> Reported:
+        """The results that a run with these options reports."""
+        return scoreflow_results(self, build_denoising(self))
+
+    @property
+    @override(AlgorithmConfig)
+    def train_batch_size_per_learner(self) -> int:
+        """Chunks of a Learner's share of the rollout; setting it is refused by `validate()`."""
+        rows = int(self.rollout_fragment_length) * self.num_envs_per_env_runner * max(1, self.num_env_runners)
+        share: int = rows // max(1, self.num_learners)
+        return share
+
+    @train_batch_size_per_learner.setter
+    def train_batch_size_per_learner(self, value: int | None) -> None:
+        AlgorithmConfig.train_batch_size_per_learner.fset(self, value)
+
+    def initial_policy(self) -> FlowPolicy:
+        """The pretrained policy with this config's drift, noise and chain; see `load_initial_policy`."""
+        return load_initial_policy(self)
+
+    @property
+    def trained_variant(self) -> str:
+        """What a policy of this run is called: the variant, or the name of a process of the user's own."""
+        name = self.process.get("type", DEFAULT_PROCESS)
+        return self.variant if name == DEFAULT_PROCESS else str(name)
+
+    @override(AlgorithmConfig)
+    def get_default_learner_class(self) -> type[ScoreFlowLearner]:
+        """The Learner unless `training(learner_class=...)` names another."""
+        return ScoreFlowLearner
+
+    @override(AlgorithmConfig)
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        """The module with policy and critic, shaped as the pretrained policy.
+
+        After `validate()` it is a part of the config, so that EnvRunners on other nodes need not reach the file.
+        """
+        return self._resolved_module_spec or self._module_spec_of(self.initial_policy())
+
+    def _module_spec_of(self, policy: FlowPolicy) -> RLModuleSpec:
+        return module_spec(
+            policy,
+            critic={
+                "hidden_dim": self.critic_hidden_dim,
+                "num_layers": self.critic_num_layers,
+                "output_bias": self.critic_output_bias,
+            },
+            behavior_coeff=self.behavior_coeff,
+        )
+
+    def _build_learner_connector(self, *_: Any) -> LearnerConnectorPipeline:
+        """What checkpoints of an earlier version name; `build_learner_connector()` is what is called."""
+        return self.build_learner_connector(None, None)
+
+    @override(AlgorithmConfig)
+    def build_learner_connector(
+        self, input_observation_space: Any, input_action_space: Any, device: Any = None
+    ) -> LearnerConnectorPipeline:
+        """Columns of the episodes' chains, then the advantages of the chosen estimator."""
+        estimator = ESTIMATORS.choose(self.advantages)(gamma=self.gamma, lambda_=self.lambda_)
+        clip = self.reward_clip if self.reward_scaling else None
+        return LearnerConnectorPipeline(
+            input_observation_space=input_observation_space,
+            input_action_space=input_action_space,
+            connectors=[ChainColumns(), Advantages(estimator, reward_clip=clip)],
+        )
 
 
 class ScoreFlow(PolicyAlgorithm):
@@ -39,10 +192,8 @@ class ScoreFlow(PolicyAlgorithm):
 
     @classmethod
     @override(Algorithm)
-    def get_default_config(cls) -> Any:
+    def get_default_config(cls) -> ScoreFlowConfig:
         """The default configuration."""
-        from rllib_scoreflow.algorithms.scoreflow.scoreflow_config import ScoreFlowConfig
-
         return ScoreFlowConfig()
 
     @override(Algorithm)
@@ -83,7 +234,7 @@ class ScoreFlow(PolicyAlgorithm):
         """Samples chains, scales rewards, updates the Learners, hands the new weights to the EnvRunners."""
         before = self.statistics.env_steps
         started = time.perf_counter()
-        episodes, runner_results = self._sample()
+        episodes, runner_results = sample_rollout(self)
         rollout_seconds = time.perf_counter() - started
         self.metrics.aggregate(runner_results, key=ENV_RUNNER_RESULTS)
         rollout = self.statistics.observe(episodes)
@@ -120,40 +271,6 @@ class ScoreFlow(PolicyAlgorithm):
             self.note(f"EnvRunner {', '.join(map(str, restored))} is back")
         return restored
 
-    def _sample(self) -> tuple[list[Any], list[Any]]:
-        """One rollout of the EnvRunners that deliver one; waits for lost ones if it is none of them.
-
-        Raises:
-            InputError: If an environment breaks gymnasium's contract.
-            SimulatorError: If the simulators of all EnvRunners have failed in several tries in a row.
-            RuntimeError: If no EnvRunner has delivered a rollout for `sample_timeout_s` after the first try.
-        """
-        timeout, expected = float(self.config.sample_timeout_s), max(1, self.config.num_env_runners)
-        deadline, tries = None, 0
-        while True:
-            episodes, results, failures = sample_in_parallel(self)
-            for failure in failures:
-                self.note(f"{failure}; this rollout of its EnvRunner is lost")
-            tries = tries + 1 if len(failures) == expected else 0
-            if tries == _SIMULATOR_TRIES:
-                raise failures[-1]
-            missing = expected - len(results) - len(failures)
-            if missing > 0:
-                self.note(
-                    f"{missing} of {expected} EnvRunners gave no rollout (lost, failed, or slower than "
-                    f"sample_timeout_s = {timeout:g})"
-                )
-            if episodes:
-                return episodes, results
-            deadline = deadline or time.monotonic() + timeout
-            if time.monotonic() > deadline:
-                raise RuntimeError(
-                    f"No EnvRunner has delivered a rollout for {timeout:g} s; see the EnvRunners' errors above, or "
-                    "raise sample_timeout_s if a rollout takes longer."
-                )
-            time.sleep(_SECONDS_BETWEEN_TRIES)
-            self.restore_env_runners(self.env_runner_group)
-
     @override(Algorithm)
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """RLlib's state plus counters and reward scaling."""
@@ -185,25 +302,7 @@ class ScoreFlow(PolicyAlgorithm):
         self._sync_weights()
 
     def _sync_weights(self) -> None:
-        """Hands the Learners' weights to every EnvRunner and waits until they have them.
-
-        RLlib's `sync_weights()` drops the message to an EnvRunner that still has one in flight, as at the start of a
-        run, and the chains would come from another policy than the one that is updated.
-        """
-        state = self.learner_group.get_state(
-            components=f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}", inference_only=True
-        )[COMPONENT_LEARNER]
-        weights = {key: state[key] for key in (COMPONENT_RL_MODULE, WEIGHTS_SEQ_NO) if key in state}
-        group = self.env_runner_group
-        if group.local_env_runner is not None:
-            group.local_env_runner.set_state(weights)
-        if group.num_remote_workers() > 0:
-            group.foreach_env_runner(
-                "set_state",
-                kwargs={"state": ray.put(weights)},
-                local_env_runner=False,
-                timeout_seconds=self.config.sample_timeout_s,
-            )
+        hand_out_weights(self)
 
     def _log_iteration(self, rollout: dict[str, float]) -> None:
         learner = (LEARNER_RESULTS, DEFAULT_MODULE_ID)

@@ -53,7 +53,8 @@ def check_keys(config: Mapping[str, Any], algorithm: type[Any], where: str) -> d
     attributes = option_defaults(algorithm)
     config_class = type(algorithm.get_default_config())
     annotations = setter_annotations(config_class)
-    own_options: Mapping[str, Any] = getattr(config_class, "OPTIONS", {})
+    options = getattr(config_class, "OPTIONS", None)
+    own_options: Mapping[str, Any] = options.types() if options else {}
     checked: dict[str, Any] = {}
     for key, value in config.items():
         target = settable_key(algorithm, str(key))

@@ -103,8 +103,7 @@ def as_int_if_meant(value: Any, default: Any, option: Any = None) -> Any:
         option: the annotation of an option of ours, such as ``int | None``.
     """
     kinds = get_args(option) if get_origin(option) in (typing.Union, types.UnionType) else (option,)
-    plain = {get_args(kind)[0] if get_origin(kind) is typing.Annotated else kind for kind in kinds}
-    meant = type(default) is int or (int in plain and float not in plain)
+    meant = type(default) is int or (int in kinds and float not in kinds)
     return int(value) if meant and isinstance(value, float) and value.is_integer() else value
 
 

@@ -1,0 +1,66 @@
+"""The policy that ScoreFlow starts from: the pretrained one with a run's own drift, noise and chain."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from rllib_scoreflow.algorithms.common.options import build_section
+from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.flow.config import VARIANTS, ChainConfig, NoiseConfig, ScoreConfig, SDEConfig
+from rllib_scoreflow.flow.processes import process_class
+from rllib_scoreflow.policy import FlowPolicy, find_policy
+
+
+def load_initial_policy(config: Any) -> FlowPolicy:
+    """The pretrained policy with the drift, noise and chain of a `ScoreFlowConfig`.
+
+    Raises:
+        InputError: If there is no policy at `pretrained_policy`, a section has a bad entry, or the policy lacks the
+            learned start that `chain` asks for.
+    """
+    sde = build_denoising(config)
+    assert config.pretrained_policy is not None
+    folder = find_policy(config.pretrained_policy)
+    if folder is None:
+        raise InputError(
+            f"'{Path(config.pretrained_policy)}' (option 'pretrained_policy') is neither a policy folder "
+            "nor a checkpoint that holds one; run FlowBC first."
+        )
+    with torch.random.fork_rng(devices=[]):
+        # New drift and noise networks depend on the seed, and on nothing that was drawn before.
+        torch.manual_seed(int(config.seed or 0))
+        pretrained = FlowPolicy.load(folder)
+        if sde.chain.start == "learned" and pretrained.config.sde.chain.start != "learned":
+            raise InputError(
+                f"Option 'chain.start' is 'learned', and '{folder}' has no learned start; search one with rllib "
+                "evaluate RUN --search-start N, and fine-tune the policy that it stores."
+            )
+        return pretrained.with_dynamics(sde.score, sde.noise, sde.chain, config.trained_variant, sde.process)
+
+
+def build_denoising(config: Any) -> SDEConfig:
+    """The sections of a `ScoreFlowConfig`; the velocity is the pretrained policy's, and here any.
+
+    Raises:
+        InputError: On the first bad entry of a section, or sections that do not fit each other.
+    """
+    process = process_class(config.process)
+    for name in ("score", "noise"):
+        if getattr(config, name) and name not in process.SECTIONS:
+            raise InputError(
+                f"Option '{name}' has no effect on the denoising process {config.process['type']!r}; leave it out."
+            )
+    preset = VARIANTS[config.variant]
+    score = build_section("score", ScoreConfig, {**preset["score"], **config.score})
+    noise = build_section("noise", NoiseConfig, {**preset["noise"], **config.noise})
+    chain = build_section("chain", ChainConfig, config.chain)
+    chosen = build_section("process", process.CONFIG, config.process)
+    try:
+        return SDEConfig(process=chosen, score=score, noise=noise, chain=chain)
+    except ValidationError as error:
+        reason = error.errors()[0]["ctx"]["error"]
+        raise InputError(
+            f"Options 'score' and 'noise' do not fit each other in variant '{config.variant}': {reason}."
+        ) from error
