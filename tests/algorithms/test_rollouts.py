@@ -2,12 +2,15 @@
 
 import itertools
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import tree
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
 from rllib_scoreflow.algorithms.common.rl_module import CHAIN
@@ -22,12 +25,18 @@ from rllib_scoreflow.algorithms.scoreflow.rollout_statistics import (
 )
 from rllib_scoreflow.evaluation import standard_error
 from rllib_scoreflow.flow.advantages import ESTIMATORS, RunningRewardScaler
+from rllib_scoreflow.observations import IMAGES, STATE
 
 NUM_ENVS, STEPS = 3, 6
 
 
-def filled_buffer(terminated_at=(), truncated_at=(), start: float = 0.0) -> RolloutBuffer:
+def filled_buffer(terminated_at=(), truncated_at=(), start: float = 0.0, cameras: bool = False) -> RolloutBuffer:
     """Observation = 100 * env + time; the final observation of an ended chunk is 1000 more."""
+
+    def observation(values: np.ndarray) -> Any:
+        state = values[:, None].astype(np.float32)
+        return {STATE: state, IMAGES: state.astype(np.uint8)} if cameras else state
+
     buffer = RolloutBuffer(STEPS, NUM_ENVS)
     for step in range(STEPS):
         base = 100.0 * np.arange(NUM_ENVS) + start + step
@@ -37,7 +46,7 @@ def filled_buffer(terminated_at=(), truncated_at=(), start: float = 0.0) -> Roll
         infos = {
             "env_steps": np.where(terminated, 2, 4),
             "success": np.where(terminated, 1.0, np.nan).astype(np.float32),
-            "final_obs": final[:, None].astype(np.float32),
+            "final_obs": observation(final),
             "episode_metrics": {"score": np.where(terminated | truncated, base, np.nan)} if step else {},
         }
         policy = {
@@ -46,7 +55,7 @@ def filled_buffer(terminated_at=(), truncated_at=(), start: float = 0.0) -> Roll
             CHAIN: np.tile(base[:, None, None], (1, 3, 2)).astype(np.float32),
         }
         results = (None, base + 0.5, terminated, truncated, infos)
-        buffer.add(step, base[:, None].astype(np.float32), policy, results)
+        buffer.add(step, observation(base), policy, results)
     return buffer
 
 
@@ -69,6 +78,36 @@ def test_fragments_hold_every_step_once_and_end_where_episodes_end() -> None:
     assert list(started) == [3, 0, 8]
     assert ids[0] == second.id_
     assert ids[2] == "e2"
+
+
+@pytest.mark.parametrize("cameras", [False, True])
+def test_fragments_are_the_episodes_that_rllib_makes_of_single_steps(cameras: bool) -> None:
+    buffer = filled_buffer(terminated_at={(2, 0)}, cameras=cameras)
+    fragment = buffer.episodes(["a", "b", "c"], np.array([5, 0, 0]))[0]
+    columns = tree.map_structure(lambda column: column[:3, 0], buffer.columns)
+    extra = (CHAIN, Columns.ACTION_LOGP, ENV_STEPS, SUCCESS)
+    observations = [tree.map_structure(lambda column, t=t: column[t], columns[Columns.OBS]) for t in range(3)]
+    usual = SingleAgentEpisode(
+        "a",
+        observations=[*observations, fragment.get_observations(-1)],
+        actions=list(columns[Columns.ACTIONS]),
+        rewards=list(columns[Columns.REWARDS]),
+        extra_model_outputs={name: list(columns[name]) for name in extra},
+        terminated=True,
+        t_started=5,
+        len_lookback_buffer=0,
+    ).to_numpy()
+    for name in ("observations", "actions", "rewards", "infos"):
+        assert getattr(fragment, name) == getattr(usual, name), name
+    assert fragment.extra_model_outputs.keys() == usual.extra_model_outputs.keys()
+    for name, outputs in usual.extra_model_outputs.items():
+        np.testing.assert_array_equal(fragment.get_extra_model_outputs(name), outputs.get(), strict=True)
+    state, expected = fragment.get_state(), usual.get_state()
+    assert state.keys() == expected.keys()
+    plain = [key for key, value in expected.items() if isinstance(value, int | str | None)]
+    assert {key: state[key] for key in plain} == {key: expected[key] for key in plain}
+    fragment.validate()
+    assert fragment.is_numpy
 
 
 class LinearValues(torch.nn.Module):

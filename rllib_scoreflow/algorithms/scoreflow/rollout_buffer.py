@@ -4,12 +4,12 @@ import uuid
 from functools import partial
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import tree
 from ray.rllib.core.columns import Columns
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
-
-from rllib_scoreflow.algorithms.common.rl_module import CHAIN
+from ray.rllib.env.utils.infinite_lookback_buffer import InfiniteLookbackBuffer
 
 ENV_STEPS = "env_steps"
 """Extra column: environment steps that a chunk really took, int64 `[T]`."""
@@ -17,6 +17,8 @@ EPISODE_METRICS = "episode_metrics"
 """Key of the environment's infos, and of an ended episode's `custom_data`: dict[str, float]."""
 SUCCESS = "success"
 """Extra column: success where an episode ended (NaN: unknown, or not ended), float32 `[T]`."""
+_OWN_COLUMNS = {Columns.OBS, Columns.ACTIONS, Columns.REWARDS, Columns.TERMINATEDS, Columns.TRUNCATEDS}
+_REWARD_SPACE = gym.spaces.Box(-np.inf, np.inf, (), np.float32)  # which RLlib gives to every list of rewards
 
 
 class RolloutBuffer:
@@ -92,15 +94,14 @@ class RolloutBuffer:
         truncated = bool(part[Columns.TRUNCATEDS][-1])
         ended = self._final_observations.get((stop - 1, env))
         final = tree.map_structure(partial(_row, env), self._last_observations) if ended is None else ended
-        acted_on = part[Columns.OBS]
-        steps = range(stop - first)
-        extra = (CHAIN, Columns.ACTION_LOGP, ENV_STEPS, SUCCESS)
+        extra = [name for name in part if name not in _OWN_COLUMNS]
+        # Whole arrays: RLlib would take lists of their rows, and stack them again.
         episode = SingleAgentEpisode(
             id_,
-            observations=[*(tree.map_structure(lambda column, t=t: column[t], acted_on) for t in steps), final],
-            actions=list(part[Columns.ACTIONS]),
-            rewards=list(part[Columns.REWARDS]),
-            extra_model_outputs={name: list(part[name]) for name in extra},
+            observations=InfiniteLookbackBuffer(tree.map_structure(_append, part[Columns.OBS], final)),
+            actions=InfiniteLookbackBuffer(part[Columns.ACTIONS].copy()),
+            rewards=InfiniteLookbackBuffer(part[Columns.REWARDS].copy(), space=_REWARD_SPACE),
+            extra_model_outputs={name: InfiniteLookbackBuffer(part[name].copy()) for name in extra},
             terminated=terminated,
             truncated=truncated and not terminated,
             t_started=t_started,
@@ -109,7 +110,7 @@ class RolloutBuffer:
         if terminated or truncated:
             metrics = self.episode_metrics[stop - 1]
             episode.custom_data[EPISODE_METRICS] = {name: float(values[env]) for name, values in metrics.items()}
-        return episode.to_numpy()
+        return episode
 
 
 def _store(step: int, column: Any, item: Any) -> None:
@@ -118,3 +119,7 @@ def _store(step: int, column: Any, item: Any) -> None:
 
 def _row(env: int, batch: Any) -> Any:
     return batch[env].copy()
+
+
+def _append(column: Any, last: Any) -> Any:
+    return np.concatenate([column, last[np.newaxis]])
