@@ -8,7 +8,6 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.utils.metrics import LEARNER_RESULTS
 
-from rllib_scoreflow.algorithms.common.rl_module import CHAIN
 from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
 from rllib_scoreflow.algorithms.scoreflow.env_runner import ChunkEnvRunner
 from rllib_scoreflow.flow.config import VARIANTS
@@ -84,7 +83,7 @@ def test_a_start_that_is_not_drawn(policy_folder, tmp_path, start: str) -> None:
     folder = FlowPolicy.load(policy_folder).with_start("learned", ticket).save(tmp_path / "ticket")
     loop = Loop(annealed(folder, chain={"start": start}))
     assert max(loop.iterate() for _ in range(ITERATIONS)) < 1e-5
-    chains = np.concatenate([episode.get_extra_model_outputs(CHAIN) for episode in loop.runner.sample()])
+    chains = np.concatenate([episode.get_actions() for episode in loop.runner.sample()])
     np.testing.assert_array_equal(chains[:, 0], np.tile(ticket if start == "learned" else 0 * ticket, (len(chains), 1)))
     assert np.ptp(chains[:, -1], axis=0).min() > 0.0
 

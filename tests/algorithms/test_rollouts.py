@@ -13,7 +13,6 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
-from rllib_scoreflow.algorithms.common.rl_module import CHAIN
 from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
 from rllib_scoreflow.algorithms.scoreflow.connectors import REWARD_SCALE, Advantages, ChainColumns
 from rllib_scoreflow.algorithms.scoreflow.env_runner import ChunkEnvRunner
@@ -50,9 +49,8 @@ def filled_buffer(terminated_at=(), truncated_at=(), start: float = 0.0, cameras
             "episode_metrics": {"score": np.where(terminated | truncated, base, np.nan)} if step else {},
         }
         policy = {
-            Columns.ACTIONS: base[:, None].astype(np.float32),
             Columns.ACTION_LOGP: base.astype(np.float32),
-            CHAIN: np.tile(base[:, None, None], (1, 3, 2)).astype(np.float32),
+            Columns.ACTIONS: np.tile(base[:, None, None], (1, 3, 2)).astype(np.float32),
         }
         results = (None, base + 0.5, terminated, truncated, infos)
         buffer.add(step, observation(base), policy, results)
@@ -85,7 +83,7 @@ def test_fragments_are_the_episodes_that_rllib_makes_of_single_steps(cameras: bo
     buffer = filled_buffer(terminated_at={(2, 0)}, cameras=cameras)
     fragment = buffer.episodes(["a", "b", "c"], np.array([5, 0, 0]))[0]
     columns = tree.map_structure(lambda column: column[:3, 0], buffer.columns)
-    extra = (CHAIN, Columns.ACTION_LOGP, ENV_STEPS, SUCCESS)
+    extra = (Columns.ACTION_LOGP, ENV_STEPS, SUCCESS)
     observations = [tree.map_structure(lambda column, t=t: column[t], columns[Columns.OBS]) for t in range(3)]
     usual = SingleAgentEpisode(
         "a",
@@ -113,7 +111,7 @@ def test_fragments_are_the_episodes_that_rllib_makes_of_single_steps(cameras: bo
 class LinearValues(torch.nn.Module):
     """A critic whose value of an observation is the observation."""
 
-    chain_columns = (CHAIN, Columns.ACTION_LOGP)
+    chain_columns = (Columns.ACTIONS, Columns.ACTION_LOGP)
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,7 +147,7 @@ def test_advantages_bootstrap_at_cuts_and_time_limits_but_not_at_terminal_states
         columns[Postprocessing.VALUE_TARGETS],
         columns[Postprocessing.ADVANTAGES] + columns[Columns.VF_PREDS],
     )
-    assert columns[CHAIN].shape == (NUM_ENVS * STEPS, 3, 2)
+    assert columns[Columns.ACTIONS].shape == (NUM_ENVS * STEPS, 3, 2)
 
 
 def test_returns_count_episodes_that_began_in_an_earlier_rollout() -> None:
@@ -235,7 +233,7 @@ def test_an_episode_with_a_lost_fragment_is_no_short_episode() -> None:
 def test_a_rollout_keeps_its_observations_once() -> None:
     buffer = filled_buffer(terminated_at={(2, 0)})
     observations = [name for name, column in buffer.columns.items() if np.shape(column) == (STEPS, NUM_ENVS, 1)]
-    assert sorted(observations) == [Columns.ACTIONS, Columns.OBS]
+    assert observations == [Columns.OBS]
 
 
 def runner_config(policy_folder) -> ScoreFlowConfig:
@@ -250,7 +248,7 @@ def first_rollout(config: ScoreFlowConfig, updates: int, resets: int = 1) -> tup
     for _ in range(resets):
         episodes = runner.sample(force_reset=True)
     runner.stop()
-    chains = [episode.get_extra_model_outputs(CHAIN) for episode in episodes]
+    chains = [episode.get_actions() for episode in episodes]
     return np.stack([episode.get_observations(0) for episode in episodes]), np.stack(chains)
 
 

@@ -16,8 +16,6 @@ from rllib_scoreflow.flow.losses import SHORTCUT_DELTA, flow_matching_error, sel
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig
 from rllib_scoreflow.policy.vision import ImageEncoder, encode, make_encoder
 
-CHAIN = "denoising_chain"
-"""Column of the denoising chains, float32 `[B, K + 1, D]`."""
 FLOW_NOISE = "flow_noise"
 """Column of the source draws `z` of flow matching, float32 `[B, D]`."""
 FLOW_TIME = "flow_time"
@@ -28,6 +26,10 @@ CONSISTENCY_LEVEL = "consistency_level"
 
 class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
     """Wraps a `FlowPolicy` for EnvRunners (chains) and Learners (chain evaluation or flow matching).
+
+    Its action is the denoising chain: `actions`, float32 `[B, K + 1, D]`, is what is sampled and whose probability is
+    evaluated. The chunk that an environment executes is `actions_for_env`, float32 `[B, H * A]` in raw units, and so
+    are the chunks of a dataset.
 
     `model_config` holds plain values only: `policy` (a dumped `PolicyConfig`), `observation_low`, `observation_high`,
     `action_low`, `action_high` (lists), `critic` (`hidden_dim`, `num_layers`, `output_bias`; or None) and
@@ -41,7 +43,7 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
         chain_columns: Columns of the exploration that the Learner needs again, beside observations and rewards.
     """
 
-    chain_columns = (CHAIN, Columns.ACTION_LOGP)
+    chain_columns = (Columns.ACTIONS, Columns.ACTION_LOGP)
 
     @override(TorchRLModule)
     def setup(self) -> None:
@@ -80,30 +82,30 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
 
     @override(TorchRLModule)
     def _forward_exploration(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Draws chains for raw observations `[B, O]`: actions `[B, H * A]`, their log-probability, the chains."""
+        """Draws chains for raw observations `[B, O]`: chains, their log-probability `[B]`, the chunks they end in."""
         with torch.no_grad():
             distribution = self.policy.distribution(batch[Columns.OBS])
             chain, logp = distribution.sample_with_logp()
             return {
-                Columns.ACTIONS: self.policy.to_actions(chain[:, -1]),
+                Columns.ACTIONS: chain,
                 Columns.ACTION_LOGP: logp,
-                CHAIN: chain,
+                Columns.ACTIONS_FOR_ENV: self.policy.to_actions(chain[:, -1]),
             }
 
     @override(TorchRLModule)
     def _forward_inference(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Follows the transition means from the policy's start: raw actions `[B, H * A]`."""
+        """Follows the transition means from the policy's start: chains, and the chunks that they end in."""
         with torch.no_grad():
             chain = self.policy.distribution(batch[Columns.OBS]).sample(explore=False)
-            return {Columns.ACTIONS: self.policy.to_actions(chain[:, -1])}
+            return {Columns.ACTIONS: chain, Columns.ACTIONS_FOR_ENV: self.policy.to_actions(chain[:, -1])}
 
     @override(TorchRLModule)
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Evaluates stored chains, or the flow-matching error where the batch has none.
+        """Evaluates stored chains (`actions`), or the flow-matching error where the batch has none.
 
         Everything that gradients flow through is computed here, so that DistributedDataParallel sees it.
         """
-        if CHAIN in batch:
+        if Columns.ACTIONS in batch:
             return self._evaluate_chains(batch)
         return {"flow_matching_error": self._flow_matching_error(batch)}
 
@@ -118,7 +120,7 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
     def _evaluate_chains(self, batch: dict[str, Any]) -> dict[str, Any]:
         distribution = self.policy.distribution(batch[Columns.OBS])
         out: dict[str, Any] = {
-            "evaluation": distribution.evaluate(batch[CHAIN]),
+            "evaluation": distribution.evaluate(batch[Columns.ACTIONS]),
             Columns.VF_PREDS: self.compute_values(batch),
         }
         if self.behavior is not None:
@@ -127,7 +129,7 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
 
     def _behavior_distance(self, batch: dict[str, Any], behavior: FlowPolicy) -> torch.Tensor:
         """`|| a_pre(o, z) - a_ft(o, z) ||^2 [B]`: both flows from the chain's own start (a W2 upper bound)."""
-        start = batch[CHAIN][:, 0]
+        start = batch[Columns.ACTIONS][:, 0]
         tuned = self.policy.distribution(batch[Columns.OBS]).sample_flow(initial=start)
         with torch.no_grad():
             pretrained = behavior.distribution(batch[Columns.OBS]).sample_flow(initial=start)
@@ -136,13 +138,13 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
     def _flow_matching_error(self, batch: dict[str, Any]) -> torch.Tensor:
         """Per-sample error `[B]` of flow matching, or of a shortcut model.
 
-        The batch holds raw observations and `actions [B, H * A]`. The first rows of a shortcut model's batch, those
-        with a level in `CONSISTENCY_LEVEL`, are made consistent; a flow's batch has no such column.
+        The batch holds raw observations and `actions_for_env [B, H * A]`. The first rows of a shortcut model's batch,
+        those with a level in `CONSISTENCY_LEVEL`, are made consistent; a flow's batch has no such column.
         """
         policy, levels = self.policy, batch.get(CONSISTENCY_LEVEL)
         columns = (
             policy.features(batch[Columns.OBS]),
-            policy.action_normalizer.normalize(batch[Columns.ACTIONS]),
+            policy.action_normalizer.normalize(batch[Columns.ACTIONS_FOR_ENV]),
             batch[FLOW_NOISE],
             batch[FLOW_TIME],
         )

@@ -113,7 +113,7 @@ class FlowBCLearner(PolicyLearner):
         losses, samples = [], 0
         for minibatch in islice(self._minibatches(training_data), max_steps):
             losses.append(self._gradient_step(minibatch))
-            samples += len(minibatch[Columns.ACTIONS])
+            samples += len(minibatch[Columns.ACTIONS_FOR_ENV])
         self.ema.catch_up(self._parameters)
         self.iteration += 1
         if losses and self.config.grad_clip is None:
@@ -230,7 +230,7 @@ class FlowBCLearner(PolicyLearner):
                 observations = batch[Columns.OBS].float()
                 if IMAGES in batch:
                     observations = {STATE: observations, IMAGES: batch[IMAGES]}
-                yield self._training_batch(observations, batch[Columns.ACTIONS].float())
+                yield self._training_batch(observations, batch[Columns.ACTIONS_FOR_ENV].float())
             return
         training_data.solve_refs()
         starts = torch.as_tensor(np.asarray(training_data.batch.policy_batches[DEFAULT_MODULE_ID][CHUNK_START]))
@@ -278,7 +278,7 @@ def _flow_matching_batch(
     """Observations and chunks with noise and times: `share(draw, rows)` is `draw_share`, or all that is drawn."""
     return {
         Columns.OBS: observations,
-        Columns.ACTIONS: chunks,
+        Columns.ACTIONS_FOR_ENV: chunks,
         FLOW_NOISE: share(partial(_draw_noise, chunks, generator), len(chunks)),
         FLOW_TIME: share(partial(_draw_time, chunks, generator), len(chunks)),
     }

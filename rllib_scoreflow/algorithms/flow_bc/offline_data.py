@@ -116,7 +116,7 @@ class ChunkOfflineData(OfflineData):
         def gather(batch: dict[str, Any]) -> dict[str, Any]:
             dataset, starts = load_dataset(name, **options), batch[CHUNK_START]
             observations, chunks = gather_chunks(dataset.observations, dataset.actions, starts, horizon)
-            columns = {Columns.OBS: observations, Columns.ACTIONS: chunks}
+            columns = {Columns.OBS: observations, Columns.ACTIONS_FOR_ENV: chunks}
             if dataset.images is not None:
                 columns[IMAGES] = dataset.images[starts]
             return columns

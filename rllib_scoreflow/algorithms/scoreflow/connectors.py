@@ -51,7 +51,7 @@ class ChainColumns(ConnectorV2):
         values = _values(module, tree.map_structure(_concatenate, *observations), device)
         bounds = np.cumsum([num_rows(fragment) for fragment in observations])[:-1]
         shared_data[_VALUES] = np.split(values, bounds)
-        columns = {name: _extra_column(episodes, name) for name in module.chain_columns}
+        columns = {name: _column(episodes, name) for name in module.chain_columns}
         columns[Columns.VF_PREDS] = np.concatenate([own[:-1] for own in shared_data[_VALUES]])
         batch[DEFAULT_MODULE_ID] = {name: _to_float32(column, device) for name, column in columns.items()}
         acted_on = tree.map_structure(lambda *parts: np.concatenate([part[:-1] for part in parts]), *observations)
@@ -111,8 +111,11 @@ def _concatenate(*parts: Any) -> Any:
     return np.concatenate(parts)
 
 
-def _extra_column(episodes: list[Any], key: str) -> Any:
-    return np.concatenate([np.asarray(e.get_extra_model_outputs(key)) for e in episodes])
+def _column(episodes: list[Any], name: str) -> Any:
+    """A column of all steps: the actions, or what the module gave out beside them."""
+    if name == Columns.ACTIONS:
+        return np.concatenate([episode.get_actions() for episode in episodes])
+    return np.concatenate([episode.get_extra_model_outputs(name) for episode in episodes])
 
 
 def _values(module: Any, observations: Any, device: torch.device) -> FloatArray:

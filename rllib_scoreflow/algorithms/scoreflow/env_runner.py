@@ -101,7 +101,7 @@ class ChunkEnvRunner(ArrayEnvRunner):
             out = self.module.forward_exploration({Columns.OBS: to_tensors(self._observation, self.device)})
             columns = {name: value.cpu().numpy() for name, value in out.items()}
             sampled = perf_counter()
-            results = self.env.step(columns[Columns.ACTIONS])
+            results = self.env.step(columns.pop(Columns.ACTIONS_FOR_ENV))
             stepped = perf_counter()
             buffer.seconds_in_policy += sampled - started
             buffer.seconds_in_env += stepped - sampled

@@ -6,7 +6,6 @@ import numpy as np
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from rllib_scoreflow.algorithms.common.reported import episode_results
-from rllib_scoreflow.algorithms.common.rl_module import CHAIN
 from rllib_scoreflow.algorithms.scoreflow.rollout_buffer import ENV_STEPS, EPISODE_METRICS, SUCCESS
 from rllib_scoreflow.evaluation import standard_error
 from rllib_scoreflow.flow.advantages import RunningRewardScaler, scale_rewards
@@ -126,5 +125,5 @@ def _episode_metrics(episodes: list[SingleAgentEpisode]) -> dict[str, float]:
 
 def _action_clip_rate(episodes: list[SingleAgentEpisode]) -> float:
     """Share of the components of `x_K` that lie outside `[-1, 1]` and are clipped for the environment."""
-    outside = [np.abs(np.asarray(e.get_extra_model_outputs(CHAIN))[:, -1]) > 1.0 for e in episodes]
+    outside = [np.abs(episode.get_actions()[:, -1]) > 1.0 for episode in episodes]
     return float(np.concatenate(outside).mean())

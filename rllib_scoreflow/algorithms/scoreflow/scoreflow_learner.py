@@ -20,7 +20,6 @@ from rllib_scoreflow.algorithms.common.ray_adapter import (
     announce_new_weights,
     run_learner_connector,
 )
-from rllib_scoreflow.algorithms.common.rl_module import CHAIN
 from rllib_scoreflow.algorithms.scoreflow.connectors import REWARD_SCALE
 from rllib_scoreflow.algorithms.scoreflow.diagnostics import (
     MeanOverRows,
@@ -111,7 +110,7 @@ class ScoreFlowLearner(PolicyLearner):
         )
         rates = self._apply_schedules()
         rows = len(batch[Columns.ACTION_LOGP])
-        device = batch[CHAIN].device
+        device = batch[Columns.ACTIONS].device
         first_row, total_rows = own_range(rows, device)
         size = self.config.minibatch_size or total_rows
         num_minibatches = max(1, math.ceil(total_rows / size))
