@@ -14,14 +14,16 @@ from rllib_scoreflow.registry import Registry
 class FieldConfig(Section):
     """What every field's configuration says; a field adds its own options.
 
-    `type` names the architecture, in `FIELDS`. `kind` says what the field is a function of: `"flow"` is the
-    instantaneous velocity `v(x, t, o)`, `"shortcut"` takes the step length that it is followed for as well
-    (arXiv 2410.12557). `time_dim` is the width of the features of the time.
+    `kind` says what the field is a function of: `"flow"` is the instantaneous velocity `v(x, t, o)`, `"shortcut"` takes
+    the step length that it is followed for as well (arXiv 2410.12557).
     """
 
     type: str
+    """Architecture, by its name in `rllib_scoreflow.flow.fields.FIELDS`."""
     kind: Literal["flow", "shortcut"] = "flow"
+    """What the velocity is a function of: `shortcut` takes the step length, too."""
     time_dim: int = Field(default=16, ge=2, multiple_of=2)
+    """Width of the features of the time."""
 
 
 class VelocityField(nn.Module):

@@ -87,16 +87,22 @@ def plain_mlp(input_dim: int, widths: tuple[int, ...], activation: str) -> nn.Se
 class VelocityConfig(FieldConfig):
     """Architecture of the residual MLP, the published velocity field.
 
-    `condition_dims` are the widths of an MLP that compresses the observation first; with `fusion="add"` its output is
-    added to the time embedding and must be as wide, with `"concat"` it stands beside it.
+    With `fusion="add"` the compressed observation is added to the time embedding and must be as wide, with `"concat"`
+    it stands beside it.
     """
 
     type: Literal["mlp"] = "mlp"
+    """Architecture, by its name in `rllib_scoreflow.flow.fields.FIELDS`."""
     hidden_dim: int = Field(default=512, ge=1)
+    """Width."""
     num_layers: int = Field(default=3, ge=1, le=MAX_LAYERS)
+    """Hidden layers."""
     activation: Literal["relu", "mish", "tanh"] = "relu"
+    """Between the layers."""
     condition_dims: tuple[int, ...] = Field(default=(), max_length=MAX_LAYERS)
+    """Widths of an MLP that compresses the observation first; none: as it is."""
     fusion: Literal["concat", "add"] = "concat"
+    """How observation and time embedding come together."""
 
     @model_validator(mode="after")
     def _added_condition_is_as_wide(self) -> "VelocityConfig":
