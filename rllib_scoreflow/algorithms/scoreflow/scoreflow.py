@@ -167,6 +167,7 @@ class ScoreFlowConfig(OptionsConfig):
                 "output_bias": self.critic_output_bias,
             },
             behavior_coeff=self.behavior_coeff,
+            precision=self.precision,
         )
 
     def _build_learner_connector(self, *_: Any) -> LearnerConnectorPipeline:

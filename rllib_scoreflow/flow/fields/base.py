@@ -62,9 +62,10 @@ class VelocityField(nn.Module):
         """Velocity `[B, D]` at points `x [B, D]`, times `t [B, 1]`, observations `[B, O]`; `D = H * A`.
 
         `step_size`, a number or `[B, 1]`, is the step that the velocity is to be followed for; a plain flow's velocity
-        does not depend on it, and 0 is the instantaneous velocity of a shortcut model.
+        does not depend on it, and 0 is the instantaneous velocity of a shortcut model. Float32 also where the network's
+        passes are not (`flow.precision`).
         """
-        return self.velocity(x.reshape(-1, *self.chunk_shape), t, observation, step_size).flatten(1)
+        return self.velocity(x.reshape(-1, *self.chunk_shape), t, observation, step_size).flatten(1).float()
 
 
 FIELDS: Registry[type[VelocityField]] = Registry("velocity field", "velocity.type")

@@ -50,6 +50,18 @@ class ResidualBlock(nn.Module):
         return out
 
 
+class OutputLayer(nn.Linear):
+    """A linear layer in float32, whatever precision the layers in front of it have (`flow.precision`).
+
+    It is cheap, and a rounded velocity would hide what a gradient step changes.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`[B, output_dim]`, float32."""
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
 def residual_mlp(
     input_dim: int,
     output_dim: int,
@@ -69,7 +81,7 @@ def residual_mlp(
     if num_layers % 2 == 0:
         layers += [act(), nn.Linear(hidden_dim, hidden_dim)]
     layers += [ResidualBlock(hidden_dim, activation) for _ in range((num_layers - 1) // 2)]
-    output = nn.Linear(hidden_dim, output_dim)
+    output = OutputLayer(hidden_dim, output_dim)
     if output_bias is not None:
         nn.init.constant_(output.bias, output_bias)
     return nn.Sequential(*layers, act(), output)
