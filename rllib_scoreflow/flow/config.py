@@ -1,11 +1,9 @@
-"""Configuration of the flow policy, and the named variants of the method.
+"""Configuration of the flow policy in one place: its sections, and the named variants of the method.
 
 The classes are the single place of their defaults: YAML sections, Python keyword arguments and the saved policy
 artefact are all read into them, and unknown keys or wrong types are refused. The defaults are the published values
 for D4RL locomotion (arXiv 2604.10962 and 2505.22094).
 """
-
-from typing import Any
 
 from rllib_scoreflow.flow.fields import FieldConfig, VelocityConfig
 from rllib_scoreflow.flow.processes import ProcessConfig, SDEConfig
@@ -18,6 +16,7 @@ from rllib_scoreflow.flow.sections import (
     ScoreConfig,
     VisionConfig,
 )
+from rllib_scoreflow.flow.variants import VARIANTS, Variant, apply_chain, apply_variant
 
 __all__ = [
     "LARGEST_ALPHA",
@@ -30,33 +29,9 @@ __all__ = [
     "ProcessConfig",
     "SDEConfig",
     "ScoreConfig",
+    "Variant",
     "VelocityConfig",
     "VisionConfig",
+    "apply_chain",
     "apply_variant",
 ]
-
-VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
-    "flow": {"score": {"strength": "none"}, "noise": {"kind": "none"}},
-    "reinflow": {"score": {"strength": "none"}, "noise": {"kind": "learn"}},
-    "score_sde_fixed": {"score": {"strength": "constant"}, "noise": {"kind": "coupled"}},
-    "score_sde": {"score": {"strength": "mlp"}, "noise": {"kind": "coupled"}},
-    "constant_alpha": {"score": {"strength": "constant"}, "noise": {"kind": "learn"}},
-    "scoreflow": {"score": {"strength": "mlp"}, "noise": {"kind": "learn"}},
-}
-"""The method, its baselines and its ablations as overrides of `ScoreConfig` and `NoiseConfig`."""
-
-
-def apply_variant(
-    variant: str, score: dict[str, Any] | None = None, noise: dict[str, Any] | None = None
-) -> tuple[ScoreConfig, NoiseConfig]:
-    """Builds the two sections of a named variant; explicit `score` and `noise` keys win.
-
-    Raises:
-        KeyError: If `variant` is not in `VARIANTS`.
-        pydantic.ValidationError: On an unknown key or a wrong type in `score` or `noise`.
-    """
-    preset = VARIANTS[variant]
-    return (
-        ScoreConfig(**{**preset["score"], **(score or {})}),
-        NoiseConfig(**{**preset["noise"], **(noise or {})}),
-    )

@@ -3,6 +3,7 @@
 import math
 
 import torch
+from torch.distributions import Independent, Normal, kl_divergence
 
 from rllib_scoreflow.flow.processes import ChainEvaluation, DenoisingProcess, Transition
 from rllib_scoreflow.flow.start import Start
@@ -15,10 +16,19 @@ class ChainDistribution:
     """Distribution over denoising chains `x_0 -> x_1 -> ... -> x_K` given observations.
 
     The chain has exact Gaussian transitions whatever the drift and the noise are, so that
-    `log pi(chain | o) = log N(x_0; 0, I) + sum_k log N(x_{k+1}; mean_k, sigma_k^2)` (arXiv 2505.22094, section 3);
-    the first term is left out where the start is not drawn (`ChainConfig.start`).
-    A chain is a float32 tensor `[B, K + 1, D]`; `D = horizon * action_dim`. Its last entry is the drawn chunk before
-    it is clipped to the action bounds, so that the stored values are the ones whose density is evaluated.
+    `log pi(chain | o) = log N(x_0; 0, I) + sum_k log N(x_{k+1}; mean_k, sigma_k^2)` over its random steps
+    (arXiv 2505.22094, section 3); the first term is left out where the start is not drawn (`ChainConfig.start`).
+    A chain is a float32 tensor `[B, K + 1, D]`; `D = horizon * action_dim`. Its last entry is the drawn chunk before it
+    is clipped to the action bounds, so that the stored values are the ones whose density is evaluated. Where the
+    process leaves its first steps untrained (`DenoisingProcess.lead`), the chain begins behind them, and has a point
+    for each of the others alone; the density of that point, which no trained parameter moves, is left out.
+
+    Attributes:
+        process: The denoising process.
+        observation: Normalised observations, `[B, O]`.
+        denoising_steps: Number of steps from noise to action.
+        first: The step with which the chain begins: 0, or behind the untrained ones.
+        random_steps: Numbers of the steps that are drawn and scored.
     """
 
     def __init__(
@@ -32,6 +42,8 @@ class ChainDistribution:
         if denoising_steps < 1:
             raise ValueError(f"a chain needs at least one denoising step, got {denoising_steps}")
         self.denoising_steps = denoising_steps
+        self.first = process.lead_steps(denoising_steps)
+        self.random_steps = process.random_steps(denoising_steps) if process.is_stochastic else range(0)
         self.dt = 1.0 / self.denoising_steps
         self.times = time_grid(self.denoising_steps, observation.device)
 
@@ -62,7 +74,7 @@ class ChainDistribution:
 
         Args:
             initial: `x_0 [B, D]`; drawn when `None`.
-            explore: `False` follows the transition means (the modulated drift without noise).
+            explore: `False` takes every step without a draw (`DenoisingProcess.quiet_step`).
             generator: Source of randomness; torch's global one when `None`.
 
         Raises:
@@ -81,6 +93,7 @@ class ChainDistribution:
             ValueError: If the variant has no noise, hence no density.
             InputError: If the drift belongs to another number of steps (`DenoisingProcess.check_steps`).
         """
+        self._require_density()
         chain, steps = self._draw(initial, True, generator)
         mean = torch.stack([step.mean for step in steps], dim=1)
         std = torch.stack([step.std for step in steps], dim=1)
@@ -91,45 +104,47 @@ class ChainDistribution:
         *,
         initial: torch.Tensor | None = None,
         generator: torch.Generator | None = None,
+        behind_lead: bool = False,
     ) -> torch.Tensor:
         """Integrates the plain flow (`alpha = 0`, no noise); the chunk `x_K [B, D]`.
 
         Args:
             initial: `x_0 [B, D]`; drawn when `None`.
             generator: Source of randomness; torch's global one when `None`.
+            behind_lead: Whether `initial` is where a chain begins, behind the untrained steps.
         """
         x = self.initial_draw(generator) if initial is None else initial
-        for k in range(self.denoising_steps):
-            t = self.times[k].expand(x.shape[0], 1)
-            x = self.process.flow_step(x, t, self.observation, self.dt)
+        for k in range(self.first if behind_lead else 0, self.denoising_steps):
+            x = self._process_at(k).flow_step(x, self._time(k, x), self.observation, self.dt)
         return x
 
     def evaluate(self, chain: torch.Tensor) -> ChainEvaluation:
-        """Evaluates stored chains `[B, K + 1, D]` with all `K` transitions in one network pass of batch `B * K`.
+        """Evaluates stored chains `[B, K + 1, D]`, all `n` random transitions in one network pass of batch `B * n`.
 
         Raises:
             ValueError: If the variant has no noise, hence no density.
             InputError: If the drift belongs to another number of steps (`DenoisingProcess.check_steps`).
         """
+        self._require_density()
         self.process.check_steps(self.denoising_steps)
-        batch, steps, dim = chain.shape[0], self.denoising_steps, chain.shape[2]
-        times = self.times.repeat(batch).unsqueeze(-1)
+        batch, steps, dim = chain.shape[0], len(self.random_steps), chain.shape[2]
         step = self.process.transition(
-            chain[:, :-1].reshape(-1, dim),
-            times,
+            chain[:, self._places].reshape(-1, dim),
+            self.times[self.random_steps.start :][:steps].repeat(batch).unsqueeze(-1),
             self.observation.repeat_interleave(steps, dim=0),
             self.dt,
         )
         mean = step.mean.view(batch, steps, dim)
         std = step.std.reshape(batch, steps, dim)
         raw_logp = self._raw_logp(chain, mean, std)
-        raw_entropy = std.log().sum(dim=(1, 2)) + 0.5 * self._num_drawn * (1.0 + LOG_2PI)
         logp, clamp_rate = self._clamp_logp(raw_logp / self._divisor)
+        start_entropy = 0.5 * dim * (1.0 + LOG_2PI) if self._draws_start else 0.0
         return ChainEvaluation(
             logp=logp,
             raw_logp=raw_logp,
             logp_divisor=self._divisor,
-            entropy=raw_entropy / self._divisor,
+            entropy=(_entropy(mean, std) + start_entropy) / self._divisor,
+            steps=self.random_steps,
             mean=mean,
             std=std,
             details={
@@ -148,59 +163,69 @@ class ChainDistribution:
         return self.evaluate(chain).entropy
 
     def kl(self, other: "ChainDistribution", chain: torch.Tensor) -> torch.Tensor:
-        """`KL(self || other)` in nats, `[B]`: the exact Gaussian KL of every transition, summed along `chain`.
+        """`KL(self || other)` in nats, `[B]`: the exact Gaussian KL of every random transition, summed along `chain`.
 
         Averaged over chains drawn from `self` it estimates the KL of the chain distributions without the variance
         of the draws within a transition.
         """
         mine, theirs = self.evaluate(chain), other.evaluate(chain)
-        variance = (mine.std / theirs.std).square()
-        distance = ((mine.mean - theirs.mean) / theirs.std).square()
-        return 0.5 * (variance + distance - 1.0 - variance.log()).sum(dim=(1, 2))
-
-    @property
-    def _size(self) -> float:
-        return float((self.denoising_steps + 1) * self.process.chunk_dim)
-
-    @property
-    def _draws_start(self) -> bool:
-        return self.process.config.chain.start == "normal"
-
-    @property
-    def _num_drawn(self) -> float:
-        """How many numbers of a chain are drawn."""
-        return self._size if self._draws_start else self._size - self.process.chunk_dim
+        return kl_divergence(_gaussian(mine.mean, mine.std), _gaussian(theirs.mean, theirs.std))
 
     @property
     def _divisor(self) -> float:
-        return self._size if self.process.config.chain.normalize_logp else 1.0
+        if not self.process.config.chain.normalize_logp:
+            return 1.0
+        return float((len(self.random_steps) + 1) * self.process.chunk_dim)
+
+    @property
+    def _draws_start(self) -> bool:
+        return self.first == 0 and self.process.config.chain.start == "normal"
+
+    @property
+    def _places(self) -> slice:
+        """Where in a chain the random steps begin."""
+        return slice(self.random_steps.start - self.first, self.random_steps.stop - self.first)
+
+    def _require_density(self) -> None:
+        if not self.random_steps:
+            raise ValueError("the deterministic flow has no log-probability; choose a noise kind")
+
+    def _time(self, k: int, x: torch.Tensor) -> torch.Tensor:
+        return self.times[k].expand(x.shape[0], 1)
+
+    def _process_at(self, k: int) -> DenoisingProcess:
+        lead = self.process.lead
+        return self.process if lead is None or k >= self.first else lead
 
     def _draw(
         self, initial: torch.Tensor | None, explore: bool, generator: torch.Generator | None
     ) -> tuple[torch.Tensor, list[Transition]]:
+        """Chains, and their random transitions."""
         self.process.check_steps(self.denoising_steps)
         x = self.initial_draw(generator) if initial is None else initial
         clip = self.process.config.chain.draw_clip
-        chain, steps = [x], []
+        chain, steps = [], []
         for k in range(self.denoising_steps):
-            t = self.times[k].expand(x.shape[0], 1)
-            step = self.process.transition(x, t, self.observation, self.dt)
-            x = step.mean
-            if explore and self.process.is_stochastic:
+            process = self._process_at(k)
+            if k >= self.first:
+                chain.append(x)
+            if explore and (process is not self.process or k in self.random_steps):
+                step = process.transition(x, self._time(k, x), self.observation, self.dt)
                 z = torch.randn(x.shape, generator=generator, device=x.device)
-                x = x + step.std * (z if clip is None else z.clamp(-clip, clip))
-            chain.append(x)
-            steps.append(step)
-        return torch.stack(chain, dim=1), steps
+                x = step.mean + step.std * (z if clip is None else z.clamp(-clip, clip))
+                if process is self.process:
+                    steps.append(step)
+            else:
+                x = process.quiet_step(x, self._time(k, x), self.observation, self.dt)
+        return torch.stack([*chain, x], dim=1), steps
 
     def _raw_logp(self, chain: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-        """Sum of the log-densities of the start, if it is drawn, and of all transitions, in nats, `[B]`."""
-        if not self.process.is_stochastic:
-            raise ValueError("the deterministic flow has no log-probability; choose a noise kind")
-        squared = ((chain[:, 1:] - mean) / std).square().sum(dim=(1, 2))
-        if self._draws_start:
-            squared = squared + chain[:, 0].square().sum(dim=-1)
-        return -0.5 * (squared + self._num_drawn * LOG_2PI) - std.log().sum(dim=(1, 2))
+        """Sum of the log-densities of the start, if it is drawn, and of all random transitions, in nats, `[B]`."""
+        logp = _log_prob(mean, std, chain[:, 1:][:, self._places])
+        if not self._draws_start:
+            return logp
+        start = chain[:, 0]
+        return logp + _log_prob(torch.zeros_like(start), torch.ones_like(start), start)
 
     def _clamp_logp(self, logp: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         clamp = self.process.config.chain.logp_clamp
@@ -208,3 +233,18 @@ class ChainDistribution:
             return logp, torch.zeros((), device=logp.device)
         rate = (logp.detach().abs() > clamp).float().mean()
         return logp.clamp(-clamp, clamp), rate
+
+
+def _gaussian(mean: torch.Tensor, std: torch.Tensor) -> Independent[Normal]:
+    """A diagonal Gaussian over everything but the batch."""
+    return Independent(Normal(mean, std, validate_args=False), mean.dim() - 1, validate_args=False)
+
+
+def _log_prob(mean: torch.Tensor, std: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    logp: torch.Tensor = _gaussian(mean, std).log_prob(value)  # type: ignore[no-untyped-call]
+    return logp
+
+
+def _entropy(mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    entropy: torch.Tensor = _gaussian(mean, std).entropy()  # type: ignore[no-untyped-call]
+    return entropy

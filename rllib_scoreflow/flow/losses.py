@@ -3,6 +3,7 @@
 import torch
 
 from rllib_scoreflow.flow.fields import VelocityField
+from rllib_scoreflow.flow.path import path_of
 
 SHORTCUT_DELTA = 1e-5
 """What is left of the noise at `t = 1` on a shortcut model's path."""
@@ -34,6 +35,30 @@ def flow_matching_error(
     """
     predicted: torch.Tensor = velocity(linear_path(noise, chunk, t, delta), t, observation)
     return (predicted - (chunk - (1.0 - delta) * noise)).square().mean(dim=-1)
+
+
+def noise_prediction_error(
+    network: VelocityField,
+    observation: torch.Tensor,
+    chunk: torch.Tensor,
+    noise: torch.Tensor,
+    t: torch.Tensor,
+) -> torch.Tensor:
+    """Error of a network that predicts the noise on the cosine path: `mean_D (eps(x_t, t, o) - z)^2`, `[B]`.
+
+    The loss is its mean over the batch (DDPM, arXiv 2006.11239; DPPO, arXiv 2409.00588). Times are continuous here and
+    discrete levels there; the levels are among them, and the network can be sampled with any number of steps.
+
+    Args:
+        network: Of kind `epsilon`.
+        observation: Normalised observations `[B, O]`.
+        chunk: Expert action chunks `[B, D]` in `[-1, 1]`.
+        noise: `z ~ N(0, I)`, `[B, D]`.
+        t: Times in `[0, 1)`, `[B, 1]`.
+    """
+    path = path_of(network.config)
+    predicted: torch.Tensor = network(path.a(t) * chunk + path.b(t) * noise, t, observation)
+    return (predicted - path.target(chunk, noise)).square().mean(dim=-1)
 
 
 def linear_path(noise: torch.Tensor, chunk: torch.Tensor, t: torch.Tensor, delta: float = 0.0) -> torch.Tensor:

@@ -1,26 +1,25 @@
-"""The closed-form score of a linear-path flow."""
+"""The closed-form score of a path from a standard normal."""
 
 import torch
 
 
 def closed_form_score(
-    velocity: torch.Tensor, x: torch.Tensor, t: torch.Tensor, clip: float | None = None
+    noise: torch.Tensor, b: torch.Tensor, clip: float | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Score `grad_x log p_t(x | o) = (t v - x) / (1 - t)` of the linear path from a standard normal.
+    """Score `grad_x log p_t(x | o) = -E[N | x_t, o] / b(t)`; on the linear path it is `(t v - x) / (1 - t)`.
 
-    Exact when `velocity` is the marginal velocity (arXiv 2604.10962, section 4; method: `E[z|x] = x - t v`).
+    Exact when `noise` is the conditional expectation (arXiv 2604.10962, section 4).
 
     Args:
-        velocity: `v(x, t, o)`, shape `[B, D]`.
-        x: Points on the path, shape `[B, D]`.
-        t: Times in `[0, 1)`, shape `[B, 1]`.
+        noise: Estimate `N^` of the noise, `[B, D]`.
+        b: Share of the noise, above 0, `[B, 1]`.
         clip: Bound on every component; `None` leaves the score as it is.
 
     Returns:
         The score `[B, D]`, and the share of components that the bound changed (a scalar tensor, no gradient).
     """
-    score = (t * velocity - x) / (1.0 - t)
+    score = -noise / b
     if clip is None:
-        return score, torch.zeros((), device=x.device)
+        return score, torch.zeros((), device=noise.device)
     clip_rate = (score.detach().abs() > clip).float().mean()
     return score.clamp(-clip, clip), clip_rate

@@ -24,23 +24,17 @@ class VisionConfig(Section):
 
     A camera image becomes `embed_dim` channels on a grid of patches (a convolution of `patch_size` with
     `patch_stride`, then one of 3 with stride 2), `num_layers` transformer layers mix the patches, and the spatial
-    embedding summarises them, beside the state vector, in `feature_dim` numbers per camera.
+    embedding summarises them, beside the state vector, in `feature_dim` numbers per camera. `augment_pad` is the
+    largest random shift in pixels during behaviour cloning (0: none).
     """
 
     embed_dim: int = Field(default=128, ge=1)
-    """Channels of the grid of patches."""
     num_layers: int = Field(default=1, ge=1, le=MAX_LAYERS)
-    """Transformer layers."""
     num_heads: int = Field(default=4, ge=1)
-    """Attention heads; they divide `embed_dim`."""
     patch_size: int = Field(default=8, ge=1)
-    """Pixels of a patch's side."""
     patch_stride: int = Field(default=4, ge=1)
-    """Pixels from one patch to the next."""
     feature_dim: int = Field(default=128, ge=1)
-    """Numbers that a camera image is summarised in."""
     augment_pad: int = Field(default=4, ge=0)
-    """Largest random shift in pixels during behaviour cloning; 0: none."""
 
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> "VisionConfig":
@@ -51,6 +45,8 @@ class VisionConfig(Section):
 
 class ScoreConfig(Section):
     """The drift `alpha(t) * score` along the closed-form score.
+
+    On the cosine path `b(t)` stands for `1 - t` in what follows (`rllib_scoreflow.flow.path`).
 
     `form="alpha"`, the published one: `alpha(t) = (1 - t) ** decay_power * f(t) * scale`, clamped at `2 * scale`;
     `decay=False` drops the power of `(1 - t)`. `f` starts at `value`. What such a drift does depends on the number
@@ -68,28 +64,20 @@ class ScoreConfig(Section):
     contraction of 0 there cancels the random start, as `alpha(0) = K - 1` does for one `K`: the velocity is
     `E[x_1] - x_0`, the score `-x_0`.
 
-    A shortcut model's score is computed from its `"instantaneous"` velocity, for which the closed form holds, or from
-    the `"averaged"` one, with which an update costs about half and the score is too weak.
+    `clip` bounds every score component (`None`: unbounded). `shortcut_velocity` is what a shortcut model's score is
+    computed from: `"instantaneous"`, its velocity at step length 0, for which the closed form holds, or `"averaged"`,
+    the one over the step, with which an update costs about half and the score is too weak.
     """
 
     form: Literal["alpha", "contraction"] = "alpha"
-    """What is given and learned: `alpha(t)` itself, or what a step keeps of the noise."""
     strength: Literal["none", "constant", "linear", "mlp"] = "mlp"
-    """`none`: no drift; `constant`: nothing to learn; `linear`, `mlp`: learned, over time."""
     value: float = Field(default=0.127, ge=0.0)
-    """Where it starts: `f(t)` of alpha, or the contraction, which must be given."""
     scale: float = Field(default=1.0, gt=0.0)
-    """Factor of alpha, which is clamped at twice this."""
     decay: bool = True
-    """Whether alpha falls with `(1 - t) ** decay_power`."""
     decay_power: float = Field(default=1.0, ge=1.0)
-    """Its power."""
     steps: Literal["all", "first"] = "all"
-    """The denoising steps that have a drift: all, or the first alone."""
     clip: float | None = Field(default=10.0, gt=0.0)
-    """Bound of every score component; null: unbounded."""
     shortcut_velocity: Literal["instantaneous", "averaged"] = "instantaneous"
-    """What a shortcut model's score is computed from: its velocity at step length 0, or that over the step."""
 
     @model_validator(mode="before")
     @classmethod
@@ -146,57 +134,66 @@ class NoiseConfig(Section):
 
     `kind="learn"`: a network of time and observation (with `use_time=False` of the observation alone), bounded by
     `[sigma_min, sigma_max]`; `"constant"`: `sigma_max` everywhere; `"coupled"`: `sqrt(2 alpha(t) dt)`, which preserves
-    the marginals of an exact flow; `"none"`: the deterministic flow. `schedule="learn_decay"` holds `sigma_max` for
+    the marginals of an exact flow; `"none"`: the deterministic flow. The others are published together with a drift of
+    their own, so that `score` has none, and without exploration they follow the plain flow: `"flow_sde"` and `"cps"`
+    with `noise_level`, `"ddim"` with `eta` (1: DDPM) and at least `sigma_min` (`rllib_scoreflow.flow.kernel`).
+
+    `schedule="learn_decay"` holds `sigma_max` for
     `hold_fraction` of the training and then anneals it by a half cosine to
     `(1 - decay_to) * sigma_min + decay_to * sigma_max`; `"learn"` keeps the bounds.
     """
 
-    kind: Literal["none", "constant", "learn", "coupled"] = "learn"
-    """`learn`: a network of time and observation; `constant`: `sigma_max`; `coupled`: `sqrt(2 alpha(t) dt)`; `none`:
-    the deterministic flow."""
+    kind: Literal["none", "constant", "learn", "coupled", "flow_sde", "cps", "ddim"] = "learn"
     schedule: Literal["learn", "learn_decay"] = "learn_decay"
-    """Whether the upper bound of a learned sigma is annealed over `schedule_iterations`."""
     sigma_min: float = Field(default=0.10, gt=0.0)
-    """Lower bound of a learned sigma."""
     sigma_max: float = Field(default=0.24, gt=0.0)
-    """Its upper bound, or the constant."""
     hidden_dims: tuple[int, ...] = Field(default=(64, 64), max_length=MAX_LAYERS)
-    """Widths of the noise network."""
     use_time: bool = True
-    """Whether it sees the time, or the observation alone."""
+    noise_level: float = Field(default=0.5, gt=0.0)
+    eta: float = Field(default=1.0, ge=0.0, le=1.0)
     hold_fraction: float = Field(default=0.35, ge=0.0, le=1.0)
-    """Share of the training before the annealing."""
     decay_to: float = Field(default=0.7, ge=0.0, le=1.0)
-    """Where the upper bound ends, from 0, `sigma_min`, to 1, `sigma_max`."""
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> "NoiseConfig":
         if self.sigma_min > self.sigma_max:
             raise ValueError(f"sigma_min ({self.sigma_min}) must not exceed sigma_max ({self.sigma_max})")
+        if self.kind == "cps" and self.noise_level > 1.0:
+            raise ValueError(f"noise_level ({self.noise_level:g}) of kind 'cps' is at most 1, where all noise is new")
         return self
 
 
 class ChainConfig(Section):
     """The denoising chain and the scale on which its log-probability is used.
 
-    `normalize_logp` is the scale that the published clip range and entropy coefficient presuppose; `logp_clamp` bounds
-    the result to `[-c, c]`.
+    `mean_clip` bounds every transition mean on the linear path, and `data_clip` every estimate of the data on the
+    cosine path, whose early means are as wide as the noise; `draw_clip` bounds a draw to that many standard deviations
+    around the mean (`None`: unbounded). `random_steps` says which steps are drawn and scored: `"all"`, or the `"last"`
+    one, so that noise is on the action alone; the others follow their means. `tuned_steps` leaves all but that many
+    last steps to the process as it was before fine-tuning, which is kept beside it (`None`: all are tuned).
+    `normalize_logp` divides log-probability and entropy by `(n + 1) * H * A`, `n` random steps, the scale that the
+    published clip range and entropy coefficient presuppose; `logp_clamp` bounds the result to `[-c, c]`.
 
     `start` is where a chain starts: `"normal"` draws it from `N(0, I)`, `"zero"` is 0, and `"learned"` is one vector
     that the policy holds (a "golden ticket", from `rllib evaluate --search-start`). A start that is not drawn has no
-    density, so that log-probability and entropy are those of the `K` transitions alone. What they are divided by stays
-    `(K + 1) * H * A`: the ratio, in which the start cancels anyway, and with it the clip range, mean the same.
+    density, so that log-probability and entropy are those of the transitions alone. What they are divided by stays
+    `(n + 1) * H * A`: the ratio, in which the start cancels anyway, and with it the clip range, mean the same.
     """
 
     denoising_steps: int = Field(default=4, ge=1, le=MAX_DENOISING_STEPS)
-    """Steps `K` from noise to a chunk."""
     mean_clip: float | None = Field(default=1.0, gt=0.0)
-    """Bound of every transition mean; null: unbounded."""
+    data_clip: float | None = Field(default=1.0, gt=0.0)
     draw_clip: float | None = Field(default=3.0, gt=0.0)
-    """Bound of a draw, in standard deviations around the mean; null: unbounded."""
+    random_steps: Literal["all", "last"] = "all"
+    tuned_steps: int | None = Field(default=None, ge=1)
     normalize_logp: bool = True
-    """Whether log-probability and entropy are divided by `(K + 1) * H * A`, as the published clip range presupposes."""
     logp_clamp: float | None = Field(default=1.0, gt=0.0)
-    """Bound of the log-probability on that scale; null: unbounded."""
     start: Start = "normal"
-    """Where a chain starts: a normal draw, 0, or the one vector that the policy holds."""
+
+    @model_validator(mode="after")
+    def _tunes_no_more_than_there_is(self) -> "ChainConfig":
+        if self.tuned_steps is not None and self.tuned_steps > self.denoising_steps:
+            raise ValueError(
+                f"tuned_steps ({self.tuned_steps}) must not exceed denoising_steps ({self.denoising_steps})"
+            )
+        return self

@@ -23,16 +23,17 @@ class Transition:
 
 @dataclass(frozen=True)
 class ChainEvaluation:
-    """All `K` transitions of stored chains, from one batched network pass.
+    """The `n` random transitions of stored chains, from one batched network pass.
 
     Attributes:
         logp: Log-probability on the configured scale, `[B]`.
         raw_logp: Sum over all steps and dimensions in nats, initial draw included, `[B]`.
-        logp_divisor: What `raw_logp` is divided by: `(K + 1) * D`, or 1.
+        logp_divisor: What `raw_logp` is divided by: `(n + 1) * D`, or 1.
         entropy: On the configured scale, `[B]`.
-        mean: `[B, K, D]`.
-        std: `[B, K, D]`.
-        details: Of the transitions, by name: `[B, K, ...]`, or a scalar.
+        steps: Numbers `k` of the random steps.
+        mean: `[B, n, D]`.
+        std: `[B, n, D]`.
+        details: Of the transitions, by name: `[B, n, ...]`, or a scalar.
         logp_clamp_rate: Share of chains whose log-probability was clamped, scalar.
     """
 
@@ -40,6 +41,7 @@ class ChainEvaluation:
     raw_logp: torch.Tensor
     logp_divisor: float
     entropy: torch.Tensor
+    steps: range
     mean: torch.Tensor
     std: torch.Tensor
     details: Mapping[str, torch.Tensor]

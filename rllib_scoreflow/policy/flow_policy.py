@@ -194,7 +194,7 @@ class FlowPolicy(nn.Module):
         """A policy with this one's encoder, velocity field and normaliser, and another process, drift, noise and chain.
 
         The process's other networks are taken over as well where their shapes agree and they mean the same
-        (`DenoisingProcess.takes_over`), so that fine-tuning can go on from a fine-tuned policy.
+        (`DenoisingProcess.inherit`), so that fine-tuning can go on from a fine-tuned policy.
 
         Args:
             score: Drift of the process of this package.
@@ -214,17 +214,8 @@ class FlowPolicy(nn.Module):
             self.metadata.model_copy(update={"variant": variant}),
         )
         mine, theirs = self.state_dict(), other.state_dict()
-        fitting = {
-            name: value
-            for name, value in mine.items()
-            if name in theirs
-            and theirs[name].shape == value.shape
-            and (
-                not name.startswith(_PROCESS)
-                or name == _START
-                or other.sde.takes_over(name.removeprefix(_PROCESS), own)
-            )
-        }
+        fitting = {name: value for name, value in mine.items() if name in theirs and not name.startswith(_PROCESS)}
+        fitting |= {f"{_PROCESS}{name}": value for name, value in other.sde.inherit(self.sde.state_dict(), own).items()}
         other.load_state_dict({**theirs, **fitting})
         return other
 

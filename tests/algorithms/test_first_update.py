@@ -11,12 +11,24 @@ from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.flow.config import VARIANTS
 
 STOCHASTIC = [name for name in VARIANTS if name != "flow"]
+# All kinds of policies with the variants that learn different networks, and one kind with the others.
+CASES = [
+    (kind, observed, variant)
+    for variant in STOCHASTIC
+    for kind in ("flow", "shortcut")
+    for observed in ("state", "pixels")
+    if variant in ("reinflow", "scoreflow", "score_sde", "score_sde_fixed", "constant_alpha")
+    or (kind, observed) == ("flow", "state")
+]
 NETWORKS = {
     "reinflow": {"velocity", "sigma"},
     "score_sde_fixed": {"velocity"},
     "score_sde": {"velocity", "alpha"},
     "constant_alpha": {"velocity", "sigma"},
     "scoreflow": {"velocity", "alpha", "sigma"},
+    "flow_noise": {"velocity", "sigma"},
+    "action_noise": {"velocity", "sigma"},
+    **{name: {"velocity"} for name in ("flow_sde", "cps", "ddim", "dppo")},
 }
 
 
@@ -48,9 +60,7 @@ def changed_networks(before, after) -> set[str]:
     return {names[name.split(".")[1]] if name.startswith("sde.") else name.split(".")[0] for name in changed}
 
 
-@pytest.mark.parametrize("variant", STOCHASTIC)
-@pytest.mark.parametrize("observed", ["state", "pixels"])
-@pytest.mark.parametrize("kind", ["flow", "shortcut"])
+@pytest.mark.parametrize(("kind", "observed", "variant"), CASES)
 def test_ratio_is_one_and_every_learned_network_moves(policy_folders, kind: str, observed: str, variant: str) -> None:
     env_id, folder = policy_folders[kind, observed]
     before, after, result = train_once(small_config(folder, env_id, variant=variant))

@@ -11,7 +11,14 @@ from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.flow.alpha import Alpha
 from rllib_scoreflow.flow.config import STORED, VARIANTS, NoiseConfig, ScoreConfig, SDEConfig
 from rllib_scoreflow.flow.distribution import ChainDistribution
+from rllib_scoreflow.flow.kernel import Step
+from rllib_scoreflow.flow.path import LINEAR
 from rllib_scoreflow.flow.time_grid import time_grid
+
+
+def step_at(t: torch.Tensor, dt: float) -> Step:
+    return Step.on(LINEAR, t, dt)
+
 
 FREE = {"mean_clip": None}
 FORGET_THE_START = {"form": "contraction", "value": 0.0, "steps": "first"}
@@ -34,7 +41,7 @@ def test_a_step_keeps_this_share_of_the_noise(make_sde, kind: str, steps: int, c
 
 @pytest.mark.parametrize("steps", range(1, 65))
 def test_the_last_step_has_no_drift(steps: int) -> None:
-    alpha = Alpha(ScoreConfig(form="contraction", value=0.0))(time_grid(steps).unsqueeze(-1), 1 / steps)
+    alpha = Alpha(ScoreConfig(form="contraction", value=0.0))(step_at(time_grid(steps).unsqueeze(-1), 1 / steps))
     assert alpha[-1] == 0
     assert (alpha[:-1] > 0).all()
 
@@ -44,7 +51,7 @@ def test_the_random_start_is_forgotten_at_every_number_of_steps(make_sde, steps:
     """The first step alone has a drift, after which nothing is left of `x_0`; with one step the flow itself does it."""
     sde = make_sde("constant_alpha", score=FORGET_THE_START | {"clip": None}, chain=FREE)
     t = time_grid(steps).unsqueeze(-1)
-    alpha = sde.alpha(t, 1 / steps).squeeze(-1)
+    alpha = sde.alpha(step_at(t, 1 / steps)).squeeze(-1)
     assert alpha.tolist() == pytest.approx([steps - 1.0] + [0.0] * (steps - 1))
     x, observation, zero = torch.randn(20, 4), torch.randn(20, 3), torch.zeros(20, 1)
     first = sde.transition(x, zero, observation, 1 / steps).mean
@@ -54,7 +61,7 @@ def test_the_random_start_is_forgotten_at_every_number_of_steps(make_sde, steps:
 def test_a_learned_contraction_starts_at_its_value_and_moves() -> None:
     strength = Alpha(ScoreConfig(form="contraction", value=0.0))
     t = time_grid(4).unsqueeze(-1)
-    strength(t, 0.25).sum().backward()
+    strength(step_at(t, 0.25)).sum().backward()
     assert strength.network is not None
     last = list(strength.network.parameters())[-1]
     assert last.grad is not None
@@ -62,7 +69,7 @@ def test_a_learned_contraction_starts_at_its_value_and_moves() -> None:
     # However far it moves, a step turns the noise round by no more than it had.
     with torch.no_grad():
         last.fill_(50.0)
-    alpha, rate = strength.with_clamp_rate(t, 0.25)
+    alpha, rate = strength.with_clamp_rate(step_at(t, 0.25))
     torch.testing.assert_close(alpha.squeeze(-1), torch.tensor([6.0, 3.0, 1.0, 0.0]))
     assert rate == 1.0
 
@@ -87,7 +94,7 @@ def test_what_cannot_be_is_refused_with_the_remedy(values, message: str) -> None
 
 def test_the_remedies_for_an_unreachable_strength_reach_it() -> None:
     for value, scale in ((1.5, 2.0), (2.0, 1.5)):
-        alpha = Alpha(ScoreConfig(strength="constant", value=value, scale=scale))(torch.zeros(1, 1))
+        alpha = Alpha(ScoreConfig(strength="constant", value=value, scale=scale))(step_at(torch.zeros(1, 1), 0.25))
         assert alpha.item() == pytest.approx(3.0)
 
 
@@ -114,7 +121,7 @@ def test_hits_of_the_clamp_are_counted(make_sde) -> None:
 def test_an_absolute_drift_is_followed_with_its_own_number_of_steps(make_sde, variant: str) -> None:
     distribution = ChainDistribution(make_sde(variant), torch.randn(5, 3), 8)
     distribution.sample_flow()
-    if variant in ("flow", "reinflow"):
+    if VARIANTS[variant].score["strength"] == "none":
         distribution.sample()
         return
     with pytest.raises(InputError, match=r"trained with 4 .*--variant flow.*form: contraction"):
@@ -128,7 +135,7 @@ def test_kitchens_drift_forgets_the_start_at_every_number_of_steps() -> None:
     score = ScoreConfig(**yaml.safe_load(file.read_text())["kitchen-finetune"]["config"]["score"])
     assert not score.depends_on_steps
     for steps in (1, 2, 4, 8):
-        alpha = Alpha(score)(time_grid(steps).unsqueeze(-1), 1 / steps).squeeze(-1)
+        alpha = Alpha(score)(step_at(time_grid(steps).unsqueeze(-1), 1 / steps)).squeeze(-1)
         assert alpha.tolist() == pytest.approx([steps - 1.0] + [0.0] * (steps - 1))
 
 
@@ -143,6 +150,6 @@ def test_a_stored_section_means_what_it_meant() -> None:
     old = ScoreConfig.model_validate({"strength": "mlp", "value": 3.0}, context=STORED)
     assert (old.form, old.steps, old.shortcut_velocity) == ("alpha", "all", "averaged")
     strength = Alpha(old.model_copy(update={"strength": "constant"}))
-    assert strength(torch.zeros(1, 1)).item() == 2.0
+    assert strength(step_at(torch.zeros(1, 1), 0.25)).item() == 2.0
     new = ScoreConfig(form="contraction", value=0.5)
     assert ScoreConfig.model_validate_json(new.model_dump_json(), context=STORED) == new

@@ -16,6 +16,8 @@ import torch
 from torch import nn
 
 from rllib_scoreflow.flow.distribution import ChainDistribution
+from rllib_scoreflow.flow.kernel import Step
+from rllib_scoreflow.flow.path import LINEAR
 from rllib_scoreflow.flow.processes.gaussian import GaussianDenoising, marginal_preserving_alpha
 
 TARGET_MEAN, TARGET_STD = 0.4, 0.5
@@ -143,7 +145,7 @@ def test_coupled_noise_preserves_the_marginal(make_sde, variant: str, scale: flo
     )
 
     with torch.no_grad():
-        strengths = sde.alpha(torch.arange(STEPS).unsqueeze(-1) / STEPS).flatten().tolist()
+        strengths = sde.alpha(Step.on(LINEAR, torch.arange(STEPS).unsqueeze(-1) / STEPS, 1 / STEPS)).flatten().tolist()
 
     def alpha(t: float) -> float:
         return float(strengths[round(t * STEPS)])

@@ -76,18 +76,17 @@ def test_every_variant_builds_and_steps(variant: str) -> None:
     assert step.mean.shape == step.std.shape == (5, 4)
     assert step.details["alpha"].shape == (5, 1)
     learned = {name.split(".")[0] for name, _ in sde.named_parameters()}
-    assert (
-        learned
-        == {
-            "flow": {"velocity"},
-            "reinflow": {"velocity", "noise"},
-            "score_sde_fixed": {"velocity"},
-            "score_sde": {"velocity", "alpha"},
-            "constant_alpha": {"velocity", "noise"},
-            "scoreflow": {"velocity", "alpha", "noise"},
-        }[variant]
-    )
-    assert (step.details["alpha"] == 0).all() == (variant in ("flow", "reinflow"))
+    assert learned == {
+        "flow": {"velocity"},
+        "reinflow": {"velocity", "noise"},
+        "score_sde_fixed": {"velocity"},
+        "score_sde": {"velocity", "alpha"},
+        "constant_alpha": {"velocity", "noise"},
+        "scoreflow": {"velocity", "alpha", "noise"},
+        "flow_noise": {"velocity", "noise"},
+        "action_noise": {"velocity", "noise"},
+    }.get(variant, {"velocity"})
+    assert (step.details["alpha"] == 0).all() == (variant in ("flow", "reinflow", "flow_noise", "action_noise"))
     assert (step.std == 0).all() == (variant == "flow")
     assert sde.is_stochastic == (variant != "flow")
 

@@ -12,6 +12,8 @@ from rllib_scoreflow.flow.processes import GaussianDenoising, Transition
 from rllib_scoreflow.flow.time_grid import time_grid
 
 STOCHASTIC = sorted(set(VARIANTS) - {"flow"})
+# Their drift is there for the noise's sake: without exploration they follow the flow.
+COUPLED = {"flow_sde", "cps", "ddim", "dppo"}
 
 
 class RecordingSDE(GaussianDenoising):
@@ -59,10 +61,12 @@ def test_grid_is_k_over_K_without_1(steps: int) -> None:
 @pytest.mark.parametrize("steps", [1, 4, 7])
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
 def test_sampling_visits_the_grid_once(make_sde, variant: str, steps: int) -> None:
+    steps = 2 if (variant, steps) == ("cps", 1) else steps
     sde = make_sde(variant, sde_class=RecordingSDE, chain={"denoising_steps": steps})
     chain = ChainDistribution(sde, torch.randn(5, 3)).sample(generator=generator())
     assert chain.shape == (5, steps + 1, 4)
-    assert [t.unique().item() for t, _, _ in sde.calls] == time_grid(steps).tolist()
+    drawn = time_grid(steps)[: len(sde.random_steps(steps))]
+    assert [t.unique().item() for t, _, _ in sde.calls] == drawn.tolist()
     assert {dt for _, dt, _ in sde.calls} == {1 / steps}
 
 
@@ -82,7 +86,16 @@ def test_evaluate_repeats_the_transitions_of_sampling(make_sde, variant: str, st
     )
 
 
-@pytest.mark.parametrize("variant", STOCHASTIC)
+@pytest.mark.parametrize("variant", sorted(COUPLED))
+def test_without_exploration_a_published_coupling_follows_the_flow(make_sde, variant: str) -> None:
+    distribution = ChainDistribution(make_sde(variant), torch.randn(6, 3))
+    initial = torch.randn(6, 4)
+    quiet = distribution.sample(initial=initial, explore=False)[:, -1]
+    assert torch.equal(quiet, distribution.sample_flow(initial=initial))
+    assert (quiet - distribution.sample(initial=initial)[:, -1]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("variant", sorted(set(STOCHASTIC) - COUPLED))
 def test_deterministic_chain_is_the_chain_of_means(make_sde, variant: str) -> None:
     distribution = ChainDistribution(make_sde(variant), torch.randn(6, 3))
     chain = distribution.sample(explore=False)
@@ -130,6 +143,54 @@ def test_deterministic_mode_keeps_the_score_drift(make_sde, variant: str) -> Non
     assert (modulated - distribution.sample_flow(initial=initial)).abs().max() > 1e-3
 
 
+def test_action_noise_draws_and_scores_the_last_step_alone(make_sde) -> None:
+    sde = make_sde("reinflow", chain={"random_steps": "last", "mean_clip": None, "logp_clamp": None})
+    observation, initial = torch.randn(6, 3), torch.randn(6, 4)
+    distribution = ChainDistribution(sde, observation)
+    chain, other = (distribution.sample(initial=initial, generator=generator(seed)) for seed in (0, 1))
+    assert torch.equal(chain[:, :4], other[:, :4])
+    assert (chain[:, 4] != other[:, 4]).all()
+    for k in range(3):
+        euler = chain[:, k] + 0.25 * sde.velocity(chain[:, k], torch.full((6, 1), k / 4), observation)
+        torch.testing.assert_close(chain[:, k + 1], euler)
+    evaluation = distribution.evaluate(chain)
+    last = torch.distributions.Normal(evaluation.mean[:, 0], evaluation.std[:, 0])
+    start = torch.distributions.Normal(torch.zeros(6, 4), 1.0)
+    for found, expected in (
+        (evaluation.logp, last.log_prob(chain[:, 4]) + start.log_prob(initial)),
+        (evaluation.entropy, last.entropy() + start.entropy()),
+    ):
+        torch.testing.assert_close(found, expected.sum(-1) / (2 * 4))
+
+
+def test_untrained_steps_are_those_of_the_lead_and_are_not_scored(make_sde) -> None:
+    """DPPO: the first steps are the clone's for good, and a chain is what comes behind them."""
+    sde = make_sde("dppo", velocity={"kind": "epsilon"}, chain={"denoising_steps": 4, "tuned_steps": 3})
+    assert sde.lead is not None
+    assert set(sde.networks()) == {"velocity", "alpha"}
+    assert not any(parameter.requires_grad for parameter in sde.lead.parameters())
+    observation, initial = torch.randn(6, 3), torch.randn(6, 4)
+    distribution = ChainDistribution(sde, observation)
+    chain, logp = distribution.sample_with_logp(initial=initial, generator=generator())
+    assert chain.shape == (6, 4, 4)
+    first = sde.lead.transition(initial, torch.zeros(6, 1), observation, 0.25)
+    z = torch.randn(6, 4, generator=generator()).clamp(-3, 3)
+    torch.testing.assert_close(chain[:, 0], first.mean + first.std * z)
+    torch.testing.assert_close(distribution.logp(chain), logp)
+    trained = sde.transition(chain[:, 0], torch.full((6, 1), 0.25), observation, 0.25)
+    torch.testing.assert_close(distribution.evaluate(chain).mean[:, 0], trained.mean)
+    assert not torch.allclose(
+        trained.mean, sde.lead.transition(chain[:, 0], torch.full((6, 1), 0.25), observation, 0.25).mean
+    )
+    # At another number of steps the lead takes the same share of the time.
+    assert [ChainDistribution(sde, observation, steps).first for steps in (1, 2, 8, 20)] == [0, 0, 2, 5]
+    # Without exploration too, and the regulariser goes on from where chains begin.
+    quiet = distribution.sample(initial=initial, explore=False)
+    torch.testing.assert_close(quiet[:, 0], sde.lead.flow_step(initial, torch.zeros(6, 1), observation, 0.25))
+    flow = distribution.sample_flow(initial=initial)
+    torch.testing.assert_close(distribution.sample_flow(initial=quiet[:, 0], behind_lead=True), flow)
+
+
 @pytest.mark.parametrize("bound", [0.5, 3.0])
 def test_draws_stay_within_draw_clip_standard_deviations(make_sde, bound: float) -> None:
     sde = make_sde(chain={"draw_clip": bound})
@@ -149,7 +210,7 @@ def test_unclamped_draws_are_standard_normal_around_the_mean(make_sde, variant: 
     distribution = ChainDistribution(sde, torch.zeros(5000, 3))
     chain = distribution.sample(generator=generator(3))
     evaluation = distribution.evaluate(chain)
-    z = (chain[:, 1:] - evaluation.mean) / evaluation.std
+    z = (chain[:, 1 : 1 + len(evaluation.steps)] - evaluation.mean) / evaluation.std
     standard_error = z.numel() ** -0.5
     assert abs(z.mean().item()) < 4 * standard_error
     assert abs(z.var().item() - 1) < 4 * 2**0.5 * standard_error

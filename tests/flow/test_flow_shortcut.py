@@ -7,12 +7,14 @@ from pydantic import ValidationError
 from rllib_scoreflow.flow.config import VelocityConfig
 from rllib_scoreflow.flow.distribution import ChainDistribution
 from rllib_scoreflow.flow.fields.mlp import VelocityNetwork
+from rllib_scoreflow.flow.kernel import Step
 from rllib_scoreflow.flow.losses import (
     SHORTCUT_DELTA,
     SHORTCUT_LEVELS,
     flow_matching_error,
     self_consistency_error,
 )
+from rllib_scoreflow.flow.path import LINEAR
 
 SHORTCUT = {"kind": "shortcut"}
 
@@ -99,7 +101,7 @@ def test_the_chain_tells_the_network_its_step_length(make_sde) -> None:
     step = sde.transition(x, t, observation, 0.25)
     velocity = sde.velocity(x, t, observation, 0.25)
     score = ((t * velocity - x) / (1 - t)).clamp(-10, 10)
-    expected = (x + (velocity + sde.alpha(t) * score) * 0.25).clamp(-1, 1)
+    expected = (x + (velocity + sde.alpha(Step.on(LINEAR, t, 0.25)) * score) * 0.25).clamp(-1, 1)
     torch.testing.assert_close(step.mean, expected, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(velocity, sde.velocity(x, t, observation, 0.5))
     finer = ChainDistribution(sde, observation, 8).sample_flow(initial=x)

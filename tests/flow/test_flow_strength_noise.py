@@ -8,10 +8,18 @@ from hypothesis import strategies as st
 from rllib_scoreflow.flow.alpha import Alpha
 from rllib_scoreflow.flow.config import NoiseConfig, ScoreConfig, VelocityConfig
 from rllib_scoreflow.flow.fields.mlp import VelocityNetwork
+from rllib_scoreflow.flow.kernel import Step
 from rllib_scoreflow.flow.noise import NoiseNetwork, annealed_sigma_max
+from rllib_scoreflow.flow.path import LINEAR
 from rllib_scoreflow.flow.score import closed_form_score
 
 TIMES = torch.linspace(0.0, 0.999, 50).unsqueeze(-1)
+
+
+def step_at(t: torch.Tensor, dt: float = 1e-4) -> Step:
+    return Step.on(LINEAR, t, dt)
+
+
 KINDS = ["none", "constant", "linear", "mlp"]
 
 
@@ -30,7 +38,7 @@ def test_strength_is_bounded(kind: str, decay: bool, scale: float, size: float, 
     config = ScoreConfig(strength=kind, scale=scale, decay=decay, value=1.9)
     strength = Alpha(config)
     scatter(strength, size, seed)
-    alpha = strength(TIMES)
+    alpha = strength(step_at(TIMES))
     assert alpha.shape == TIMES.shape
     assert (alpha >= 0).all()
     assert (alpha <= 2 * scale * (1 + 1e-6)).all()
@@ -38,15 +46,15 @@ def test_strength_is_bounded(kind: str, decay: bool, scale: float, size: float, 
 
 def test_strength_reaches_its_upper_bound() -> None:
     strength = Alpha(ScoreConfig(strength="constant", value=2.0, scale=1.5))
-    assert strength(torch.zeros(1, 1)).item() == 3.0
+    assert strength(step_at(torch.zeros(1, 1))).item() == 3.0
 
 
 @pytest.mark.parametrize("kind", ["constant", "linear", "mlp"])
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 def test_initial_strength_is_the_published_gain(kind: str, scale: float) -> None:
-    decayed = Alpha(ScoreConfig(strength=kind, scale=scale))(TIMES)
+    decayed = Alpha(ScoreConfig(strength=kind, scale=scale))(step_at(TIMES))
     torch.testing.assert_close(decayed, 0.127 * scale * (1 - TIMES), rtol=1e-3, atol=0)
-    flat = Alpha(ScoreConfig(strength=kind, scale=scale, decay=False))(TIMES)
+    flat = Alpha(ScoreConfig(strength=kind, scale=scale, decay=False))(step_at(TIMES))
     torch.testing.assert_close(flat, torch.full_like(TIMES, 0.127 * scale), rtol=1e-3, atol=0)
 
 
@@ -54,7 +62,7 @@ def test_initial_strength_is_the_published_gain(kind: str, scale: float) -> None
 @pytest.mark.parametrize("power", [1.0, 4.0])
 @pytest.mark.parametrize("value", [0.0, 1.6])
 def test_strength_begins_at_the_chosen_gain_and_power(kind: str, power: float, value: float) -> None:
-    alpha = Alpha(ScoreConfig(strength=kind, value=value, scale=2.0, decay_power=power))(TIMES)
+    alpha = Alpha(ScoreConfig(strength=kind, value=value, scale=2.0, decay_power=power))(step_at(TIMES))
     torch.testing.assert_close(alpha, 2.0 * value * (1 - TIMES) ** power)
 
 
@@ -62,7 +70,7 @@ def test_strength_kinds_have_the_parameters_they_claim() -> None:
     counts = {kind: sum(p.numel() for p in Alpha(ScoreConfig(strength=kind)).parameters()) for kind in KINDS}
     mlp = (1 * 16 + 16) + (16 * 16 + 16) + (16 + 1)
     assert counts == {"none": 0, "constant": 0, "linear": 2, "mlp": mlp}
-    assert (Alpha(ScoreConfig(strength="none"))(TIMES) == 0).all()
+    assert (Alpha(ScoreConfig(strength="none"))(step_at(TIMES)) == 0).all()
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
@@ -72,9 +80,9 @@ def test_learned_strength_depends_on_time_after_a_step(kind: str) -> None:
     target = 0.2 + 0.5 * TIMES
     for _ in range(3):
         optimizer.zero_grad()
-        (strength(TIMES) - target).square().mean().backward()
+        (strength(step_at(TIMES)) - target).square().mean().backward()
         optimizer.step()
-    gain = strength(TIMES)
+    gain = strength(step_at(TIMES))
     assert gain.mean() > 0.127
     assert (gain.max() - gain.min()) > 1e-3
 
@@ -84,11 +92,11 @@ def test_decay_cancels_the_divergence_of_the_score(kind: str) -> None:
     """alpha * score = gain * (t v - x) with the factor (1-t); without it, 1 / (1-t) stays."""
     near_one = 1.0 - torch.logspace(-1, -4, 10).unsqueeze(-1)
     velocity, x = torch.ones(10, 2), torch.full((10, 2), -2.0)
-    score, _ = closed_form_score(velocity, x, near_one)
+    score, _ = closed_form_score(x - near_one * velocity, 1.0 - near_one)
     assert score.abs().max() > 1e4
-    bounded = Alpha(ScoreConfig(strength=kind))(near_one) * score
+    bounded = Alpha(ScoreConfig(strength=kind))(step_at(near_one)) * score
     assert bounded.abs().max() < 0.127 * 3.01
-    free = Alpha(ScoreConfig(strength=kind, decay=False))(near_one) * score
+    free = Alpha(ScoreConfig(strength=kind, decay=False))(step_at(near_one)) * score
     assert free[-1].abs().max() > 900 * free[0].abs().max()
 
 
@@ -192,7 +200,7 @@ def test_coupled_sigma_is_sqrt_of_two_alpha_dt(make_sde, variant: str) -> None:
     sde = make_sde(variant)
     t = torch.rand(6, 1)
     step = sde.transition(torch.randn(6, 4), t, torch.randn(6, 3), 0.2)
-    torch.testing.assert_close(step.std, (2 * sde.alpha(t) * 0.2).sqrt().expand(6, 4))
+    torch.testing.assert_close(step.std, (2 * sde.alpha(step_at(t)) * 0.2).sqrt().expand(6, 4))
 
 
 @pytest.mark.parametrize("variant", ["reinflow", "constant_alpha", "scoreflow"])
@@ -233,7 +241,7 @@ def test_drift_is_velocity_plus_alpha_score(make_sde) -> None:
     sde = make_sde("scoreflow", score={"clip": None}, chain={"mean_clip": None})
     x, t, observation = torch.randn(6, 4), 0.9 * torch.rand(6, 1), torch.randn(6, 3)
     velocity = sde.velocity(x, t, observation)
-    expected = x + 0.25 * (velocity + sde.alpha(t) * (t * velocity - x) / (1 - t))
+    expected = x + 0.25 * (velocity + sde.alpha(step_at(t)) * (t * velocity - x) / (1 - t))
     torch.testing.assert_close(sde.transition(x, t, observation, 0.25).mean, expected)
 
 

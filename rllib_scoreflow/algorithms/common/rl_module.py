@@ -12,8 +12,12 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 from ray.rllib.utils.annotations import override
 
 from rllib_scoreflow.flow.fields.mlp import residual_mlp
-from rllib_scoreflow.flow.losses import SHORTCUT_DELTA, flow_matching_error, self_consistency_error
-from rllib_scoreflow.flow.precision import Precision, network_passes
+from rllib_scoreflow.flow.losses import (
+    SHORTCUT_DELTA,
+    flow_matching_error,
+    noise_prediction_error,
+    self_consistency_error,
+)
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig
 from rllib_scoreflow.policy.vision import ImageEncoder, encode, make_encoder
 
@@ -33,8 +37,8 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
     are the chunks of a dataset.
 
     `model_config` holds plain values only: `policy` (a dumped `PolicyConfig`), `observation_low`, `observation_high`,
-    `action_low`, `action_high` (lists), `critic` (`hidden_dim`, `num_layers`, `output_bias`; or None),
-    `behavior_coeff` (a frozen copy of the policy is kept if positive) and `precision` (of the passes in training).
+    `action_low`, `action_high` (lists), `critic` (`hidden_dim`, `num_layers`, `output_bias`; or None) and
+    `behavior_coeff` (a frozen copy of the policy is kept if positive).
 
     Attributes:
         policy: The policy.
@@ -58,7 +62,6 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
             action_low=np.asarray(settings["action_low"], dtype=np.float32),
             action_high=np.asarray(settings["action_high"], dtype=np.float32),
         )
-        self.precision: Precision = settings.get("precision", "float32")
         self.critic: torch.nn.Module | None = None
         self.critic_encoder: ImageEncoder | None = None
         self.behavior: FlowPolicy | None = None
@@ -107,10 +110,9 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
 
         Everything that gradients flow through is computed here, so that DistributedDataParallel sees it.
         """
-        with network_passes(self.precision, self.policy.action_normalizer.low.device):
-            if Columns.ACTIONS in batch:
-                return self._evaluate_chains(batch)
-            return {"flow_matching_error": self._flow_matching_error(batch)}
+        if Columns.ACTIONS in batch:
+            return self._evaluate_chains(batch)
+        return {"flow_matching_error": self._flow_matching_error(batch)}
 
     @override(ValueFunctionAPI)
     def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> torch.Tensor:
@@ -133,13 +135,13 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
     def _behavior_distance(self, batch: dict[str, Any], behavior: FlowPolicy) -> torch.Tensor:
         """`|| a_pre(o, z) - a_ft(o, z) ||^2 [B]`: both flows from the chain's own start (a W2 upper bound)."""
         start = batch[Columns.ACTIONS][:, 0]
-        tuned = self.policy.distribution(batch[Columns.OBS]).sample_flow(initial=start)
+        tuned = self.policy.distribution(batch[Columns.OBS]).sample_flow(initial=start, behind_lead=True)
         with torch.no_grad():
-            pretrained = behavior.distribution(batch[Columns.OBS]).sample_flow(initial=start)
+            pretrained = behavior.distribution(batch[Columns.OBS]).sample_flow(initial=start, behind_lead=True)
         return (tuned - pretrained).square().sum(dim=-1)
 
     def _flow_matching_error(self, batch: dict[str, Any]) -> torch.Tensor:
-        """Per-sample error `[B]` of flow matching, or of a shortcut model.
+        """Per-sample error `[B]` of flow matching, of a shortcut model, or of a prediction of the noise.
 
         The batch holds raw observations and `actions_for_env [B, H * A]`. The first rows of a shortcut model's batch,
         those with a level in `CONSISTENCY_LEVEL`, are made consistent; a flow's batch has no such column.
@@ -151,6 +153,8 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
             batch[FLOW_NOISE],
             batch[FLOW_TIME],
         )
+        if policy.config.sde.velocity.kind == "epsilon":
+            return noise_prediction_error(policy.sde.velocity, *columns)
         if policy.config.sde.velocity.kind == "flow":
             return flow_matching_error(policy.sde.velocity, *columns)
         if levels is None:
@@ -162,13 +166,7 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
         return torch.cat([consistency, matching])
 
 
-def module_spec(
-    policy: FlowPolicy,
-    *,
-    critic: dict[str, Any] | None,
-    behavior_coeff: float,
-    precision: Precision = "float32",
-) -> RLModuleSpec:
+def module_spec(policy: FlowPolicy, *, critic: dict[str, Any] | None, behavior_coeff: float) -> RLModuleSpec:
     """The spec that builds this module with the shapes and statistics of `policy` (not its weights)."""
 
     def values(tensor: torch.Tensor) -> list[float]:
@@ -184,6 +182,5 @@ def module_spec(
             "action_high": values(policy.action_normalizer.high),
             "critic": critic,
             "behavior_coeff": behavior_coeff,
-            "precision": precision,
         },
     )

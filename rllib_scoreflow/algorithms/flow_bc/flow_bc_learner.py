@@ -236,7 +236,7 @@ class FlowBCLearner(PolicyLearner):
         starts = torch.as_tensor(np.asarray(training_data.batch.policy_batches[DEFAULT_MODULE_ID][CHUNK_START]))
         # The last, smaller part of a shuffled epoch is dropped: another one falls into it every time.
         rows = max(len(starts) // size * size, min(size, len(starts)))
-        plain = self.rl_module.policy.encoder is None and self.rl_module.policy.config.sde.velocity.kind == "flow"
+        plain = self.rl_module.policy.encoder is None and self.rl_module.policy.config.sde.velocity.kind != "shortcut"
         if plain:
             yield from self._plain_minibatches(starts[:rows], size)
             return
@@ -245,7 +245,7 @@ class FlowBCLearner(PolicyLearner):
             yield self._training_batch(*memory.gather(part))
 
     def _plain_minibatches(self, starts: torch.Tensor, size: int) -> Iterator[Batch]:
-        """Minibatches of a flow on state vectors, gathered and drawn for several steps at once."""
+        """Minibatches of a flow or a noise predictor on state vectors, gathered and drawn for several steps at once."""
         memory = self._chunk_memory()
         for block_starts in torch.split(starts, size * _MINIBATCHES_PER_GATHER):
             block = _flow_matching_batch(*memory.gather(block_starts), self.generator, draw_share)

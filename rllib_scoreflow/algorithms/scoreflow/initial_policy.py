@@ -53,14 +53,14 @@ def build_denoising(config: Any) -> SDEConfig:
                 f"Option '{name}' has no effect on the denoising process {config.process['type']!r}; leave it out."
             )
     preset = VARIANTS[config.variant]
-    score = build_section("score", ScoreConfig, {**preset["score"], **config.score})
-    noise = build_section("noise", NoiseConfig, {**preset["noise"], **config.noise})
-    chain = build_section("chain", ChainConfig, config.chain)
+    score = build_section("score", ScoreConfig, {**preset.score, **config.score})
+    noise = build_section("noise", NoiseConfig, {**preset.noise, **config.noise})
+    chain = build_section("chain", ChainConfig, {**preset.chain, **config.chain})
     chosen = build_section("process", process.CONFIG, config.process)
     try:
         return SDEConfig(process=chosen, score=score, noise=noise, chain=chain)
     except ValidationError as error:
         reason = error.errors()[0]["ctx"]["error"]
         raise InputError(
-            f"Options 'score' and 'noise' do not fit each other in variant '{config.variant}': {reason}."
+            f"Options 'score', 'noise' and 'chain' do not fit each other in variant '{config.variant}': {reason}."
         ) from error

@@ -18,7 +18,7 @@ class ScoreFlowOptions(AlgorithmOptions):
     pretrained_policy: str | None = None
     """Folder of the policy to fine-tune, or of a checkpoint that holds one."""
     variant: Literal[tuple(VARIANTS)] = "scoreflow"  # type: ignore[valid-type]  # the one list of their names
-    """The method, a baseline or an ablation: a preset for `score` and `noise`
+    """The method, a baseline or an ablation: a preset for `score`, `noise` and `chain`
     (`rllib_scoreflow.flow.config.VARIANTS`)."""
     score: dict[str, Any] = Field(default_factory=dict)
     """Overrides of `ScoreConfig`."""
@@ -56,7 +56,7 @@ class ScoreFlowOptions(AlgorithmOptions):
     critic_hidden_dim: Positive = 256
     """Width of the critic."""
     critic_num_layers: Positive = 3
-    """Hidden layers of the critic."""
+    """Layers of the critic."""
     critic_output_bias: float | None = None
     """What an untrained critic expects of every state, about; null: drawn, near 0."""
     critic_warmup_iterations: Count = 0

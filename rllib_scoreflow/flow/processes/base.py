@@ -9,6 +9,8 @@ from torch import nn
 
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.flow.fields import FieldConfig, VelocityConfig, VelocityField, make_field, parse_field
+from rllib_scoreflow.flow.kernel import Step
+from rllib_scoreflow.flow.path import Path, path_of
 from rllib_scoreflow.flow.section import Section
 from rllib_scoreflow.flow.sections import ChainConfig, NoiseConfig, ScoreConfig
 from rllib_scoreflow.flow.transition import ChainEvaluation, Transition
@@ -19,10 +21,12 @@ VELOCITY = "velocity"
 
 
 class ProcessConfig(Section):
-    """What every process's configuration says; a process adds its own options."""
+    """What every process's configuration says; a process adds its own options.
+
+    `type` names the process, in `PROCESSES`.
+    """
 
     type: str
-    """Process, by its name in `rllib_scoreflow.flow.processes.PROCESSES`."""
 
 
 def parse_process(values: Mapping[str, Any] | ProcessConfig) -> ProcessConfig:
@@ -71,6 +75,9 @@ class DenoisingProcess(nn.Module):
         chunk_dim: Size `D = H * A` of a flattened chunk.
         velocity: `v(x, t, o)`, trained by cloning (a shortcut model takes the step `dt` as well).
         start: The learned start `[D]` of every chain, or None where chains start elsewhere; no gradient reaches it.
+        path: The path that the velocity was cloned on, and what the velocity predicts (the noise on a cosine path).
+        lead: The process as it was before fine-tuning, which takes the first steps where `chain.tuned_steps` leaves
+            them untrained; None where all steps are trained.
     """
 
     start: torch.Tensor | None
@@ -88,6 +95,12 @@ class DenoisingProcess(nn.Module):
         self.chunk_dim = chunk_dim
         self.velocity: VelocityField = make_field(observation_dim, (horizon, chunk_dim // horizon), config.velocity)
         self.register_buffer("start", torch.zeros(chunk_dim) if config.chain.start == "learned" else None)
+        self.path: Path = path_of(config.velocity)
+        self.lead: DenoisingProcess | None = None
+        if config.chain.tuned_steps is not None:
+            chain = config.chain.model_copy(update={"tuned_steps": None, "start": "normal"})
+            lead = type(self)(observation_dim, chunk_dim, config.model_copy(update={"chain": chain}), horizon)
+            self.lead = lead.requires_grad_(False)
 
     @classmethod
     def check(cls, config: SDEConfig) -> None:
@@ -107,13 +120,30 @@ class DenoisingProcess(nn.Module):
         """Whether what was trained means something else at another number of denoising steps."""
         return False
 
+    def lead_steps(self, denoising_steps: int) -> int:
+        """How many of `denoising_steps` the untrained `lead` takes: the same share of the time at every number."""
+        chain = self.config.chain
+        if chain.tuned_steps is None:
+            return 0
+        return round(denoising_steps * (1.0 - chain.tuned_steps / chain.denoising_steps))
+
+    def random_steps(self, denoising_steps: int) -> range:
+        """Which of the steps `0 .. denoising_steps - 1` are drawn and scored (`chain.random_steps`); others are quiet.
+
+        The one place of this choice: sampling, log-probability, entropy and their scale follow it.
+        """
+        first = self.lead_steps(denoising_steps)
+        if self.config.chain.random_steps == "last":
+            first = denoising_steps - 1
+        return range(first, denoising_steps)
+
     def initial_draw(self, observation: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """`x_0 ~ N(0, I)`, `[B, D]`, for observations `[B, O]`."""
         shape = (observation.shape[0], self.chunk_dim)
         return torch.randn(shape, generator=generator, device=observation.device)
 
     def transition(self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, dt: float) -> Transition:
-        """The transition from `x` at `t` by one step of length `dt`; evaluation without exploration follows its mean.
+        """The transition from `x` at `t` by one step of length `dt`.
 
         Args:
             x: `[B, D]`.
@@ -123,15 +153,27 @@ class DenoisingProcess(nn.Module):
         """
         raise NotImplementedError
 
+    def quiet_step(self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, dt: float) -> torch.Tensor:
+        """The step without a draw, `[B, D]`: of a policy that does not explore, and of steps that are not random."""
+        return self.transition(x, t, observation, dt).mean
+
     def flow_step(self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, dt: float) -> torch.Tensor:
-        """One Euler step of the plain flow `dx = v dt`, as cloned: no drift, no noise; `[B, D]`."""
-        x = x + self.velocity(x, t, observation, dt) * dt
-        clip = self.config.chain.mean_clip
-        return x if clip is None else x.clamp(-clip, clip)
+        """One step of the plain flow, `a(s) D^ + b(s) N^`, as cloned: no drift, no noise; `[B, D]`.
+
+        On the linear path it is Euler's `x + v dt`, on the cosine one DDIM's.
+        """
+        step = Step.on(self.path, t, dt)
+        output = self.velocity(x, t, observation, dt)
+        data, noise = self.path.estimates(output, x, t, self.config.chain.data_clip)
+        return self.bound_mean(step.mean(data, noise, step.c))
+
+    def bound_mean(self, mean: torch.Tensor) -> torch.Tensor:
+        """A mean of a step, `[B, D]`, within `chain.mean_clip` where the path has such a bound."""
+        return self.path.bound_mean(mean, self.config.chain.mean_clip)
 
     def networks(self) -> dict[str, nn.Module]:
         """The networks by name: of optimiser groups, learning rates (`lr/NAME`) and gradient norms."""
-        return dict(self.named_children())
+        return {name: network for name, network in self.named_children() if name != "lead"}
 
     def diagnostics(self, evaluation: ChainEvaluation) -> dict[str, torch.Tensor]:
         """Scalars, reported under their names, of evaluated chains."""
@@ -140,14 +182,30 @@ class DenoisingProcess(nn.Module):
     def anneal(self, progress: float) -> None:
         """Moves what follows a schedule to `progress` of the training, 0 to 1 (or beyond), before a rollout."""
 
-    def takes_over(self, tensor: str, previous: SDEConfig) -> bool:
-        """Whether a tensor of a policy trained under `previous` can go on here: what cloning trained, and own ones.
+    def inherit(self, weights: Mapping[str, torch.Tensor], previous: SDEConfig) -> dict[str, torch.Tensor]:
+        """Which weights of another policy's process go on here: by the names they have here, of the same shapes.
 
         Args:
-            tensor: Its name, such as `velocity.trunk.0.weight`; shapes have been compared.
+            weights: The other process's, by name.
+            previous: Its configuration.
+        """
+        found = {}
+        for name, own in self.state_dict().items():
+            # What leads is what was there before this fine-tuning.
+            source = name if name in weights else name.removeprefix("lead.")
+            if source in weights and weights[source].shape == own.shape and self.takes_over(source, previous):
+                found[name] = weights[source]
+        return found
+
+    def takes_over(self, tensor: str, previous: SDEConfig) -> bool:
+        """Whether a tensor of a policy trained under `previous` can go on here: what all processes have, and own ones.
+
+        Args:
+            tensor: Its name there, such as `velocity.trunk.0.weight`; shapes have been compared.
             previous: Configuration of the other policy.
         """
-        return tensor.startswith(f"{VELOCITY}.") or previous.process.type == self.config.process.type
+        is_common = tensor == "start" or tensor.removeprefix("lead.").startswith(f"{VELOCITY}.")
+        return is_common or previous.process.type == self.config.process.type
 
     def check_steps(self, denoising_steps: int, policy: str = "this policy") -> None:
         """Refuses to follow the process with another number of steps than it was made for.

@@ -1,4 +1,4 @@
-"""The score-modulated SDE: one Gaussian transition for sampling and for the log-probability."""
+"""The process of this package: one Gaussian transition for sampling and for the log-probability of every variant."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal
@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from rllib_scoreflow.flow.alpha import Alpha
+from rllib_scoreflow.flow.kernel import CPS, Step, coupling_of
 from rllib_scoreflow.flow.noise import NoiseNetwork, annealed_sigma_max
 from rllib_scoreflow.flow.processes.base import PROCESSES, DenoisingProcess, ProcessConfig, SDEConfig
 from rllib_scoreflow.flow.score import closed_form_score
@@ -19,16 +20,19 @@ class GaussianConfig(ProcessConfig):
     """The process of this package; its options are the sections `score` and `noise`."""
 
     type: Literal["gaussian"] = "gaussian"
-    """Process, by its name in `rllib_scoreflow.flow.processes.PROCESSES`."""
 
 
 @PROCESSES.register("gaussian")
 class GaussianDenoising(DenoisingProcess):
-    """`dx = [v + alpha(t) score] dt + g(t, o) dW` over action chunks (arXiv 2604.10962, section 4).
+    """`x_s = a(s) D^ + w N^ + sigma z` over action chunks (`rllib_scoreflow.flow.kernel`).
+
+    With velocity `v`, drift and learned noise it is the Euler-Maruyama step of
+    `dx = [v + alpha(t) score] dt + g(t, o) dW` (arXiv 2604.10962, section 4).
 
     Attributes:
         alpha: `alpha(t)`.
-        noise: Learned sigma, or `None` where the variant has constant, coupled or no noise.
+        noise: Learned sigma, or `None` where the variant has another one.
+        coupling: Published choice of `w` and `sigma` together, or `None` where they are chosen apart.
     """
 
     CONFIG = GaussianConfig
@@ -36,8 +40,9 @@ class GaussianDenoising(DenoisingProcess):
     LEARNING_RATES: ClassVar[Mapping[str, str]] = {"alpha": "alpha_lr", "sigma": "sigma_lr"}
 
     def __init__(self, observation_dim: int, chunk_dim: int, config: SDEConfig, horizon: int = 1) -> None:
-        """Creates the three networks for observations `[B, O]` and flattened chunks `[B, D]` of `horizon` steps."""
+        """Creates the networks for observations `[B, O]` and flattened chunks `[B, D]` of `horizon` steps."""
         super().__init__(observation_dim, chunk_dim, config, horizon)
+        self.coupling = coupling_of(config.noise)
         self.alpha = Alpha(config.score)
         self.noise: NoiseNetwork | None = None
         if config.noise.kind == "learn":
@@ -45,18 +50,24 @@ class GaussianDenoising(DenoisingProcess):
 
     @classmethod
     def check(cls, config: SDEConfig) -> None:
-        """Refuses coupled noise where there is no drift to couple it to.
+        """Refuses noise that does not fit the drift, or that is nowhere.
 
         Raises:
             ValueError: With the reason.
         """
-        if config.noise.kind == "coupled" and not config.score.has_drift:
+        noise, score, chain = config.noise, config.score, config.chain
+        coupling = coupling_of(noise)
+        if noise.kind == "coupled" and not score.has_drift:
             raise ValueError("noise.kind 'coupled' needs a drift: sqrt(2 alpha dt) is 0 without one")
-        if config.noise.kind == "coupled" and (config.score.form == "contraction" or config.score.steps == "first"):
+        if noise.kind == "coupled" and (score.form == "contraction" or score.steps == "first"):
             raise ValueError(
                 "noise.kind 'coupled' needs a drift at every step: sqrt(2 alpha dt) is 0 where there is none; "
                 "leave out score.form and score.steps"
             )
+        if coupling is not None and score.has_drift:
+            raise ValueError(f"noise.kind '{noise.kind}' has a drift of its own; set score.strength to 'none'")
+        if isinstance(coupling, CPS) and (chain.denoising_steps == 1 or chain.random_steps == "last"):
+            raise ValueError("noise.kind 'cps' has no noise at the last step; draw at earlier ones, of 2 or more")
 
     @property
     def is_stochastic(self) -> bool:
@@ -84,23 +95,34 @@ class GaussianDenoising(DenoisingProcess):
         same_drift = previous.score.alpha_means_the_same(own.score) and (
             not own.score.depends_on_steps or previous.chain.denoising_steps == own.chain.denoising_steps
         )
-        if tensor == "noise.sigma_max" or (tensor.startswith("alpha.") and not same_drift):
+        plain = tensor.removeprefix("lead.")
+        if plain == "noise.sigma_max" or (plain.startswith("alpha.") and not same_drift):
             return False
         return super().takes_over(tensor, previous)
 
-    def diagnostics(self, evaluation: ChainEvaluation) -> dict[str, torch.Tensor]:
-        """Where the SDE stands: alpha, its ratio to what preserves the marginals, and what bounds have cut.
+    def random_steps(self, denoising_steps: int) -> range:
+        """As the base class, but for the last step of CPS, which has no noise."""
+        steps = super().random_steps(denoising_steps)
+        return steps[:-1] if isinstance(self.coupling, CPS) else steps
 
-        `alpha_ratio/step_k` is `alpha / alpha*` (method section 5): 1 preserves the flow's marginals, below it they
-        widen, above it they contract.
+    def diagnostics(self, evaluation: ChainEvaluation) -> dict[str, torch.Tensor]:
+        """Where the kernel stands at every random step, and what bounds have cut.
+
+        `alpha_ratio/step_k` is `alpha / alpha*` (method section 5): 1 preserves the flow's marginals for small steps,
+        below it they widen, above it they contract. `contraction/step_k` is `(w^2 + sigma^2) / c^2`, exact for steps of
+        any length where the data is known: 1 preserves, above it they widen, below it they narrow; at the last step
+        `c = 0`, and there is none.
         """
-        std = evaluation.std.detach()
-        alpha = evaluation.details["alpha"].detach()[0, :, 0]
-        ratio = alpha / marginal_preserving_alpha(std, 1.0 / std.shape[1]).mean(dim=(0, 2))
+        dt = 1.0 / self.config.chain.denoising_steps
+        variance = evaluation.std.detach().square().mean(dim=(0, 2))
+        alpha, w, c = (evaluation.details[name].detach()[0, :, 0] for name in ("alpha", "w", "c"))
+        ratio = alpha / marginal_preserving_alpha(evaluation.std.detach(), dt).mean(dim=(0, 2))
         found = {name: evaluation.details[name] for name in ("score_clip_rate", "alpha_clamp_rate")}
-        for k in range(std.shape[1]):
-            found[f"alpha/step_{k}"] = alpha[k]
-            found[f"alpha_ratio/step_{k}"] = ratio[k]
+        for place, k in enumerate(evaluation.steps):
+            found[f"alpha/step_{k}"] = alpha[place]
+            found[f"alpha_ratio/step_{k}"] = ratio[place]
+            if k < self.config.chain.denoising_steps - 1:
+                found[f"contraction/step_{k}"] = (w[place].square() + variance[place]) / c[place].square()
         return found
 
     def transition(self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, dt: float) -> Transition:
@@ -112,49 +134,59 @@ class GaussianDenoising(DenoisingProcess):
             observation: Normalised observations, `[B, O]`.
             dt: Step length `1 / K`.
         """
-        drift, instantaneous = self._velocities(x, t, observation, dt)
-        alpha, clamp_rate = self.alpha.with_clamp_rate(t, dt)
+        step = Step.on(self.path, t, dt)
+        output = self.velocity(x, t, observation, dt)
+        data, noise = self.path.estimates(output, x, t, self.config.chain.data_clip)
+        alpha, clamp_rate = self.alpha.with_clamp_rate(step)
         clip_rate = torch.zeros_like(clamp_rate)
-        if self.config.score.strength != "none":
-            score, clip_rate = closed_form_score(instantaneous, x, t, self.config.score.clip)
-            drift = drift + alpha * score
-        mean = x + drift * dt
-        clip = self.config.chain.mean_clip
-        if clip is not None:
-            mean = mean.clamp(-clip, clip)
-        details = {"alpha": alpha, "score_clip_rate": clip_rate, "alpha_clamp_rate": clamp_rate}
-        return Transition(mean, self._std(x, t, observation, alpha, dt), details)
+        w = step.c - alpha * dt / step.b if self.coupling is None else self.coupling.w(step)
+        removed = noise  # what the part w - c of the coefficient belongs to
+        if self._drift_is_instantaneous(dt):
+            # Not both in one pass of twice the batch: an exported graph would be tied to the batch it was traced with.
+            instantaneous = self.velocity(x, t, observation, 0.0)
+            _, removed = self.path.estimates(instantaneous, x, t, self.config.chain.data_clip)
+        if self.coupling is None and self.config.score.strength != "none":
+            score, clip_rate = closed_form_score(removed, step.b, self.config.score.clip)
+            removed = -step.b * score
+        mean = (
+            step.mean(data, noise, w) if removed is noise else step.mean(data, noise, step.c) + (w - step.c) * removed
+        )
+        details = {
+            "alpha": (step.c - w) * step.b / dt,
+            "w": w,
+            "c": step.c,
+            "score_clip_rate": clip_rate,
+            "alpha_clamp_rate": clamp_rate,
+        }
+        return Transition(self.bound_mean(mean), self._std(x, step, observation, alpha), details)
 
-    def _velocities(
-        self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, dt: float
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The velocity to follow for `dt`, and the one that the score is computed from (`[B, D]` each)."""
+    def quiet_step(self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, dt: float) -> torch.Tensor:
+        """The mean of the transition; where the drift is there for the noise's sake alone, the flow's step."""
+        if self.coupling is not None:
+            return self.flow_step(x, t, observation, dt)
+        return super().quiet_step(x, t, observation, dt)
+
+    def _drift_is_instantaneous(self, dt: float) -> bool:
+        """Whether the drift needs a shortcut model's velocity at step length 0 beside the one to follow."""
         score = self.config.score
-        # At t = 0 the score is -x_0, whatever the velocity is.
-        first_step_only = score.strength == "none" or score.steps == "first" or dt >= 1.0
-        velocity: torch.Tensor = self.velocity(x, t, observation, dt)
-        if self.config.velocity.kind == "flow" or score.shortcut_velocity == "averaged" or first_step_only:
-            return velocity, velocity
-        # Not both in one pass of twice the batch: an exported graph would be tied to the batch it was traced with.
-        return velocity, self.velocity(x, t, observation, 0.0)
+        has_drift = self.coupling is not None or score.strength != "none"
+        # At t = 0 the noise is x_0, whatever the velocity is.
+        beyond_the_first = score.steps != "first" and dt < 1.0
+        averages = self.config.velocity.kind == "shortcut" and score.shortcut_velocity == "instantaneous"
+        return has_drift and beyond_the_first and averages
 
-    def _std(
-        self,
-        x: torch.Tensor,
-        t: torch.Tensor,
-        observation: torch.Tensor,
-        alpha: torch.Tensor,
-        dt: float,
-    ) -> torch.Tensor:
+    def _std(self, x: torch.Tensor, step: Step, observation: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
         kind = self.config.noise.kind
+        if self.coupling is not None:
+            return self.coupling.sigma(step).expand_as(x)
         if kind == "none":
             return torch.zeros_like(x)
         if kind == "constant":
             return torch.full_like(x, self.config.noise.sigma_max)
         if kind == "coupled":
-            return torch.sqrt(2.0 * alpha * dt).clamp_min(_SMALLEST_STD).expand_as(x)
+            return torch.sqrt(2.0 * alpha * step.dt).clamp_min(_SMALLEST_STD).expand_as(x)
         assert self.noise is not None
-        std: torch.Tensor = self.noise(self.velocity.time_features(t, dt), observation)
+        std: torch.Tensor = self.noise(self.velocity.time_features(step.t, step.dt), observation)
         return std
 
 
