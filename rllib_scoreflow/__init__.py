@@ -1,8 +1,11 @@
 """ScoRe-Flow for RLlib: flow-matching robot policies, pretrained by behaviour cloning, fine-tuned by PPO on an SDE."""
 
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.moved import find_moved_modules
 
 __all__ = ["InputError", "register"]
+
+find_moved_modules()
 
 
 def register() -> None:

@@ -52,7 +52,9 @@ class Alpha(nn.Module):
         if self.network is None:
             f = torch.full_like(t, config.value if config.form == "alpha" else 1.0 - config.value)
         else:
-            f = nn.functional.softplus(self.network(t))
+            # In float32: what a gradient step moves it by is less than bfloat16 can tell apart.
+            with torch.autocast(t.device.type, enabled=False):
+                f = nn.functional.softplus(self.network(t))
         if config.steps == "first":
             f = f * (t == 0.0)
         if config.form == "contraction":

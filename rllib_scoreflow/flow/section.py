@@ -7,6 +7,9 @@ MAX_LAYERS = 256
 
 
 class Section(BaseModel):
-    """A section such as `score:`: unknown keys, wrong types and numbers that are not finite are refused."""
+    """A section such as `score:`: unknown keys, wrong types and numbers that are not finite are refused.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    The text below a field describes it (`rllib_scoreflow.algorithms.common.option_text`).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)

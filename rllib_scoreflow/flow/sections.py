@@ -24,17 +24,23 @@ class VisionConfig(Section):
 
     A camera image becomes `embed_dim` channels on a grid of patches (a convolution of `patch_size` with
     `patch_stride`, then one of 3 with stride 2), `num_layers` transformer layers mix the patches, and the spatial
-    embedding summarises them, beside the state vector, in `feature_dim` numbers per camera. `augment_pad` is the
-    largest random shift in pixels during behaviour cloning (0: none).
+    embedding summarises them, beside the state vector, in `feature_dim` numbers per camera.
     """
 
     embed_dim: int = Field(default=128, ge=1)
+    """Channels of the grid of patches."""
     num_layers: int = Field(default=1, ge=1, le=MAX_LAYERS)
+    """Transformer layers."""
     num_heads: int = Field(default=4, ge=1)
+    """Attention heads; they divide `embed_dim`."""
     patch_size: int = Field(default=8, ge=1)
+    """Pixels of a patch's side."""
     patch_stride: int = Field(default=4, ge=1)
+    """Pixels from one patch to the next."""
     feature_dim: int = Field(default=128, ge=1)
+    """Numbers that a camera image is summarised in."""
     augment_pad: int = Field(default=4, ge=0)
+    """Largest random shift in pixels during behaviour cloning; 0: none."""
 
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> "VisionConfig":
@@ -64,20 +70,28 @@ class ScoreConfig(Section):
     contraction of 0 there cancels the random start, as `alpha(0) = K - 1` does for one `K`: the velocity is
     `E[x_1] - x_0`, the score `-x_0`.
 
-    `clip` bounds every score component (`None`: unbounded). `shortcut_velocity` is what a shortcut model's score is
-    computed from: `"instantaneous"`, its velocity at step length 0, for which the closed form holds, or `"averaged"`,
-    the one over the step, with which an update costs about half and the score is too weak.
+    A shortcut model's score is computed from its `"instantaneous"` velocity, for which the closed form holds, or from
+    the `"averaged"` one, with which an update costs about half and the score is too weak.
     """
 
     form: Literal["alpha", "contraction"] = "alpha"
+    """What is given and learned: `alpha(t)` itself, or what a step keeps of the noise."""
     strength: Literal["none", "constant", "linear", "mlp"] = "mlp"
+    """`none`: no drift; `constant`: nothing to learn; `linear`, `mlp`: learned, over time."""
     value: float = Field(default=0.127, ge=0.0)
+    """Where it starts: `f(t)` of alpha, or the contraction, which must be given."""
     scale: float = Field(default=1.0, gt=0.0)
+    """Factor of alpha, which is clamped at twice this."""
     decay: bool = True
+    """Whether alpha falls with `(1 - t) ** decay_power`."""
     decay_power: float = Field(default=1.0, ge=1.0)
+    """Its power."""
     steps: Literal["all", "first"] = "all"
+    """The denoising steps that have a drift: all, or the first alone."""
     clip: float | None = Field(default=10.0, gt=0.0)
+    """Bound of every score component; null: unbounded."""
     shortcut_velocity: Literal["instantaneous", "averaged"] = "instantaneous"
+    """What a shortcut model's score is computed from: its velocity at step length 0, or that over the step."""
 
     @model_validator(mode="before")
     @classmethod
@@ -144,15 +158,26 @@ class NoiseConfig(Section):
     """
 
     kind: Literal["none", "constant", "learn", "coupled", "flow_sde", "cps", "ddim"] = "learn"
+    """`learn`: a network of time and observation; `constant`: `sigma_max`; `coupled`: `sqrt(2 alpha(t) dt)`; `none`:
+    the deterministic flow; `flow_sde`, `cps` and `ddim`: published together with a drift of their own."""
     schedule: Literal["learn", "learn_decay"] = "learn_decay"
+    """Whether the upper bound of a learned sigma is annealed over `schedule_iterations`."""
     sigma_min: float = Field(default=0.10, gt=0.0)
+    """Lower bound of a learned sigma."""
     sigma_max: float = Field(default=0.24, gt=0.0)
+    """Its upper bound, or the constant."""
     hidden_dims: tuple[int, ...] = Field(default=(64, 64), max_length=MAX_LAYERS)
+    """Widths of the noise network."""
     use_time: bool = True
+    """Whether it sees the time, or the observation alone."""
     noise_level: float = Field(default=0.5, gt=0.0)
+    """Of `flow_sde` and `cps`."""
     eta: float = Field(default=1.0, ge=0.0, le=1.0)
+    """Of `ddim`: 1 is DDPM, 0 has no noise but `sigma_min`."""
     hold_fraction: float = Field(default=0.35, ge=0.0, le=1.0)
+    """Share of the training before the annealing."""
     decay_to: float = Field(default=0.7, ge=0.0, le=1.0)
+    """Where the upper bound ends, from 0, `sigma_min`, to 1, `sigma_max`."""
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> "NoiseConfig":
@@ -166,13 +191,10 @@ class NoiseConfig(Section):
 class ChainConfig(Section):
     """The denoising chain and the scale on which its log-probability is used.
 
-    `mean_clip` bounds every transition mean on the linear path, and `data_clip` every estimate of the data on the
-    cosine path, whose early means are as wide as the noise; `draw_clip` bounds a draw to that many standard deviations
-    around the mean (`None`: unbounded). `random_steps` says which steps are drawn and scored: `"all"`, or the `"last"`
-    one, so that noise is on the action alone; the others follow their means. `tuned_steps` leaves all but that many
-    last steps to the process as it was before fine-tuning, which is kept beside it (`None`: all are tuned).
-    `normalize_logp` divides log-probability and entropy by `(n + 1) * H * A`, `n` random steps, the scale that the
-    published clip range and entropy coefficient presuppose; `logp_clamp` bounds the result to `[-c, c]`.
+    `mean_clip` belongs to the linear path, and `data_clip` to the cosine path, whose early means are as wide as the
+    noise. Steps that are not drawn follow their means. With `tuned_steps` the first steps are those of the process as
+    it was before fine-tuning, which is kept beside it. `normalize_logp` is the scale that the published clip range and
+    entropy coefficient presuppose, `n` being the number of random steps; `logp_clamp` bounds the result to `[-c, c]`.
 
     `start` is where a chain starts: `"normal"` draws it from `N(0, I)`, `"zero"` is 0, and `"learned"` is one vector
     that the policy holds (a "golden ticket", from `rllib evaluate --search-start`). A start that is not drawn has no
@@ -181,14 +203,23 @@ class ChainConfig(Section):
     """
 
     denoising_steps: int = Field(default=4, ge=1, le=MAX_DENOISING_STEPS)
+    """Steps `K` from noise to a chunk."""
     mean_clip: float | None = Field(default=1.0, gt=0.0)
+    """Bound of every transition mean on the linear path; null: unbounded."""
     data_clip: float | None = Field(default=1.0, gt=0.0)
+    """Bound of every estimate of the data on the cosine path; null: unbounded."""
     draw_clip: float | None = Field(default=3.0, gt=0.0)
+    """Bound of a draw, in standard deviations around the mean; null: unbounded."""
     random_steps: Literal["all", "last"] = "all"
+    """Which steps are drawn and scored: with `last` there is noise on the action alone."""
     tuned_steps: int | None = Field(default=None, ge=1)
+    """How many steps, the last ones, are fine-tuned; null: all."""
     normalize_logp: bool = True
+    """Whether log-probability and entropy are divided by `(n + 1) * H * A`, as the published clip range presupposes."""
     logp_clamp: float | None = Field(default=1.0, gt=0.0)
+    """Bound of the log-probability on that scale; null: unbounded."""
     start: Start = "normal"
+    """Where a chain starts: a normal draw, 0, or the one vector that the policy holds."""
 
     @model_validator(mode="after")
     def _tunes_no_more_than_there_is(self) -> "ChainConfig":

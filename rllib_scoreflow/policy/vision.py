@@ -88,7 +88,7 @@ class ImageEncoder(nn.Module):
         patches = self.patches(pixels).flatten(2).transpose(1, 2) + self.position
         encoded = self.transformer(patches).view(batch, cameras, *patches.shape[1:])
         summaries = [summary(encoded[:, v], state) for v, summary in enumerate(self.summaries)]
-        return torch.cat(summaries, dim=-1)
+        return torch.cat(summaries, dim=-1).float()
 
 
 def make_encoder(config: PolicyConfig) -> ImageEncoder | None:

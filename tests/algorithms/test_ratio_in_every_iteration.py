@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.utils.metrics import LEARNER_RESULTS
@@ -142,3 +143,14 @@ def test_several_learners(policy_folder, num_learners: int) -> None:
         assert max(error_of(algorithm.train()) for _ in range(3)) < 1e-5
     finally:
         algorithm.stop()
+
+
+@pytest.mark.parametrize("variant", ["scoreflow", "score_sde"])
+def test_bfloat16_compares_with_its_own_log_probability(policy_folders, variant: str) -> None:
+    """Exactly 1, although the sampler's passes are float32; weights stay float32 and move."""
+    loop = Loop(annealed(policy_folders["flow", "state"][1], variant=variant, precision="bfloat16", minibatch_size=8))
+    before = {name: value.clone() for name, value in loop.learner.rl_module.policy.sde.state_dict().items()}
+    assert [loop.iterate() for _ in range(ITERATIONS)] == [0.0] * ITERATIONS
+    after = loop.learner.rl_module.policy.sde.state_dict()
+    assert all(value.dtype == torch.float32 for value in after.values())
+    assert not torch.equal(before["velocity.trunk.0.weight"], after["velocity.trunk.0.weight"])

@@ -10,7 +10,7 @@ from ray.rllib.callbacks.utils import make_callback
 from ray.rllib.utils.annotations import override
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, EVALUATION_RESULTS, NUM_ENV_STEPS_SAMPLED, NUM_EPISODES
 
-from rllib_scoreflow.algorithms.common.ray_adapter import OwnEvaluation, set_iteration
+from rllib_scoreflow.algorithms.common.ray_adapter import OwnEvaluation, name_class_in_checkpoint, set_iteration
 from rllib_scoreflow.algorithms.common.reported import episode_results
 from rllib_scoreflow.evaluation import EvaluationResult, evaluate_policy
 from rllib_scoreflow.files.manifest import is_unlisted, newest_whole, write_manifest
@@ -67,6 +67,7 @@ class PolicyAlgorithm(OwnEvaluation):
             path = str(expand_user(path).absolute())
         written: str = super().save_to_path(path, state=state, filesystem=filesystem, **options)
         if local:
+            name_class_in_checkpoint(self, Path(written))
             if state is None:
                 self.flow_policy().save(Path(written) / POLICY_FOLDER, overwrite=True)
             write_manifest(Path(written), self.iteration)

@@ -12,7 +12,9 @@ _KINDS = {
     "boolean": "true or false", "integer": "whole number", "number": "number", "string": "text", "object": "mapping",
     "null": "null",
 }  # fmt: skip
-_BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<", "multipleOf": "times"}
+_BOUNDS = {
+    "minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<", "multipleOf": "a multiple of",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,19 @@ def list_options(model: type[BaseModel], width: int = 112) -> str:
 
 
 def _takes(entry: dict[str, Any]) -> str:
+    choices = _choices(entry)
+    return " or ".join(filter(None, [", ".join(choices[:-1]), choices[-1]]))
+
+
+def _choices(entry: dict[str, Any]) -> list[str]:
     if "anyOf" in entry:
-        return " or ".join(_takes(choice) for choice in entry["anyOf"])
+        return [choice for part in entry["anyOf"] for choice in _choices(part)]
     if "enum" in entry or "const" in entry:
-        return " or ".join(f"`{choice}`" for choice in entry.get("enum", [entry.get("const")]))
-    if entry.get("type") == "array":
-        return f"list of {_takes(entry['items'])}s" if entry.get("items") else "list"
+        return [f"`{choice}`" for choice in entry.get("enum", [entry.get("const")])]
+    if entry["type"] == "array":
+        return [f"list of {_takes(entry['items'])}s"]
     kind = _KINDS[entry["type"]]
     if entry["type"] == "object" and isinstance(entry.get("additionalProperties"), dict):
         kind = f"mapping of names to {_takes(entry['additionalProperties'])}s"
     bounds = [f"{sign} {entry[key]:g}" for key, sign in _BOUNDS.items() if key in entry]
-    return " ".join([kind, " and ".join(bounds)]).rstrip()
+    return [" ".join([kind, " and ".join(bounds)]).rstrip()]

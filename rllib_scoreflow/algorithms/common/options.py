@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rllib_scoreflow.envs.settings import MAX_EPISODE_STEPS, SUCCESS_RULE
 from rllib_scoreflow.errors import InputError, quote, shorten
+from rllib_scoreflow.flow.precision import Precision
 from rllib_scoreflow.suggest import hint
 
 Positive = Annotated[int, Field(ge=1)]
@@ -46,6 +47,10 @@ class AlgorithmOptions(BaseModel):
     grad_clip_by: Literal["network", "global_norm", "norm", "value"] = "network"
     """What `grad_clip` bounds: the norm of every network's gradient, or as RLlib the norm of all, the norm of every
     tensor, or every number."""
+    precision: Precision = "float32"
+    """Of the networks' passes in cloning and in the update; weights, optimisers, log-probabilities and losses are
+    float32 anyway. `bfloat16` takes about half of the time on GPUs and CPUs that have it (AVX512-BF16, AMX), and is
+    slower on others."""
     num_learners: Count = 0
     """Learner processes; 0: one within the main process."""
 

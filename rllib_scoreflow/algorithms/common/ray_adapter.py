@@ -6,9 +6,11 @@ arrays below `EnvRunner.sample()`; and Tune none to ask whether a name is regist
 """
 
 import abc
+from pathlib import Path
 from typing import Any
 
 import torch
+from ray import cloudpickle
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.learner.learner import Learner
@@ -41,6 +43,18 @@ def run_learner_connector(learner: Learner, episodes: list[Any], shared_data: di
 def declare_offline(config: AlgorithmConfig) -> None:
     """Marks a config as one that trains without EnvRunners, as RLlib's own MARWIL does."""
     config._is_online = False
+
+
+def name_class_in_checkpoint(algorithm: Algorithm, folder: Path) -> None:
+    """Rewrites the file from which `Algorithm.from_checkpoint()` takes the class of a checkpoint.
+
+    In an actor, as Tune makes it, an Algorithm is of a class that Ray has derived from its own. Pickled, that would be
+    the bytecode of its methods, which neither another Python nor a later version of this package can read; the class
+    itself is pickled by its name.
+    """
+    own = getattr(type(algorithm), "__ray_actor_class__", type(algorithm))
+    stored = {"class": own, "ctor_args_and_kwargs": algorithm.get_ctor_args_and_kwargs()}
+    (folder / algorithm.CLASS_AND_CTOR_ARGS_FILE_NAME).write_bytes(cloudpickle.dumps(stored))
 
 
 def set_iteration(algorithm: Algorithm, iteration: int) -> None:

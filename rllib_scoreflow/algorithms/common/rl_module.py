@@ -18,6 +18,7 @@ from rllib_scoreflow.flow.losses import (
     noise_prediction_error,
     self_consistency_error,
 )
+from rllib_scoreflow.flow.precision import Precision, network_passes
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig
 from rllib_scoreflow.policy.vision import ImageEncoder, encode, make_encoder
 
@@ -37,8 +38,8 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
     are the chunks of a dataset.
 
     `model_config` holds plain values only: `policy` (a dumped `PolicyConfig`), `observation_low`, `observation_high`,
-    `action_low`, `action_high` (lists), `critic` (`hidden_dim`, `num_layers`, `output_bias`; or None) and
-    `behavior_coeff` (a frozen copy of the policy is kept if positive).
+    `action_low`, `action_high` (lists), `critic` (`hidden_dim`, `num_layers`, `output_bias`; or None),
+    `behavior_coeff` (a frozen copy of the policy is kept if positive) and `precision` (of the passes in training).
 
     Attributes:
         policy: The policy.
@@ -62,6 +63,7 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
             action_low=np.asarray(settings["action_low"], dtype=np.float32),
             action_high=np.asarray(settings["action_high"], dtype=np.float32),
         )
+        self.precision: Precision = settings.get("precision", "float32")
         self.critic: torch.nn.Module | None = None
         self.critic_encoder: ImageEncoder | None = None
         self.behavior: FlowPolicy | None = None
@@ -110,9 +112,10 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
 
         Everything that gradients flow through is computed here, so that DistributedDataParallel sees it.
         """
-        if Columns.ACTIONS in batch:
-            return self._evaluate_chains(batch)
-        return {"flow_matching_error": self._flow_matching_error(batch)}
+        with network_passes(self.precision, self.policy.action_normalizer.low.device):
+            if Columns.ACTIONS in batch:
+                return self._evaluate_chains(batch)
+            return {"flow_matching_error": self._flow_matching_error(batch)}
 
     @override(ValueFunctionAPI)
     def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> torch.Tensor:
@@ -166,7 +169,13 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
         return torch.cat([consistency, matching])
 
 
-def module_spec(policy: FlowPolicy, *, critic: dict[str, Any] | None, behavior_coeff: float) -> RLModuleSpec:
+def module_spec(
+    policy: FlowPolicy,
+    *,
+    critic: dict[str, Any] | None,
+    behavior_coeff: float,
+    precision: Precision = "float32",
+) -> RLModuleSpec:
     """The spec that builds this module with the shapes and statistics of `policy` (not its weights)."""
 
     def values(tensor: torch.Tensor) -> list[float]:
@@ -182,5 +191,6 @@ def module_spec(policy: FlowPolicy, *, critic: dict[str, Any] | None, behavior_c
             "action_high": values(policy.action_normalizer.high),
             "critic": critic,
             "behavior_coeff": behavior_coeff,
+            "precision": precision,
         },
     )

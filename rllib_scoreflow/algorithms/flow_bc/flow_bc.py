@@ -194,7 +194,7 @@ class FlowBCConfig(OptionsConfig):
     @override(AlgorithmConfig)
     def get_default_rl_module_spec(self) -> RLModuleSpec:
         """The module with a policy and without critic."""
-        return module_spec(self.cloned_policy(), critic=None, behavior_coeff=0.0)
+        return module_spec(self.cloned_policy(), critic=None, behavior_coeff=0.0, precision=self.precision)
 
 
 class FlowBC(PolicyAlgorithm, OfflineRestore):

@@ -56,7 +56,7 @@ class ScoreFlowOptions(AlgorithmOptions):
     critic_hidden_dim: Positive = 256
     """Width of the critic."""
     critic_num_layers: Positive = 3
-    """Layers of the critic."""
+    """Hidden layers of the critic."""
     critic_output_bias: float | None = None
     """What an untrained critic expects of every state, about; null: drawn, near 0."""
     critic_warmup_iterations: Count = 0

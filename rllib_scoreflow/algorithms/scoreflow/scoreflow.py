@@ -167,6 +167,7 @@ class ScoreFlowConfig(OptionsConfig):
                 "output_bias": self.critic_output_bias,
             },
             behavior_coeff=self.behavior_coeff,
+            precision=self.precision,
         )
 
     def _build_learner_connector(self, *_: Any) -> LearnerConnectorPipeline:
@@ -234,7 +235,7 @@ class ScoreFlow(PolicyAlgorithm):
         """Samples chains, scales rewards, updates the Learners, hands the new weights to the EnvRunners."""
         before = self.statistics.env_steps
         started = time.perf_counter()
-        episodes, runner_results = sample_rollout(self)
+        episodes, runner_results = self._sample()
         rollout_seconds = time.perf_counter() - started
         self.metrics.aggregate(runner_results, key=ENV_RUNNER_RESULTS)
         rollout = self.statistics.observe(episodes)
@@ -300,6 +301,10 @@ class ScoreFlow(PolicyAlgorithm):
         for result in self.learner_group.foreach_learner(lambda learner: learner.anneal()):
             result.get()
         self._sync_weights()
+
+    # Checkpoints that Tune has written with an earlier version name these two.
+    def _sample(self) -> tuple[list[Any], list[Any]]:
+        return sample_rollout(self)
 
     def _sync_weights(self) -> None:
         hand_out_weights(self)

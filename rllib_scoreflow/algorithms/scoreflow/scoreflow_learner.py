@@ -108,6 +108,8 @@ class ScoreFlowLearner(PolicyLearner):
         batch: Batch = run_together(
             lambda: run_learner_connector(self, training_data.episodes, shared)[DEFAULT_MODULE_ID], self.device
         )
+        if self.config.precision != "float32":
+            batch[Columns.ACTION_LOGP] = self._evaluate_logp(batch)
         rates = self._apply_schedules()
         rows = len(batch[Columns.ACTION_LOGP])
         device = batch[Columns.ACTIONS].device
@@ -137,6 +139,19 @@ class ScoreFlowLearner(PolicyLearner):
         self._log_update(batch, metrics, rates, stopped=stopped, steps=steps)
         self.anneal()
         return self.metrics.reduce()
+
+    def _evaluate_logp(self, batch: Batch) -> torch.Tensor:
+        """Log-probability `[B]` of the chains by the passes of the update, which differ from the sampler's.
+
+        Otherwise the probability ratio would begin at the difference of their roundings.
+        """
+        size = self.config.microbatch_size
+        with torch.no_grad():
+            parts = [
+                self.module.forward_train({DEFAULT_MODULE_ID: _rows(batch, slice(first, first + size))})
+                for first in range(0, len(batch[Columns.ACTION_LOGP]), size)
+            ]
+        return torch.cat([part[DEFAULT_MODULE_ID]["evaluation"].logp for part in parts])
 
     @override(TorchLearner)
     def compute_loss_for_module(

@@ -14,17 +14,20 @@ from rllib_scoreflow.registry import Registry
 class FieldConfig(Section):
     """What every field's configuration says; a field adds its own options.
 
-    `type` names the architecture, in `FIELDS`. `kind` says what the field is a function of: `"flow"` is the
-    instantaneous velocity `v(x, t, o)`, `"shortcut"` takes the step length that it is followed for as well
-    (arXiv 2410.12557); `"epsilon"` predicts the noise on DDPM's cosine path in place of a velocity on the linear one
-    (arXiv 2409.00588), whose schedule has `noise_levels` (`rllib_scoreflow.flow.path`). `time_dim` is the width of the
-    features of the time.
+    `kind` says what the field is a function of: `"flow"` is the instantaneous velocity `v(x, t, o)`, `"shortcut"` takes
+    the step length that it is followed for as well (arXiv 2410.12557); `"epsilon"` predicts the noise on DDPM's cosine
+    path in place of a velocity on the linear one (arXiv 2409.00588; `rllib_scoreflow.flow.path`).
     """
 
     type: str
+    """Architecture, by its name in `rllib_scoreflow.flow.fields.FIELDS`."""
     kind: Literal["flow", "shortcut", "epsilon"] = "flow"
+    """What the network is: a velocity; with `shortcut` a function of the step length, too; with `epsilon` a prediction
+    of the noise on the cosine path."""
     noise_levels: int = Field(default=20, ge=2)
+    """Levels of the published cosine schedule whose last one `epsilon` begins with."""
     time_dim: int = Field(default=16, ge=2, multiple_of=2)
+    """Width of the features of the time."""
 
 
 class VelocityField(nn.Module):
@@ -63,9 +66,10 @@ class VelocityField(nn.Module):
         """Velocity `[B, D]` at points `x [B, D]`, times `t [B, 1]`, observations `[B, O]`; `D = H * A`.
 
         `step_size`, a number or `[B, 1]`, is the step that the velocity is to be followed for; a plain flow's velocity
-        does not depend on it, and 0 is the instantaneous velocity of a shortcut model.
+        does not depend on it, and 0 is the instantaneous velocity of a shortcut model. Float32 also where the network's
+        passes are not (`flow.precision`).
         """
-        return self.velocity(x.reshape(-1, *self.chunk_shape), t, observation, step_size).flatten(1)
+        return self.velocity(x.reshape(-1, *self.chunk_shape), t, observation, step_size).flatten(1).float()
 
 
 FIELDS: Registry[type[VelocityField]] = Registry("velocity field", "velocity.type")

@@ -50,6 +50,18 @@ class ResidualBlock(nn.Module):
         return out
 
 
+class OutputLayer(nn.Linear):
+    """A linear layer in float32, whatever precision the layers in front of it have (`flow.precision`).
+
+    It is cheap, and a rounded velocity would hide what a gradient step changes.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`[B, output_dim]`, float32."""
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
 def residual_mlp(
     input_dim: int,
     output_dim: int,
@@ -69,7 +81,7 @@ def residual_mlp(
     if num_layers % 2 == 0:
         layers += [act(), nn.Linear(hidden_dim, hidden_dim)]
     layers += [ResidualBlock(hidden_dim, activation) for _ in range((num_layers - 1) // 2)]
-    output = nn.Linear(hidden_dim, output_dim)
+    output = OutputLayer(hidden_dim, output_dim)
     if output_bias is not None:
         nn.init.constant_(output.bias, output_bias)
     return nn.Sequential(*layers, act(), output)
@@ -87,16 +99,22 @@ def plain_mlp(input_dim: int, widths: tuple[int, ...], activation: str) -> nn.Se
 class VelocityConfig(FieldConfig):
     """Architecture of the residual MLP, the published velocity field.
 
-    `condition_dims` are the widths of an MLP that compresses the observation first; with `fusion="add"` its output is
-    added to the time embedding and must be as wide, with `"concat"` it stands beside it.
+    With `fusion="add"` the compressed observation is added to the time embedding and must be as wide, with `"concat"`
+    it stands beside it.
     """
 
     type: Literal["mlp"] = "mlp"
+    """Architecture, by its name in `rllib_scoreflow.flow.fields.FIELDS`."""
     hidden_dim: int = Field(default=512, ge=1)
+    """Width."""
     num_layers: int = Field(default=3, ge=1, le=MAX_LAYERS)
+    """Hidden layers."""
     activation: Literal["relu", "mish", "tanh"] = "relu"
+    """Between the layers."""
     condition_dims: tuple[int, ...] = Field(default=(), max_length=MAX_LAYERS)
+    """Widths of an MLP that compresses the observation first; none: as it is."""
     fusion: Literal["concat", "add"] = "concat"
+    """How observation and time embedding come together."""
 
     @model_validator(mode="after")
     def _added_condition_is_as_wide(self) -> "VelocityConfig":

@@ -21,12 +21,10 @@ VELOCITY = "velocity"
 
 
 class ProcessConfig(Section):
-    """What every process's configuration says; a process adds its own options.
-
-    `type` names the process, in `PROCESSES`.
-    """
+    """What every process's configuration says; a process adds its own options."""
 
     type: str
+    """Process, by its name in `rllib_scoreflow.flow.processes.PROCESSES`."""
 
 
 def parse_process(values: Mapping[str, Any] | ProcessConfig) -> ProcessConfig:

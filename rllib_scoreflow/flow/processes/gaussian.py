@@ -20,6 +20,7 @@ class GaussianConfig(ProcessConfig):
     """The process of this package; its options are the sections `score` and `noise`."""
 
     type: Literal["gaussian"] = "gaussian"
+    """Process, by its name in `rllib_scoreflow.flow.processes.PROCESSES`."""
 
 
 @PROCESSES.register("gaussian")

@@ -1,0 +1,75 @@
+"""Writes docs/options.md, the reference of every option, from the models that hold them."""
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from rllib_scoreflow.algorithms.common.option_text import describe_options
+from rllib_scoreflow.algorithms.flow_bc import FlowBCConfig
+from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
+from rllib_scoreflow.flow.config import VARIANTS, ChainConfig, NoiseConfig, ScoreConfig, VisionConfig
+from rllib_scoreflow.flow.fields import FIELDS
+from rllib_scoreflow.flow.processes import PROCESSES
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "options.md"
+_OPENING = """# Options
+
+What `config:` of an experiment file takes, and `training(...)` in Python. RLlib's own options come on top, as far as
+they have an effect; the others are refused with the reason. An option that takes a mapping has a section of its own
+below: `score: {value: 0.2}`.
+
+This page is written by `python scripts/write_options_page.py` from the classes that it names; edit those.
+"""
+
+
+def write_page() -> str:
+    """The whole page."""
+    parts = [_OPENING]
+    for config in (FlowBCConfig, ScoreFlowConfig):
+        options = config.OPTIONS
+        parts += [f"## {options.ALGORITHM}\n\n{_prose(options)}", _table(options)]
+    parts += ["## Sections\n"]
+    for title, model in _sections():
+        parts += [f"### {title}\n\n{_prose(model)}", _table(model)]
+    rows = [f"| `{name}` | {_yaml(preset['score'])} | {_yaml(preset['noise'])} |" for name, preset in VARIANTS.items()]
+    heading = "## Variants\n\nWhat `variant` presets; keys of `score:` and `noise:` that are given go first.\n"
+    parts += [heading, "\n".join(["| `variant` | `score` | `noise` |", "| --- | --- | --- |", *rows]) + "\n"]
+    return "\n".join(parts)
+
+
+def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
+    yield "`score:` of ScoreFlow", ScoreConfig
+    yield "`noise:` of ScoreFlow", NoiseConfig
+    yield "`chain:` of both", ChainConfig
+    for name, process in PROCESSES.items():
+        yield f"`process: {{type: {name}}}` of ScoreFlow", process.CONFIG
+    for name, field in FIELDS.items():
+        yield f"`velocity: {{type: {name}}}` of FlowBC", field.CONFIG
+    yield "`vision:` of FlowBC", VisionConfig
+
+
+def _prose(model: type[BaseModel]) -> str:
+    return f"`{model.__module__}.{model.__name__}`: {inspect.cleandoc(model.__doc__ or '')}\n"
+
+
+def _table(model: type[BaseModel]) -> str:
+    rows = [
+        f"| `{option.name}` | {option.takes} | {_code(option.default)} | {option.text} |"
+        for option in describe_options(model)
+    ]
+    return "\n".join(["| option | takes | default | what it is |", "| --- | --- | --- | --- |", *rows]) + "\n"
+
+
+def _code(default: str | None) -> str:
+    return "" if default is None else f"`{default}`"
+
+
+def _yaml(preset: dict[str, str]) -> str:
+    return "`{" + ", ".join(f"{key}: {value}" for key, value in preset.items()) + "}`"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(write_page())
+    print(f"{PAGE} is written")

@@ -1,0 +1,93 @@
+"""Networks' passes in bfloat16 on weights, log-probabilities and losses in float32."""
+
+import pytest
+import torch
+
+from rllib_scoreflow.flow.alpha import Alpha
+from rllib_scoreflow.flow.config import NoiseConfig, ScoreConfig, VelocityConfig
+from rllib_scoreflow.flow.fields import make_field
+from rllib_scoreflow.flow.losses import flow_matching_error
+from rllib_scoreflow.flow.noise import NoiseNetwork
+from rllib_scoreflow.flow.precision import network_passes
+
+CPU = torch.device("cpu")
+
+
+def batch(rows, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn((rows, width), generator=generator) for width in (12, 12, 11)], torch.rand(
+        (rows, 1), generator=generator
+    )
+
+
+@pytest.mark.parametrize("kind", ["flow", "shortcut"])
+def test_a_velocity_is_float32_and_about_that_of_full_precision(kind):
+    torch.manual_seed(0)
+    field = make_field(11, (4, 3), VelocityConfig(hidden_dim=256, kind=kind))
+    (x, _, observation), t = batch(64)
+    exact = field(x, t, observation, 0.25)
+    with network_passes("bfloat16", CPU):
+        rounded = field(x, t, observation, 0.25)
+    assert rounded.dtype == torch.float32
+    assert 0.0 < float((rounded - exact).abs().max()) < 0.02 * float(exact.abs().max())
+
+
+def test_float32_changes_nothing():
+    field = make_field(11, (4, 3), VelocityConfig(hidden_dim=32))
+    (x, _, observation), t = batch(8)
+    exact = field(x, t, observation)
+    with network_passes("float32", CPU):
+        assert torch.equal(field(x, t, observation), exact)
+
+
+def test_the_output_layer_keeps_what_bfloat16_would_round_away():
+    """A change of the last bias by 1e-4 of the velocity is seen as it is: PPO's ratio is made of such changes."""
+    field = make_field(11, (4, 3), VelocityConfig(hidden_dim=64))
+    (x, _, observation), t = batch(16)
+    with torch.no_grad(), network_passes("bfloat16", CPU):
+        before = field(x, t, observation)
+        field.trunk[-1].bias += 1e-4
+        torch.testing.assert_close(field(x, t, observation) - before, torch.full_like(before, 1e-4), rtol=2e-3, atol=0)
+
+
+def test_alpha_is_computed_in_float32():
+    alpha, t = Alpha(ScoreConfig(value=0.3)), torch.rand(32, 1)
+    exact = alpha(t)
+    with network_passes("bfloat16", CPU):
+        assert torch.equal(alpha(t), exact)
+
+
+def test_sigma_is_float32_within_its_bounds():
+    noise = NoiseNetwork(16, 11, 12, NoiseConfig(sigma_min=0.1, sigma_max=0.2))
+    with network_passes("bfloat16", CPU):
+        sigma = noise(torch.randn(32, 16), torch.randn(32, 11))
+    assert sigma.dtype == torch.float32
+    assert bool(((sigma >= 0.1) & (sigma <= 0.2)).all())
+
+
+def test_gradients_and_weights_stay_float32_and_point_the_same_way():
+    torch.manual_seed(0)
+    field = make_field(11, (4, 3), VelocityConfig(hidden_dim=128))
+    (chunk, noise, observation), t = batch(128)
+    gradients = {}
+    for precision in ("float32", "bfloat16"):
+        field.zero_grad()
+        with network_passes(precision, CPU):
+            loss = flow_matching_error(field, observation, chunk, noise, t).mean()
+        loss.backward()
+        assert loss.dtype == torch.float32
+        assert all(p.dtype == p.grad.dtype == torch.float32 for p in field.parameters())
+        gradients[precision] = torch.nn.utils.parameters_to_vector([p.grad for p in field.parameters()])
+    cosine = torch.nn.functional.cosine_similarity(gradients["float32"], gradients["bfloat16"], dim=0)
+    assert 0.999 < float(cosine) < 1.0
+
+
+def test_a_row_does_not_depend_on_the_rows_beside_it():
+    """So that a log-probability that the Learner has computed once is that of every minibatch."""
+    field = make_field(11, (4, 3), VelocityConfig(hidden_dim=256))
+    (x, _, observation), t = batch(512)
+    with torch.no_grad(), network_passes("bfloat16", CPU):
+        whole = field(x, t, observation)
+        for rows in (16, 100, 333):
+            part = torch.randperm(512, generator=torch.Generator().manual_seed(rows))[:rows]
+            assert torch.equal(field(x[part], t[part], observation[part]), whole[part])
