@@ -1,8 +1,9 @@
 """Writes docs/options.md, the reference of every option, from the models that hold them."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -33,9 +34,15 @@ def write_page() -> str:
     parts += ["## Sections\n"]
     for title, model in _sections():
         parts += [f"### {title}\n\n{_prose(model)}", _table(model)]
-    rows = [f"| `{name}` | {_yaml(preset['score'])} | {_yaml(preset['noise'])} |" for name, preset in VARIANTS.items()]
-    heading = "## Variants\n\nWhat `variant` presets; keys of `score:` and `noise:` that are given go first.\n"
-    parts += [heading, "\n".join(["| `variant` | `score` | `noise` |", "| --- | --- | --- |", *rows]) + "\n"]
+    rows = [
+        f"| `{name}` | {' | '.join(_yaml(section) for section in (preset.score, preset.noise, preset.chain))} |"
+        for name, preset in VARIANTS.items()
+    ]
+    heading = (
+        "## Variants\n\nWhat `variant` presets; keys of `score:`, `noise:` and `chain:` that are given go first.\n"
+    )
+    head = ["| `variant` | `score` | `noise` | `chain` |", "| --- | --- | --- | --- |"]
+    parts += [heading, "\n".join([*head, *rows]) + "\n"]
     return "\n".join(parts)
 
 
@@ -66,8 +73,9 @@ def _code(default: str | None) -> str:
     return "" if default is None else f"`{default}`"
 
 
-def _yaml(preset: dict[str, str]) -> str:
-    return "`{" + ", ".join(f"{key}: {value}" for key, value in preset.items()) + "}`"
+def _yaml(preset: Mapping[str, Any]) -> str:
+    values = {key: "null" if value is None else value for key, value in preset.items()}
+    return "`{" + ", ".join(f"{key}: {value}" for key, value in values.items()) + "}`" if values else ""
 
 
 if __name__ == "__main__":
