@@ -14,14 +14,25 @@ def nearest(word: str, valid: Iterable[str], cutoff: float = 0.6) -> str | None:
         valid: the words that would have been right.
         cutoff: how alike they must be, from 0 to 1.
     """
-    if len(word) > _LONGEST_WORD:
-        return None
     choices = sorted(set(valid))
     lowered = {choice.lower(): choice for choice in choices}
     if word.lower() in lowered:
         return lowered[word.lower()]
-    matches = difflib.get_close_matches(word, choices, n=1, cutoff=cutoff)
-    return matches[0] if matches else None
+    return next(iter(similar(word, choices, most=1, cutoff=cutoff)), None)
+
+
+def similar(word: str, valid: Iterable[str], most: int = 3, cutoff: float = 0.5) -> list[str]:
+    """Return the valid words that are like `word`, the most alike first.
+
+    Args:
+        word: what the user wrote.
+        valid: the words that would have been right.
+        most: how many at most.
+        cutoff: how alike they must be, from 0 to 1.
+    """
+    if len(word) > _LONGEST_WORD:
+        return []
+    return difflib.get_close_matches(word, sorted(set(valid)), n=most, cutoff=cutoff)
 
 
 def hint(word: str, valid: Iterable[str], what: str = "valid ones") -> str:

@@ -1,12 +1,12 @@
 """Published datasets by their publishers' ids: addresses, environments, D4RL's reference scores."""
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from rllib_scoreflow.errors import InputError, quote
+from rllib_scoreflow.suggest import similar
 
 _STANFORD = "http://downloads.cs.stanford.edu/downloads/rt_benchmark"
 _BUCKET = "http://rail.eecs.berkeley.edu/datasets/offline_rl"
@@ -132,7 +132,7 @@ def find_dataset(dataset_id: str) -> DatasetEntry:
         return (D4RL_DATASETS | ROBOMIMIC_DATASETS)[dataset_id]
     except KeyError:
         known = [*SHIPPED, *D4RL_DATASETS, *ROBOMIMIC_DATASETS]
-        near = difflib.get_close_matches(dataset_id, known, n=3, cutoff=0.5)
+        near = similar(dataset_id, known)
         hint = f"did you mean {' or '.join(near)}" if near else f"known are {', '.join(known)}"
         raise InputError(
             f"unknown dataset {quote(dataset_id)}: {hint}, or give minari:ID or the path of an .hdf5, .npz or "

@@ -1,6 +1,5 @@
 """From an id to the environment that stands behind it."""
 
-import difflib
 import importlib
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from rllib_scoreflow.envs.contract import reason_of
 from rllib_scoreflow.envs.d4rl.kitchen import KITCHEN_TASKS, require_kitchen
 from rllib_scoreflow.envs.d4rl.locomotion import ANT_ENV_ID, ANT_OBSERVATION_DIM
 from rllib_scoreflow.errors import InputError, shorten
+from rllib_scoreflow.suggest import similar
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def import_env_module(module: str, env_id: str) -> None:
 
 def _unknown_id_message(env_id: str, name: str) -> str:
     known = {*D4RL_DATASETS, *gym.registry}
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    near = similar(name, known)
     hint = f"did you mean {' or '.join(near)}" if near else "nothing has a similar name"
     return (
         f"unknown environment {env_id!r}: {hint}; give a D4RL dataset id, a registered gymnasium "

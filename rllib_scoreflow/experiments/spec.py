@@ -19,6 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from rllib_scoreflow.errors import InputError, quote, shorten
+from rllib_scoreflow.experiments.settings import (
+    CheckpointSettings,
+    ExperimentSettings,
+    check_settings,
+    refuse_unknown_keys,
+)
 from rllib_scoreflow.experiments.yaml import read_text, read_yaml
 from rllib_scoreflow.suggest import hint
 
@@ -29,30 +35,6 @@ _CHECKPOINT_ALIASES = {
     "keep_checkpoints_num": "num_to_keep",
     "checkpoint_score_attr": "checkpoint_score_attribute",
 }
-_CHECKPOINT_KEYS: dict[str, tuple[type, ...]] = {
-    "checkpoint_frequency": (int,),
-    "checkpoint_at_end": (bool,),
-    "num_to_keep": (int, type(None)),
-    "checkpoint_score_attribute": (str, type(None)),
-    "checkpoint_score_order": (str,),
-}
-_EXPERIMENT_KEYS: dict[str, tuple[type, ...]] = {
-    "run": (str,),
-    "env": (str, type(None)),
-    "weights_from": (str, type(None)),
-    "stop": (dict,),
-    "config": (dict, type(None)),
-    "num_samples": (int,),
-    "search_seed": (int,),
-    "checkpoint_config": (dict, type(None)),
-    "max_failures": (int,),
-    "max_concurrent_trials": (int,),
-    "scheduler": (str, type(None)),
-    "scheduler_config": (dict, type(None)),
-    "metric": (str, type(None)),
-    "mode": (str,),
-    "loggers": (dict, type(None)),
-}
 _KEPT_OUT = {
     "local_dir": "use the option --results-dir instead",
     "storage_path": "use the option --results-dir instead",
@@ -61,16 +43,11 @@ _KEPT_OUT = {
 }
 # Of the 255 bytes of a file's name.
 _LONGEST_NAME = 200
-EXPERIMENT_KEYS = frozenset(_EXPERIMENT_KEYS)
-
-# The least and the most of whole numbers: a slip in num_samples would run until somebody stops it, and numpy takes no
-# larger seed.
-_BOUNDS: dict[str, tuple[int, int | None]] = {
-    "num_samples": (1, 100_000),
-    "max_concurrent_trials": (1, None),
-    "search_seed": (0, 2**32 - 1),
-    "max_failures": (-1, None),
-}
+EXPERIMENT_KEYS = frozenset(ExperimentSettings.model_fields)
+_SETTINGS = (
+    "max_failures", "max_concurrent_trials", "search_seed", "scheduler", "scheduler_config", "metric", "mode",
+    "loggers",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -106,6 +83,10 @@ class Experiment:
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     source_text: str | None = None
+
+    def setting(self, key: str) -> Any:
+        """One of the settings, or its default."""
+        return self.settings.get(key, ExperimentSettings.model_fields[key].default)
 
     @property
     def where(self) -> str:
@@ -193,43 +174,27 @@ def build_experiment(name: str, raw: Mapping[str, Any], origin: str) -> Experime
     if not name or name in {".", ".."} or not all(c.isalnum() or c in "-_.+=@" for c in name):
         raise InputError(f"{where}: the name is also a folder, so use letters, digits and -_.+=@ only.")
     rest = {key: value for key, value in raw.items() if not key.startswith("_")}
-    checkpoint = _checkpoint(where, rest)
-    for key, value in rest.items():
-        _check_key(where, key, value)
-    if "run" not in raw:
+    for key in rest:
+        if key in _KEPT_OUT:
+            raise InputError(f"{where}: the key {key!r} no longer has a meaning; {_KEPT_OUT[key]}.")
+    checkpoint = _take_checkpoint_settings(rest)
+    refuse_unknown_keys(ExperimentSettings, rest, where)
+    refuse_unknown_keys(CheckpointSettings, checkpoint, where, below="checkpoint_config.")
+    if "run" not in rest:
         raise InputError(f"{where}: `run` is missing; give the algorithm's name, such as `run: PPO`.")
-    stop = rest.get("stop") or {}
-    if not stop:
+    if rest.get("stop", {}) == {}:
         raise InputError(
             f"{where}: `stop` is missing, so the run would never end; give for example `stop: "
             f"{{training_iteration: 10}}`."
         )
-    for key, value in stop.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(f"{where}: stop.{shorten(key)} is {quote(value)} and must be a number.")
+    # A Python file gives the class itself.
+    named = {"run": rest["run"].__name__} if isinstance(rest["run"], type) else {}
+    check_settings(ExperimentSettings, rest | named, where)
+    check_settings(CheckpointSettings, checkpoint, where, below="checkpoint_config.")
     for key in sorted(rest.keys() - {"config"}):  # some of RLlib's own options in `config` may be infinite
         _check_finite(rest[key], f"{where}: {key}")
-    for key, (least, most) in _BOUNDS.items():
-        if key in rest and rest[key] < least:
-            raise InputError(f"{where}: {key} is {rest[key]} and must be at least {least}.")
-        if key in rest and most is not None and rest[key] > most:
-            raise InputError(f"{where}: {key} is {shorten(rest[key])} and must be at most {most}.")
     if rest.get("scheduler") is None and set(rest.get("scheduler_config") or {}) - {"metric", "mode"}:
         raise InputError(f"{where}: scheduler_config has no effect without a scheduler; give one, such as asha.")
-    for logger, arguments in (rest.get("loggers") or {}).items():
-        _check_type(f"{where}: loggers.{shorten(logger)}", arguments, (dict, type(None)))
-    if rest.get("mode", "max") not in {"max", "min"}:
-        raise InputError(f"{where}: mode is {quote(rest['mode'])} and must be 'max' or 'min'.")
-    settings_keys = (
-        "max_failures",
-        "max_concurrent_trials",
-        "search_seed",
-        "scheduler",
-        "scheduler_config",
-        "metric",
-        "mode",
-        "loggers",
-    )
     return Experiment(
         name=name,
         origin=origin,
@@ -237,11 +202,11 @@ def build_experiment(name: str, raw: Mapping[str, Any], origin: str) -> Experime
         env=rest.get("env"),
         config=rest.get("config") or {},
         base=raw.get("_base"),
-        stop=stop,
+        stop=rest["stop"],
         weights_from=rest.get("weights_from"),
         num_samples=rest.get("num_samples", 1),
         checkpoint=checkpoint,
-        settings={key: rest[key] for key in settings_keys if rest.get(key) is not None},
+        settings={key: rest[key] for key in _SETTINGS if rest.get(key) is not None},
         source_text=raw.get("_source"),
     )
 
@@ -260,44 +225,12 @@ def _check_finite(value: Any, what: str) -> None:
         raise InputError(f"{what} is {value}, which is never reached; give a finite number.")
 
 
-def _check_key(where: str, key: str, value: Any) -> None:
-    if key in _KEPT_OUT:
-        raise InputError(f"{where}: the key {key!r} no longer has a meaning; {_KEPT_OUT[key]}.")
-    if key not in _EXPERIMENT_KEYS:
-        raise InputError(
-            f"{where}: unknown key {quote(key)}; {hint(key, EXPERIMENT_KEYS, 'an experiment has the keys')}"
-        )
-    if key == "run" and isinstance(value, type):
-        return
-    _check_type(f"{where}: {key}", value, _EXPERIMENT_KEYS[key])
-
-
-def _checkpoint(where: str, rest: dict[str, Any]) -> dict[str, Any]:
+def _take_checkpoint_settings(rest: dict[str, Any]) -> dict[str, Any]:
     """Take every spelling of the checkpoint settings out of `rest`."""
-    given = rest.get("checkpoint_config") or {}
-    _check_type(f"{where}: checkpoint_config", given, (dict,))
-    checkpoint = dict(given)
+    given = rest.get("checkpoint_config")
+    checkpoint = dict(given) if isinstance(given, dict) else {}
     for old, new in _CHECKPOINT_ALIASES.items():
-        if old in rest:
-            checkpoint[new] = rest.pop(old)
-        if old in checkpoint and old != new:
-            checkpoint[new] = checkpoint.pop(old)
-    for key, value in checkpoint.items():
-        if key not in _CHECKPOINT_KEYS:
-            what = f"unknown key checkpoint_config.{shorten(str(key))}"
-            raise InputError(f"{where}: {what}; {hint(str(key), _CHECKPOINT_KEYS)}")
-        _check_type(f"{where}: checkpoint_config.{key}", value, _CHECKPOINT_KEYS[key])
-    for key, least in (("checkpoint_frequency", 0), ("num_to_keep", 1)):
-        if checkpoint.get(key) is not None and checkpoint[key] < least:
-            raise InputError(f"{where}: checkpoint_config.{key} is {checkpoint[key]} and must be at least {least}.")
-    if checkpoint.get("checkpoint_score_order", "max") not in {"max", "min"}:
-        raise InputError(f"{where}: checkpoint_config.checkpoint_score_order must be 'max' or 'min'.")
+        for place in (rest, checkpoint):
+            if old in place:
+                checkpoint[new] = place.pop(old)
     return checkpoint
-
-
-def _check_type(what: str, value: Any, types: tuple[type, ...]) -> None:
-    wrong_bool = isinstance(value, bool) and bool not in types
-    if wrong_bool or not isinstance(value, types):
-        names = {dict: "a mapping", str: "a string", int: "a whole number", bool: "true or false"}
-        wanted = " or ".join(names[t] for t in types if t in names)
-        raise InputError(f"{what} is {quote(value)} and must be {wanted}.")

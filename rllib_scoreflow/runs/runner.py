@@ -14,6 +14,7 @@ from rllib_scoreflow.experiments.checks.algorithms import config_keys
 from rllib_scoreflow.experiments.checks.schedulers import judged_by, make_scheduler, mutations, scheduler_name
 from rllib_scoreflow.experiments.identity import PATH_KEYS, with_absolute_paths
 from rllib_scoreflow.experiments.search_space import to_tune
+from rllib_scoreflow.experiments.settings import CheckpointSettings
 from rllib_scoreflow.experiments.spec import Experiment
 from rllib_scoreflow.files.atomic import sweep
 from rllib_scoreflow.reports import run_folder
@@ -25,13 +26,6 @@ from rllib_scoreflow.runs.resume import Progress, take_stock
 from rllib_scoreflow.runs.session import INTERRUPT, watching_ray
 from rllib_scoreflow.terminal import new_console
 
-# A trial that lost a Learner or its node goes on from the last checkpoint, without anybody's help.
-MAX_FAILURES = 3
-CHECKPOINT_DEFAULTS: Mapping[str, Any] = {
-    "checkpoint_frequency": 10,
-    "checkpoint_at_end": True,
-    "num_to_keep": 2,
-}
 _EARLIER_ENDS = "earlier_stops"
 # The option of an algorithm that wants to know `stop` beforehand.
 _PLANNED_STOP = "planned_stop"
@@ -183,10 +177,10 @@ def _seeded_search(experiment: Experiment, found: Mapping[str, Progress]) -> Any
 
     from rllib_scoreflow.runs.tune_adapter import ResumingSearch
 
-    seed = experiment.settings.get("search_seed", 0)
+    seed = experiment.setting("search_seed")
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 (what Tune draws from)
-    concurrent = experiment.settings.get("max_concurrent_trials", 0)
+    concurrent = experiment.setting("max_concurrent_trials")
     return ResumingSearch(found, mutations(experiment), max_concurrent=concurrent, seed=seed)
 
 
@@ -197,7 +191,7 @@ def checkpoint_settings(experiment: Experiment) -> dict[str, Any]:
         experiment: the experiment.
     """
     keep = {"num_to_keep": _POPULATION_KEEPS} if scheduler_name(experiment) == "pbt" else {}
-    return {**CHECKPOINT_DEFAULTS, **keep, **experiment.checkpoint}
+    return {**CheckpointSettings().model_dump(), **keep, **experiment.checkpoint}
 
 
 def _run_config(stage: Stage, options: RunOptions) -> Any:
@@ -213,7 +207,7 @@ def _run_config(stage: Stage, options: RunOptions) -> Any:
         storage_path=str(stage.folder.parent.resolve()),
         stop=FirstReached(stage.stop),
         checkpoint_config=tune.CheckpointConfig(**checkpoint_settings(stage.experiment)),
-        failure_config=tune.FailureConfig(max_failures=stage.experiment.settings.get("max_failures", MAX_FAILURES)),
+        failure_config=tune.FailureConfig(max_failures=stage.experiment.setting("max_failures")),
         callbacks=[ResultRows(), ResultTableRows(), TensorBoardRows(), ProgressLines(stage.stop), *loggers],
         log_to_file=("stdout.log", "stderr.log"),
         verbose=0,
