@@ -183,6 +183,12 @@ class NoiseConfig(Section):
     def _bounds_in_order(self) -> "NoiseConfig":
         if self.sigma_min > self.sigma_max:
             raise ValueError(f"sigma_min ({self.sigma_min}) must not exceed sigma_max ({self.sigma_max})")
+        owners = {"noise_level": ("flow_sde", "cps"), "eta": ("ddim",)}
+        for name in sorted(owners.keys() & _changed_fields(self)):
+            if self.kind not in owners[name]:
+                raise ValueError(
+                    f"{name} belongs to kind {' and '.join(owners[name])}; leave it out with '{self.kind}'"
+                )
         if self.kind == "cps" and self.noise_level > 1.0:
             raise ValueError(f"noise_level ({self.noise_level:g}) of kind 'cps' is at most 1, where all noise is new")
         return self

@@ -94,6 +94,7 @@ def policy_folders(tmp_path_factory) -> dict[tuple[str, str], tuple[str, Path]]:
     for kind in ("flow", "shortcut"):
         found[kind, "state"] = (ENV_ID, pendulum_policy(kind=kind).save(root / f"{kind}-state"))
         found[kind, "pixels"] = ("toy_reach:PixelReach-v0", pixel_policy(kind).save(root / f"{kind}-pixels"))
+    found["epsilon", "state"] = (ENV_ID, pendulum_policy(kind="epsilon").save(root / "epsilon-state"))
     return found
 
 

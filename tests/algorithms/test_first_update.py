@@ -19,7 +19,7 @@ CASES = [
     for observed in ("state", "pixels")
     if variant in ("reinflow", "scoreflow", "score_sde", "score_sde_fixed", "constant_alpha")
     or (kind, observed) == ("flow", "state")
-]
+] + [("epsilon", "state", variant) for variant in ("dppo", "ddim", "scoreflow")]
 NETWORKS = {
     "reinflow": {"velocity", "sigma"},
     "score_sde_fixed": {"velocity"},

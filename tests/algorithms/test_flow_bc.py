@@ -10,6 +10,7 @@ from rllib_scoreflow.algorithms.flow_bc import FlowBCConfig
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.evaluation import evaluate_policy
 from rllib_scoreflow.files.manifest import MANIFEST, find_damage
+from rllib_scoreflow.flow.config import apply_chain, apply_variant
 from rllib_scoreflow.policy import FlowPolicy
 
 
@@ -42,6 +43,23 @@ def test_the_loss_falls_and_the_policy_resembles_the_demonstrations(reach_datase
     correlation = np.corrcoef(first.ravel(), towards.ravel())[0, 1]
     assert correlation > 0.4
     assert 0.15 < np.std(first - 0.4 * towards) < 0.5  # the demonstrations' own noise of 0.3 is cloned too
+
+
+def test_a_predictor_of_the_noise_resembles_the_demonstrations_too(reach_dataset) -> None:
+    """DDPM's path: drawn as a plain flow (DDIM) and as DPPO's chain begins, with noise at every step."""
+    velocity = {"hidden_dim": 32, "kind": "epsilon"}
+    policy, results = trained(small_config(reach_dataset, velocity=velocity, denoising_steps=10), iterations=25)
+    assert results[-1]["validation_loss"] < 0.85 * results[0]["validation_loss"]
+    noise, chain = apply_variant("dppo", None, {"sigma_min": 0.01})[1], apply_chain("dppo", {"tuned_steps": 20})
+    ancestral = policy.with_dynamics(policy.config.sde.score, noise, chain, "dppo")
+    rng = np.random.default_rng(0)
+    observation = rng.uniform(-1.0, 1.0, (500, 4)).astype(np.float32)
+    towards = observation[:, 2:] - observation[:, :2]
+    for one, explore in ((policy, False), (ancestral, True)):
+        chunk = one.act(observation, explore=explore, generator=torch.Generator().manual_seed(0))
+        first = chunk.reshape(500, -1, 2)[:, 0]
+        assert np.corrcoef(first.ravel(), towards.ravel())[0, 1] > 0.4
+        assert 0.15 < np.std(first - 0.4 * towards) < 0.5
 
 
 def test_the_exported_weights_are_the_average(reach_dataset) -> None:

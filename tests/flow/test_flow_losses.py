@@ -9,7 +9,8 @@ from torch import nn
 from rllib_scoreflow.flow.config import VelocityConfig
 from rllib_scoreflow.flow.distribution import ChainDistribution
 from rllib_scoreflow.flow.fields.mlp import VelocityNetwork
-from rllib_scoreflow.flow.losses import clipped_surrogate_loss, flow_matching_error
+from rllib_scoreflow.flow.losses import clipped_surrogate_loss, flow_matching_error, noise_prediction_error
+from rllib_scoreflow.flow.path import CosinePath
 
 POINT = 0.6
 
@@ -153,3 +154,30 @@ def test_clipped_surrogate_stops_the_gradient_of_what_has_gone_far_enough() -> N
     clipped_surrogate_loss(ratio, advantages, 0.2).sum().backward()
     assert ratio.grad is not None
     torch.testing.assert_close(ratio.grad, torch.tensor([0.0, 2.0, -2.0, 0.0, -3.0]))
+
+
+class ExactNoise(nn.Module):
+    """`E[z | x_t]` on the cosine path for data `N(0.4, 0.5^2)`, times `1 + slope`."""
+
+    config = VelocityConfig(kind="epsilon")
+
+    def __init__(self, slope: float) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(slope))
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor) -> torch.Tensor:
+        a, b = CosinePath().a(t), CosinePath().b(t)
+        return (1.0 + self.slope) * b * (x - 0.4 * a) / (0.25 * a**2 + b**2)
+
+
+def test_error_of_the_noise_is_least_at_its_conditional_mean() -> None:
+    """There it is the variance that is left, and its gradient vanishes; on the path `x = a D + b z`."""
+    chunk, noise, t = 0.4 + 0.5 * torch.randn(200_000, 1), torch.randn(200_000, 1), torch.rand(200_000, 1)
+    exact, off = ExactNoise(0.0), ExactNoise(0.3)
+    errors = [noise_prediction_error(network, torch.zeros(200_000, 1), chunk, noise, t) for network in (exact, off)]
+    a, b = CosinePath().a(t).squeeze(-1), CosinePath().b(t).squeeze(-1)
+    left = 0.25 * a**2 / (0.25 * a**2 + b**2)
+    assert abs((errors[0] - left).mean().item()) < 4 * errors[0].std().item() / 200_000**0.5
+    for error, network in zip(errors, (exact, off), strict=True):
+        (gradient,) = torch.autograd.grad(error.mean(), network.slope)
+        assert abs(gradient.item() - 2 * network.slope.item() * (1 - left).mean().item()) < 0.02

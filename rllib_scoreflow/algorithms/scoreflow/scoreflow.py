@@ -35,7 +35,7 @@ from rllib_scoreflow.algorithms.scoreflow.scoreflow_learner import ScoreFlowLear
 from rllib_scoreflow.envs import require_time_limit, try_env
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.flow.advantages import ESTIMATORS, RunningRewardScaler
-from rllib_scoreflow.flow.processes.base import DEFAULT_PROCESS
+from rllib_scoreflow.flow.processes.base import DEFAULT_PROCESS, VELOCITY
 from rllib_scoreflow.interface import check_fits
 from rllib_scoreflow.plugins import import_plugins
 from rllib_scoreflow.policy import FlowPolicy, PolicyMetadata, find_policy, read_metadata
@@ -85,6 +85,11 @@ class ScoreFlowConfig(OptionsConfig):
         if not policy.sde.is_stochastic:
             raise InputError(
                 f"Variant '{self.trained_variant}' has no noise, hence nothing to optimise; choose 'noise.kind'."
+            )
+        if self.frozen_velocity and not _learns_beside_the_velocity(policy):
+            raise InputError(
+                f"Option 'frozen_velocity' leaves nothing to train in variant '{self.trained_variant}'; leave it out, "
+                "or choose a variant that learns its drift or its noise."
             )
         recorded = policy.metadata.env_config if policy.metadata.env_id == self.env else {}
         self.env_config = overlay_env_config(recorded, self)
@@ -355,3 +360,8 @@ class ScoreFlow(PolicyAlgorithm):
                 f"{rate:.0%} of the log-probabilities are clamped and teach the policy nothing; "
                 "with noise as small as this set chain: {logp_clamp: null}"
             )
+
+
+def _learns_beside_the_velocity(policy: FlowPolicy) -> bool:
+    networks = policy.sde.networks()
+    return any(True for name, network in networks.items() if name != VELOCITY for _ in network.parameters())
