@@ -50,10 +50,13 @@ def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
     yield "`score:` of ScoreFlow", ScoreConfig
     yield "`noise:` of ScoreFlow", NoiseConfig
     yield "`chain:` of both", ChainConfig
+    # Those of this package alone: other modules may be imported, such as those of tests.
     for name, process in PROCESSES.items():
-        yield f"`process: {{type: {name}}}` of ScoreFlow", process.CONFIG
+        if process.__module__.startswith("rllib_scoreflow."):
+            yield f"`process: {{type: {name}}}` of ScoreFlow", process.CONFIG
     for name, field in FIELDS.items():
-        yield f"`velocity: {{type: {name}}}` of FlowBC", field.CONFIG
+        if field.__module__.startswith("rllib_scoreflow."):
+            yield f"`velocity: {{type: {name}}}` of FlowBC", field.CONFIG
     yield "`vision:` of FlowBC", VisionConfig
 
 

@@ -126,15 +126,15 @@ def sentence_of(comparison: Comparison) -> str:
 
 
 def with_error(mean: float, error: float | None, *, scale: float = 1.0, sign: str = "") -> str:
-    """Return a figure and, where there is one, its standard error: small ones with more digits.
+    """Return a figure and, where there is one, its standard error; small ones that are no percentages have more digits.
 
     Args:
         mean: the figure.
         error: its standard error.
-        scale: factor of both.
+        scale: factor of both, 100 for percentages.
         sign: "+" shows the sign of a positive one.
     """
-    digits = 1 if scale * max(abs(mean), error or 0.0) >= 10.0 else 3
+    digits = 1 if scale != 1.0 or max(abs(mean), error or 0.0) >= 10.0 else 3
     text = f"{scale * mean:{sign},.{digits}f}"
     return text if error is None else f"{text} ± {scale * error:,.{digits}f}"
 

@@ -10,7 +10,10 @@ import pytest
 import torch
 
 from rllib_scoreflow.envs import sub_env_seeds
-from rllib_scoreflow.policy import FlowPolicy
+from rllib_scoreflow.evaluation.attribution import attribution_rows
+from rllib_scoreflow.flow.config import VARIANTS, ChainConfig, SDEConfig, VelocityConfig, apply_variant
+from rllib_scoreflow.flow.variants import apply_chain
+from rllib_scoreflow.policy import FlowPolicy, PolicyConfig
 
 TOY = "toy_envs:ToyCountdown-v0"
 NAMED = ("--env", TOY)
@@ -120,3 +123,42 @@ def test_a_start_is_kept_saved_and_taken_off(make_policy, tmp_path):
     score, noise = make_policy(0.0, variant="constant_alpha", steps=2).config.sde.score, policy.config.sde.noise
     tuned = loaded.with_dynamics(score, noise, loaded.config.sde.chain, "constant_alpha")
     assert tuned.distribution(torch.zeros(3, 2)).sample()[:, 0].tolist() == [[0.25]] * 3
+
+
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "flow"])
+def test_every_variant_starts_anywhere_and_can_be_attributed(variant, tmp_path):
+    """The registry's variants, so that a new one is not forgotten."""
+    torch.manual_seed(0)
+    score, noise = apply_variant("flow")
+    velocity = VelocityConfig(hidden_dim=16, kind="epsilon" if VARIANTS[variant].path == "cosine" else "flow")
+    bound = np.ones(2, np.float32)
+    clone = FlowPolicy(
+        PolicyConfig(
+            observation_dim=2,
+            action_dim=2,
+            horizon=2,
+            act_steps=2,
+            sde=SDEConfig(velocity=velocity, score=score, noise=noise, chain=ChainConfig()),
+        ),
+        observation_low=-bound,
+        observation_high=bound,
+        action_low=-bound,
+        action_high=bound,
+    )
+    ticket = np.array([0.5, -1.0, 0.0, 1.5], np.float32)
+    chain = apply_chain(variant, {"start": "learned"})
+    tuned = clone.with_start("learned", ticket).with_dynamics(*apply_variant(variant), chain, variant).eval()
+    loaded = FlowPolicy.load(tuned.save(tmp_path / "tuned"))
+    seen = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype(np.float32)
+    for mode in ("policy", "flow"):
+        for start, initial in (("learned", ticket), ("zero", 0 * ticket)):
+            expected = tuned.act(seen, mode=mode, initial=np.tile(initial, (5, 1)))
+            np.testing.assert_array_equal(loaded.act(seen, mode=mode, start=start), expected)
+            np.testing.assert_array_equal(loaded.with_start(start).act(seen, mode=mode), expected)
+        assert np.abs(loaded.act(seen, mode=mode) - loaded.act(seen, mode=mode, start="zero")).max() > 1e-4
+    rows = attribution_rows(clone, loaded)
+    assert [row.key for row in rows] == list("abcdefg")
+    actions = [
+        row.policy.act(seen, mode=row.manner.mode, start=row.manner.start, explore=row.manner.explore) for row in rows
+    ]
+    assert np.isfinite(actions).all()
