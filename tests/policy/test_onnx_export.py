@@ -160,9 +160,13 @@ def test_command_writes_a_checked_file_once(tmp_path, capsys) -> None:
     assert run(command) == 2
     assert "exists already" in capsys.readouterr().err
     assert file.read_bytes() == content
-    assert run([*command, "--overwrite"]) == 0
-    assert f"{file}: state, noise -> actions" in capsys.readouterr().out
-    assert file.read_bytes() != content
+    assert run([*command, "--overwrite", "--start", "zero"]) == 0
+    assert f"{file}: state -> actions" in capsys.readouterr().out
+    (found,) = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]).run(
+        None, {"state": inputs["state"]}
+    )
+    expected = torch_actions(policy, inputs | {"noise": 0 * inputs["noise"]})
+    np.testing.assert_allclose(scaled(found), scaled(expected), atol=1e-5, rtol=0)
 
 
 @pytest.mark.slow
@@ -190,6 +194,8 @@ def test_a_contraction_is_exported_with_any_number_of_steps(tmp_path, steps: int
         ("policy.onnx", ["--denoising-steps", "0"], "--denoising-steps"),
         ("policy.onnx", ["--variant", "scoreflow"], "pretrained only"),
         ("policy.onnx", ["--variant", "flwo"], "did you mean 'flow'"),
+        ("policy.onnx", ["--start", "zer"], "did you mean 'zero'"),
+        ("policy.onnx", ["--start", "learned"], "has no learned start"),
     ],
 )
 def test_command_refuses_in_one_sentence(tmp_path, capsys, output: str, words: list[str], message: str) -> None:
