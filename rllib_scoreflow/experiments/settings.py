@@ -70,7 +70,8 @@ def requirement(error: Mapping[str, Any]) -> str:
     kind = error["type"]
     if kind in _BOUNDS:
         words, name = _BOUNDS[kind]
-        return f"{words} {error['ctx'][name]}"
+        bound = error["ctx"][name]
+        return f"{words} {bound if isinstance(bound, int) else format(bound, 'g')}"
     if kind == "literal_error":
         return str(error["ctx"]["expected"])
     return _KINDS.get(kind) or str(error["msg"]).removeprefix("Input should be ")

@@ -157,3 +157,33 @@ def test_a_limit_may_be_infinite(name):
     config = ScoreFlowConfig()
     setattr(config, name, float("inf"))
     check_options(config, ScoreFlowConfig.OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"lr": -1}, ["config.lr is -1", "at least 0", "4.5e-05"]),
+        ({"num_epochs": 0}, ["config.num_epochs is 0", "at least 1"]),
+        ({"lambda": 2.0}, ["config.lambda is 2.0", "at most 1 "]),
+        ({"minibatch_size": "x"}, ["config.minibatch_size", "a whole number"]),
+        ({"minibatch_size": {"uniform": [1, 20]}}, ["config.minibatch_size", "use randint"]),
+        ({"gamma": {"grid_search": [0.9, 1.5]}}, ["config.gamma is 1.5"]),
+        ({"variant": "scorflow"}, ["config.variant is 'scorflow'", "did you mean 'scoreflow'?"]),
+        ({"score": 3}, ["config.score is 3", "a mapping"]),
+        ({"plugins": [1]}, ["config.plugins.0 is 1", "a string"]),
+        ({"evaluation_interval": -1}, ["config.evaluation_interval is -1", "at least 0"]),
+        ({"lr": {"loguniforn": [1e-5, 1e-3]}}, ["a number", "did you mean 'loguniform'?"]),
+    ],
+)
+def test_options_of_our_own_are_judged_by_their_model(config, words):
+    with pytest.raises(InputError) as caught:
+        check_config(experiment(**config), find_algorithm("ScoreFlow", "here"))
+    assert str(caught.value).startswith("f.yaml: exp: config")
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_grids_within_an_option_wait_for_their_trial():
+    config = {"score": {"value": {"grid_search": [0.1, 0.2]}}, "critic_output_bias": 3, "target_kl": float("inf")}
+    assert check_config(experiment(**config), find_algorithm("ScoreFlow", "here")) == config
+    planned = {"planned_stop": {"gradient_steps": {"grid_search": [1, 2]}}}
+    assert check_config(experiment(**planned), find_algorithm("FlowBC", "here")) == planned

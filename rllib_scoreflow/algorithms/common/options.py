@@ -65,6 +65,15 @@ class AlgorithmOptions(BaseModel):
         hints = get_type_hints(cls)
         return {name: hints[name] for name in cls.model_fields}
 
+    @classmethod
+    def find_problem(cls, name: str, value: Any) -> Mapping[str, Any] | None:
+        """What pydantic has to say against a value of one option; None where it is good."""
+        try:
+            cls.model_validate({name: value})
+        except ValidationError as error:
+            return next((problem for problem in error.errors() if problem["loc"][0] == name), None)
+        return None
+
 
 def check_options(config: Any, options: type[AlgorithmOptions]) -> None:
     """Checks the options of a config.

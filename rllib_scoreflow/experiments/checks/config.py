@@ -1,8 +1,10 @@
 """Checking `config:` against the algorithm before Ray starts: keys, types, config.validate()."""
 
+import functools
 import itertools
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, get_args
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from rllib_scoreflow.errors import InputError, quote
 from rllib_scoreflow.experiments import search_space
@@ -15,9 +17,10 @@ from rllib_scoreflow.experiments.checks.algorithms import (
     settable_key,
 )
 from rllib_scoreflow.experiments.checks.result_keys import ResultKeys, reported_results
-from rllib_scoreflow.experiments.checks.types import as_int_if_meant, fits, setter_annotations, wanted_words
+from rllib_scoreflow.experiments.checks.types import as_int_if_meant, fits, means_int, setter_annotations, wanted_words
 from rllib_scoreflow.experiments.identity import with_absolute_paths
 from rllib_scoreflow.experiments.search_space import CHOICE, DOMAINS, GRID, check_space, is_space
+from rllib_scoreflow.experiments.settings import requirement
 from rllib_scoreflow.experiments.spec import Experiment, first_line
 from rllib_scoreflow.suggest import hint, nearest
 
@@ -53,8 +56,8 @@ def check_keys(config: Mapping[str, Any], algorithm: type[Any], where: str) -> d
     attributes = option_defaults(algorithm)
     config_class = type(algorithm.get_default_config())
     annotations = setter_annotations(config_class)
-    options = getattr(config_class, "OPTIONS", None)
-    own_options: Mapping[str, Any] = options.types() if options else {}
+    own_options: Any = getattr(config_class, "OPTIONS", None)
+    own_types: Mapping[str, Any] = {} if own_options is None else own_options.types()
     checked: dict[str, Any] = {}
     for key, value in config.items():
         target = settable_key(algorithm, str(key))
@@ -76,26 +79,30 @@ def check_keys(config: Mapping[str, Any], algorithm: type[Any], where: str) -> d
         if key == "evaluation_config" and isinstance(value, Mapping) and not is_space(value):
             checked[target] = check_keys(value, algorithm, name)
             continue
-        own = own_options.get(attribute)
-        nullable = type(None) in get_args(own)  # such as target_kl: null switches it off
-        option = _Option(name, attributes[attribute], annotations.get(attribute, annotations.get(key)), nullable, own)
+        option = _Option(
+            name,
+            attributes[attribute],
+            annotations.get(attribute, annotations.get(key)),
+            own_types.get(attribute),
+            functools.partial(own_options.find_problem, attribute) if attribute in own_types else None,
+        )
         checked[target] = _check_space(value, option) if is_space(value) else _check_value(value, option)
     return checked
 
 
 class _Option(NamedTuple):
-    """An option's name in messages, default, setter's annotation, whether null is a value of it, and our annotation."""
+    """An option's name in messages and default; its setter's annotation; type and check of one of this package's."""
 
     name: str
     default: Any
     annotation: Any
-    nullable: bool
     own: Any
+    find_problem: Callable[[Any], Mapping[str, Any] | None] | None
 
 
 def _check_space(value: Mapping[str, Any], option: _Option) -> dict[str, Any]:
     checked = check_space(value, option.name)
-    if type(option.default) is int and search_space.draws_fractions(checked):
+    if means_int(option.default, option.own) and search_space.draws_fractions(checked):
         kind = next(iter(checked))
         raise InputError(f"{option.name} takes whole numbers and {kind} draws others; use randint, or qrandint.")
     fitting = [_check_value(point, option) for point in search_space.points(checked)]
@@ -113,18 +120,42 @@ def _check_nested(value: Any, name: str) -> Any:
 
 def _check_value(value: Any, option: _Option) -> Any:
     name, default = option.name, option.default
-    if value is None:
+    value = as_int_if_meant(value, default, option.own)
+    if option.find_problem is not None:
+        _check_own_value(value, option)
+    elif value is None:
         # An empty value (`lr:`) is a slip where a number is needed; null means "wait for ever" for
         # RLlib's timeouts.
-        if type(default) in (bool, int, float) and not option.nullable and not name.endswith("_s"):
+        if type(default) in (bool, int, float) and not name.endswith("_s"):
             raise InputError(f"{name} is empty and must be {wanted_words(default)}; give a value or drop the key.")
-        return None
-    if name.rpartition(".")[2].startswith(("num_cpus_", "num_gpus_")) and isinstance(default, int):
-        # RLlib's default is 1, but Ray gives out fractions.
-        default = float(default)
-    if not fits(value, default, option.annotation):
-        raise InputError(f"{name} is {quote(value)} and must be {wanted_words(default)}{_find_misspelt_domain(value)}.")
-    return _check_nested(as_int_if_meant(value, default, option.own), name)
+    else:
+        if name.rpartition(".")[2].startswith(("num_cpus_", "num_gpus_")) and isinstance(default, int):
+            # RLlib's default is 1, but Ray gives out fractions.
+            default = float(default)
+        if not fits(value, default, option.annotation):
+            near = _find_misspelt_domain(value)
+            raise InputError(f"{name} is {quote(value)} and must be {wanted_words(default)}{near or '.'}")
+    return _check_nested(value, name)
+
+
+def _check_own_value(value: Any, option: _Option) -> None:
+    assert option.find_problem is not None
+    problem = None if _has_space(value) else option.find_problem(value)
+    if problem is None:
+        return
+    wanted = f"{requirement(problem)} (the default is {quote(option.default)})"
+    if value is None:
+        raise InputError(f"{option.name} is empty and must be {wanted}; give a value or drop the key.")
+    name = ".".join([option.name, *(str(part) for part in problem["loc"][1:])])
+    choices = re.findall(r"'([^']*)'", requirement(problem)) if problem["type"] == "literal_error" else ()
+    guess = nearest(str(problem["input"]), choices)
+    near = _find_misspelt_domain(value) if guess is None else f"; did you mean {guess!r}?"
+    raise InputError(f"{name} is {quote(problem['input'])} and must be {wanted}{near or '.'}")
+
+
+def _has_space(value: Any) -> bool:
+    """Whether there are grids or domains within an option, so that its values are known in a trial only."""
+    return isinstance(value, Mapping) and (is_space(value) or any(map(_has_space, value.values())))
 
 
 def _find_misspelt_domain(value: Any) -> str:

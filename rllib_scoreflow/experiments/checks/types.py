@@ -1,8 +1,7 @@
-"""Does a value fit an option of RLlib? Judged by its default and its setter's annotation.
+"""Does a value fit an option of RLlib's? Judged by its default and its setter's annotation.
 
-RLlib's defaults alone would refuse good values (``rollout_fragment_length`` is "auto" or a number)
-and its annotations
-alone are loose, so a value is refused only when neither takes it.
+RLlib's defaults alone would refuse good values (``rollout_fragment_length`` is "auto" or a number) and its annotations
+alone are loose, so a value is refused only when neither takes it. Options of this package are judged by their model.
 """
 
 import inspect
@@ -94,17 +93,27 @@ def fits(value: Any, default: Any, annotation: Any) -> bool:
     return not verdicts or any(verdicts)
 
 
-def as_int_if_meant(value: Any, default: Any, option: Any = None) -> Any:
+def means_int(default: Any, annotation: Any = None) -> bool:
+    """Say whether an option takes whole numbers only.
+
+    Args:
+        default: the option's default, which may be an int.
+        annotation: the type of an option of ours, such as ``int | None``.
+    """
+    kinds = get_args(annotation) if get_origin(annotation) in (typing.Union, types.UnionType) else (annotation,)
+    return type(default) is int or (int in kinds and float not in kinds)
+
+
+def as_int_if_meant(value: Any, default: Any, annotation: Any = None) -> Any:
     """Return ``1000000`` for ``1e6`` where an int is meant; every other value as it is.
 
     Args:
         value: a plain value.
-        default: the option's default, which may be an int.
-        option: the annotation of an option of ours, such as ``int | None``.
+        default: as in `means_int`.
+        annotation: as in `means_int`.
     """
-    kinds = get_args(option) if get_origin(option) in (typing.Union, types.UnionType) else (option,)
-    meant = type(default) is int or (int in kinds and float not in kinds)
-    return int(value) if meant and isinstance(value, float) and value.is_integer() else value
+    whole = isinstance(value, float) and value.is_integer()
+    return int(value) if whole and means_int(default, annotation) else value
 
 
 def wanted_words(default: Any) -> str:
