@@ -34,4 +34,10 @@ __all__ = [
     "VisionConfig",
     "apply_chain",
     "apply_variant",
+    "default_steps",
 ]
+
+
+def default_steps(field: FieldConfig) -> int:
+    """Denoising steps `K` of a policy with such a velocity field where nobody says: those that its kind is made for."""
+    return field.make_kind().denoising_steps or ChainConfig().denoising_steps

@@ -6,11 +6,9 @@
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
-
-from rllib_scoreflow.flow.fields import FieldConfig
 
 _OFFSET = 0.008  # of the cosine schedule (Nichol and Dhariwal, arXiv 2102.09672)
 _LARGEST_BETA = 0.999
@@ -139,6 +137,7 @@ class CosinePath:
 LINEAR = LinearPath()
 
 
-def path_of(field: FieldConfig) -> Path:
-    """The path that a network of this configuration is cloned on."""
-    return CosinePath(field.noise_levels) if field.kind == "epsilon" else LINEAR
+def path_of(field: Any) -> Path:
+    """The path that a network of this configuration, a `FieldConfig`, is cloned on: that of its kind."""
+    path: Path = field.make_kind().path
+    return path

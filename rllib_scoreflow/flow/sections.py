@@ -70,8 +70,8 @@ class ScoreConfig(Section):
     contraction of 0 there cancels the random start, as `alpha(0) = K - 1` does for one `K`: the velocity is
     `E[x_1] - x_0`, the score `-x_0`.
 
-    A shortcut model's score is computed from its `"instantaneous"` velocity, for which the closed form holds, or from
-    the `"averaged"` one, with which an update costs about half and the score is too weak.
+    The score of a shortcut model or a MeanFlow is computed from its `"instantaneous"` velocity, for which the closed
+    form holds, or from the `"averaged"` one, with which an update costs about half and the score is too weak.
     """
 
     form: Literal["alpha", "contraction"] = "alpha"
@@ -91,7 +91,8 @@ class ScoreConfig(Section):
     clip: float | None = Field(default=10.0, gt=0.0)
     """Bound of every score component; null: unbounded."""
     shortcut_velocity: Literal["instantaneous", "averaged"] = "instantaneous"
-    """What a shortcut model's score is computed from: its velocity at step length 0, or that over the step."""
+    """What the score of a kind that takes the step length is computed from: its velocity at step length 0, or that over
+    the step."""
 
     @model_validator(mode="before")
     @classmethod

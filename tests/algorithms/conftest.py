@@ -91,7 +91,7 @@ def policy_folders(tmp_path_factory) -> dict[tuple[str, str], tuple[str, Path]]:
     """Environment and policy folder by kind of policy and of observation."""
     root = tmp_path_factory.mktemp("kinds")
     found = {}
-    for kind in ("flow", "shortcut"):
+    for kind in ("flow", "shortcut", "meanflow"):
         found[kind, "state"] = (ENV_ID, pendulum_policy(kind=kind).save(root / f"{kind}-state"))
         found[kind, "pixels"] = ("toy_reach:PixelReach-v0", pixel_policy(kind).save(root / f"{kind}-pixels"))
     found["epsilon", "state"] = (ENV_ID, pendulum_policy(kind="epsilon").save(root / "epsilon-state"))

@@ -20,6 +20,7 @@ CASES = [
     if variant in ("reinflow", "scoreflow", "score_sde", "score_sde_fixed", "constant_alpha")
     or (kind, observed) == ("flow", "state")
 ] + [("epsilon", "state", variant) for variant in ("dppo", "ddim", "scoreflow")]
+CASES += [("meanflow", observed, "scoreflow") for observed in ("state", "pixels")]
 NETWORKS = {
     "reinflow": {"velocity", "sigma"},
     "score_sde_fixed": {"velocity"},

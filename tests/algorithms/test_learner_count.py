@@ -117,7 +117,9 @@ def cloning(dataset, num_learners: int, **options) -> FlowBCConfig:
     )
 
 
-@pytest.mark.parametrize("kind", ["flow", pytest.param("shortcut", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kind", ["flow", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("shortcut", "meanflow"))]
+)
 def test_cloning(reach_dataset, kind: str) -> None:
     velocity = {"hidden_dim": 32, "kind": kind}
     one, two = (cloning(reach_dataset, number, velocity=velocity, lr=1e-4).build_algo() for number in (0, 2))

@@ -1,4 +1,4 @@
-"""Shortcut models and pixel policies from their dataset to fine-tuning, on toy tasks."""
+"""Shortcut models, MeanFlows and pixel policies from their dataset to fine-tuning, on toy tasks."""
 
 import json
 
@@ -12,6 +12,7 @@ from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.observations import IMAGES, STATE
 from rllib_scoreflow.policy import FlowPolicy
+from rllib_scoreflow.policy.onnx_export import export_onnx
 
 PIXELS = "toy_reach:PixelReach-v0"
 
@@ -116,9 +117,9 @@ def test_a_pixel_policy_needs_an_environment_with_its_cameras(pixel_dataset) -> 
         pixel_config(pixel_dataset, cameras=["left"]).validate()
 
 
-def test_a_shortcut_model_clones_as_well_as_a_flow_and_in_fewer_steps(reach_dataset, tmp_path) -> None:
+def test_shortcut_models_and_mean_flows_clone_as_well_as_a_flow_and_in_fewer_steps(reach_dataset, tmp_path) -> None:
     returns = {}
-    for kind in ("flow", "shortcut"):
+    for kind in ("flow", "shortcut", "meanflow"):
         config = cloning_config(reach_dataset, "toy_reach:ToyReach-v0", velocity={"hidden_dim": 64, "kind": kind})
         clone(config, tmp_path / kind, 20)
         policy = FlowPolicy.load(tmp_path / kind / "policy")
@@ -131,6 +132,7 @@ def test_a_shortcut_model_clones_as_well_as_a_flow_and_in_fewer_steps(reach_data
         algo.stop()
     assert returns["shortcut", 4] > returns["flow", 4] - 1.0
     assert returns["shortcut", 1] > returns["flow", 4] - 1.5
+    assert returns["meanflow", 1] > returns["flow", 4] - 1.5
 
 
 def test_self_consistency_takes_its_share_of_the_batch(reach_dataset) -> None:
@@ -150,4 +152,29 @@ def test_self_consistency_takes_its_share_of_the_batch(reach_dataset) -> None:
 
 def _count_levels(learner) -> int:
     batch = learner._training_batch(torch.zeros(64, 4), torch.zeros(64, 8))
-    return len(batch["consistency_level"])
+    return len(batch["flow_step"])
+
+
+def test_a_mean_flow_is_cloned_fine_tuned_and_exported_for_one_step(reach_dataset, tmp_path) -> None:
+    """Nobody says how many steps: the kind does, in both trainings and in the file."""
+    velocity = {"hidden_dim": 64, "kind": "meanflow"}
+    config = cloning_config(reach_dataset, "toy_reach:ToyReach-v0", velocity=velocity, denoising_steps=None)
+    results, _ = clone(config, tmp_path / "clone", 3)
+    assert results[-1]["validation_loss"] < results[0]["validation_loss"]
+    assert FlowPolicy.load(tmp_path / "clone" / "policy").config.sde.chain.denoising_steps == 1
+    algo = (
+        ScoreFlowConfig()
+        .environment("toy_reach:ToyReach-v0")
+        .training(pretrained_policy=str(tmp_path / "clone"), num_epochs=2)
+        .env_runners(num_envs_per_env_runner=5, rollout_fragment_length=12)
+        .debugging(seed=0)
+        .build_algo()
+    )
+    try:
+        result = [algo.train() for _ in range(2)][-1]
+        tuned = algo.flow_policy().eval()
+    finally:
+        algo.stop()
+    assert tuned.config.sde.chain.denoising_steps == 1
+    assert {name for name in result if name.startswith("alpha/")} == {"alpha/step_0"}
+    assert export_onnx(tuned, tmp_path / "policy.onnx")["denoising_steps"] == "1"

@@ -57,7 +57,7 @@ class Loop:
 
 @pytest.mark.parametrize("variant", STOCHASTIC)
 @pytest.mark.parametrize("observed", ["state", pytest.param("pixels", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", ["flow", "shortcut"])
+@pytest.mark.parametrize("kind", ["flow", "shortcut", "meanflow"])
 def test_every_kind_and_variant(policy_folders, kind: str, observed: str, variant: str) -> None:
     env_id, folder = policy_folders[kind, observed]
     loop, bounds = Loop(annealed(folder, env_id, variant=variant)), []

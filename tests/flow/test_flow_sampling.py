@@ -243,7 +243,7 @@ def test_initial_draw_is_standard_normal(make_sde) -> None:
     assert abs(x.var().item() - 1) < 4 * (2 / 20000) ** 0.5
 
 
-@pytest.mark.parametrize("kind", ["flow", "shortcut"])
+@pytest.mark.parametrize("kind", ["flow", "shortcut", "meanflow"])
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
 def test_denoising_steps_neither_copy_to_nor_wait_for_the_host(make_sde, variant: str, kind: str) -> None:
     distribution = ChainDistribution(make_sde(variant, velocity={"kind": kind}), torch.randn(5, 3), 4)

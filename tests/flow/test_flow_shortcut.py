@@ -8,12 +8,9 @@ from rllib_scoreflow.flow.config import VelocityConfig
 from rllib_scoreflow.flow.distribution import ChainDistribution
 from rllib_scoreflow.flow.fields.mlp import VelocityNetwork
 from rllib_scoreflow.flow.kernel import Step
-from rllib_scoreflow.flow.losses import (
-    SHORTCUT_DELTA,
-    SHORTCUT_LEVELS,
-    flow_matching_error,
-    self_consistency_error,
-)
+from rllib_scoreflow.flow.kinds import Shortcut
+from rllib_scoreflow.flow.kinds.shortcut import DELTA, LEVELS
+from rllib_scoreflow.flow.losses import flow_matching_error
 from rllib_scoreflow.flow.path import LINEAR
 
 SHORTCUT = {"kind": "shortcut"}
@@ -40,13 +37,13 @@ def batch(rows: int = 64, dim: int = 3, seed: int = 0):
     return observation, chunk, noise, torch.rand(rows, 1, generator=generator)
 
 
-@pytest.mark.parametrize("level", range(SHORTCUT_LEVELS))
+@pytest.mark.parametrize("level", range(LEVELS))
 def test_an_exact_average_velocity_is_self_consistent(level: int) -> None:
     levels = torch.full((64, 1), float(level))
-    consistent = self_consistency_error(ExactFlow(-1.0), *batch(), level=levels)
+    consistent = Shortcut().step_error(ExactFlow(-1.0), *batch(), step=2.0**-levels)
     # At the finest level two explicit Euler steps stand for the exact flow.
-    assert consistent.max() < (1e-3 if level == SHORTCUT_LEVELS - 1 else 1e-10)
-    off = self_consistency_error(ExactFlow(-1.0, error=0.5 * 2**level), *batch(), level=levels)
+    assert consistent.max() < (1e-3 if level == LEVELS - 1 else 1e-10)
+    off = Shortcut().step_error(ExactFlow(-1.0, error=0.5 * 2**level), *batch(), step=2.0**-levels)
     assert off.mean() > 10 * consistent.mean() + 1e-7
 
 
@@ -58,14 +55,14 @@ def test_consistency_looks_at_the_grid_of_its_step_length() -> None:
             seen.append((t.clone(), torch.as_tensor(step_size).clone()))
             return super().forward(x, t, observation, step_size)
 
-    levels = torch.randint(SHORTCUT_LEVELS, (64, 1), generator=torch.Generator().manual_seed(1)).float()
-    self_consistency_error(Spy(-1.0), *batch(), level=levels)
+    levels = torch.randint(LEVELS, (64, 1), generator=torch.Generator().manual_seed(1)).float()
+    Shortcut().step_error(Spy(-1.0), *batch(), step=2.0**-levels)
     (first_t, first_d), (second_t, second_d), (t, d) = seen
     torch.testing.assert_close(d, 2.0**-levels)
     torch.testing.assert_close((t / d) % 1.0, torch.zeros_like(t))
     assert (t + d <= 1.0 + 1e-6).all()
     torch.testing.assert_close(second_t - first_t, d / 2)
-    finest = levels == SHORTCUT_LEVELS - 1
+    finest = levels == LEVELS - 1
     torch.testing.assert_close(first_d, torch.where(finest, 0.0, d / 2))
     torch.testing.assert_close(second_d, first_d)
 
@@ -74,7 +71,7 @@ def test_no_gradient_flows_through_the_two_half_steps() -> None:
     network = VelocityNetwork(2, (1, 3), VelocityConfig(hidden_dim=8, **SHORTCUT))
     observation, chunk, noise, t = batch()
     levels = torch.zeros(64, 1)
-    loss = self_consistency_error(network, observation, chunk, noise, t, level=levels).mean()
+    loss = Shortcut().step_error(network, observation, chunk, noise, t, step=2.0**-levels).mean()
     gradient = torch.autograd.grad(loss, network.trunk[-1].bias)[0]
     x_0 = noise
     with torch.no_grad():
@@ -88,7 +85,7 @@ def test_no_gradient_flows_through_the_two_half_steps() -> None:
 def test_matching_at_step_length_zero_is_flow_matching_up_to_delta() -> None:
     network = VelocityNetwork(2, (1, 3), VelocityConfig(hidden_dim=8, **SHORTCUT))
     torch.testing.assert_close(
-        flow_matching_error(network, *batch(), delta=SHORTCUT_DELTA),
+        flow_matching_error(network, *batch(), delta=DELTA),
         flow_matching_error(network, *batch()),
         rtol=1e-3,
         atol=1e-3,
@@ -119,9 +116,11 @@ def test_a_learned_shortcut_takes_one_step_where_a_flow_needs_many() -> None:
         chunk = torch.randint(2, (256, 1), generator=generator) * 1.6 - 0.8
         noise = torch.randn(256, 1, generator=generator)
         t = torch.rand(256, 1, generator=generator)
-        levels = torch.randint(SHORTCUT_LEVELS, (64, 1), generator=generator).float()
-        consistency = self_consistency_error(network, observation[:64], chunk[:64], noise[:64], t[:64], level=levels)
-        matching = flow_matching_error(network, observation[64:], chunk[64:], noise[64:], t[64:], delta=SHORTCUT_DELTA)
+        levels = torch.randint(LEVELS, (64, 1), generator=generator).float()
+        consistency = Shortcut().step_error(
+            network, observation[:64], chunk[:64], noise[:64], t[:64], step=2.0**-levels
+        )
+        matching = flow_matching_error(network, observation[64:], chunk[64:], noise[64:], t[64:], delta=DELTA)
         loss = torch.cat([consistency, matching]).mean()
         optimizer.zero_grad()
         loss.backward()

@@ -1,5 +1,6 @@
 """A policy as an ONNX file: ONNX Runtime gives the actions that torch gives."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -89,17 +90,19 @@ def scaled(actions: np.ndarray) -> np.ndarray:
 
 
 # An export takes seconds, so by default each kind, observation and drift is met once, and with -m slow all together.
+BY_DEFAULT = (("flow", "state", "scoreflow"), ("shortcut", "pixels", "flow"), ("meanflow", "state", "score_sde_fixed"))
+
+
 @pytest.mark.parametrize(
     ("kind", "seen", "variant"),
     [
-        ("flow", "state", "scoreflow"),
-        ("shortcut", "pixels", "flow"),
+        *BY_DEFAULT,
         *(
-            pytest.param(kind, seen, variant, marks=pytest.mark.slow)
-            for kind in ("flow", "shortcut")
-            for seen in ("state", "pixels")
-            for variant in ("flow", "scoreflow", "score_sde_fixed")
-            if (kind, seen, variant) not in {("flow", "state", "scoreflow"), ("shortcut", "pixels", "flow")}
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in itertools.product(
+                ("flow", "shortcut", "meanflow"), ("state", "pixels"), ("flow", "scoreflow", "score_sde_fixed")
+            )
+            if case not in BY_DEFAULT
         ),
     ],
 )

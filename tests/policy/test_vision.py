@@ -86,7 +86,7 @@ def test_shift_moves_whole_images_and_repeats_borders() -> None:
     torch.testing.assert_close(shift_images(images, torch.zeros_like(shifts)), images)
 
 
-@pytest.mark.parametrize("kind", ["flow", "shortcut"])
+@pytest.mark.parametrize("kind", ["flow", "shortcut", "meanflow"])
 def test_policy_acts_on_one_observation_and_on_many(kind: str) -> None:
     policy = pixel_policy(kind=kind)
     assert policy.act(observation()).shape == (4, 8)
@@ -102,8 +102,9 @@ def test_policy_refuses_other_observations() -> None:
         policy.act({**seen, "images": seen["images"][:, :, :16]})
 
 
-def test_artefact_keeps_the_encoder(tmp_path) -> None:
-    policy = pixel_policy(kind="shortcut")
+@pytest.mark.parametrize("kind", ["shortcut", "meanflow"])
+def test_artefact_keeps_the_encoder(tmp_path, kind: str) -> None:
+    policy = pixel_policy(kind=kind)
     loaded = FlowPolicy.load(policy.save(tmp_path / "policy"))
     assert loaded.config == policy.config
     for (name, mine), theirs in zip(policy.state_dict().items(), loaded.state_dict().values(), strict=True):

@@ -12,22 +12,10 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 from ray.rllib.utils.annotations import override
 
 from rllib_scoreflow.flow.fields.mlp import residual_mlp
-from rllib_scoreflow.flow.losses import (
-    SHORTCUT_DELTA,
-    flow_matching_error,
-    noise_prediction_error,
-    self_consistency_error,
-)
+from rllib_scoreflow.flow.kinds import NOISE, STEP, TIME
 from rllib_scoreflow.flow.precision import Precision, network_passes
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig
 from rllib_scoreflow.policy.vision import ImageEncoder, encode, make_encoder
-
-FLOW_NOISE = "flow_noise"
-"""Column of the source draws `z` of flow matching, float32 `[B, D]`."""
-FLOW_TIME = "flow_time"
-"""Column of the times `t` of flow matching, float32 `[B, 1]`."""
-CONSISTENCY_LEVEL = "consistency_level"
-"""Column of the step lengths `2^-level` of a shortcut model's self-consistency, float32 `[B', 1]`, `B' <= B`."""
 
 
 class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
@@ -144,29 +132,12 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
         return (tuned - pretrained).square().sum(dim=-1)
 
     def _flow_matching_error(self, batch: dict[str, Any]) -> torch.Tensor:
-        """Per-sample error `[B]` of flow matching, of a shortcut model, or of a prediction of the noise.
-
-        The batch holds raw observations and `actions_for_env [B, H * A]`. The first rows of a shortcut model's batch,
-        those with a level in `CONSISTENCY_LEVEL`, are made consistent; a flow's batch has no such column.
-        """
-        policy, levels = self.policy, batch.get(CONSISTENCY_LEVEL)
-        columns = (
-            policy.features(batch[Columns.OBS]),
-            policy.action_normalizer.normalize(batch[Columns.ACTIONS_FOR_ENV]),
-            batch[FLOW_NOISE],
-            batch[FLOW_TIME],
-        )
-        if policy.config.sde.velocity.kind == "epsilon":
-            return noise_prediction_error(policy.sde.velocity, *columns)
-        if policy.config.sde.velocity.kind == "flow":
-            return flow_matching_error(policy.sde.velocity, *columns)
-        if levels is None:
-            return flow_matching_error(policy.sde.velocity, *columns, delta=SHORTCUT_DELTA)
-        count = len(levels)
-        consistency = self_consistency_error(policy.sde.velocity, *(column[:count] for column in columns), level=levels)
-        rest = (column[count:] for column in columns)
-        matching = flow_matching_error(policy.sde.velocity, *rest, delta=SHORTCUT_DELTA)
-        return torch.cat([consistency, matching])
+        """Error `[B]` per sample of raw observations, `actions_for_env` and the draws of the velocity's kind."""
+        policy = self.policy
+        features = policy.features(batch[Columns.OBS])
+        chunk = policy.action_normalizer.normalize(batch[Columns.ACTIONS_FOR_ENV])
+        draws = {name: batch[name] for name in (NOISE, TIME, STEP) if name in batch}
+        return policy.config.sde.velocity.make_kind().error(policy.sde.velocity, features, chunk, draws)
 
 
 def module_spec(

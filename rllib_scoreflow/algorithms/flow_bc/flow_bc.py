@@ -29,7 +29,7 @@ from rllib_scoreflow.algorithms.flow_bc.training_length import GRADIENT_STEPS, p
 from rllib_scoreflow.data import ChunkIndex
 from rllib_scoreflow.envs import observation_space, require_time_limit, try_env
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.flow.config import ChainConfig, SDEConfig, VisionConfig, apply_variant
+from rllib_scoreflow.flow.config import ChainConfig, SDEConfig, VisionConfig, apply_variant, default_steps
 from rllib_scoreflow.flow.fields import FieldConfig, field_class
 from rllib_scoreflow.interface import check_act_steps, check_fits
 from rllib_scoreflow.plugins import import_plugins
@@ -109,7 +109,11 @@ class FlowBCConfig(OptionsConfig):
         check_env_option(self.env)
         check_act_steps(self.act_steps, self.horizon)
         import_plugins(self.plugins)
-        self._velocity_config()
+        if self._velocity_config().takes_step_size and self.consistency_fraction == 0:
+            raise InputError(
+                f"Option 'consistency_fraction' is 0, and a field of kind '{self.velocity['kind']}' learns its steps "
+                "from that share of a batch; leave it out, or take kind: flow."
+            )
         self._chain_config()
         build_section("vision", VisionConfig, self.vision)
 
@@ -176,9 +180,8 @@ class FlowBCConfig(OptionsConfig):
                 else "set it where the clone is fine-tuned"
             )
             raise InputError(f"Option 'chain.{key}' has no effect on FlowBC; {remedy}.")
-        chain: ChainConfig = build_section(
-            "chain", ChainConfig, {**self.chain, "denoising_steps": self.denoising_steps}
-        )
+        steps = self.denoising_steps or default_steps(self._velocity_config())
+        chain: ChainConfig = build_section("chain", ChainConfig, {**self.chain, "denoising_steps": steps})
         if chain.start == "learned":
             raise InputError(
                 "Option 'chain.start' is 'learned', and a new clone has no learned start; clone first, and search one "

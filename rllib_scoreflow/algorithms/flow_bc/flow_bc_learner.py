@@ -1,7 +1,7 @@
 """Learner of FlowBC: flow matching with an exponential moving average."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -17,11 +17,10 @@ from ray.rllib.utils.annotations import override
 from rllib_scoreflow.algorithms.common.exchange import draw_share, sum_over_learners, world_size
 from rllib_scoreflow.algorithms.common.learner import PolicyLearner
 from rllib_scoreflow.algorithms.common.ray_adapter import announce_new_weights
-from rllib_scoreflow.algorithms.common.rl_module import CONSISTENCY_LEVEL, FLOW_NOISE, FLOW_TIME
 from rllib_scoreflow.algorithms.flow_bc.offline_data import CHUNK_START, ChunkMemory, open_dataset
 from rllib_scoreflow.algorithms.flow_bc.training_length import GRADIENT_STEPS
 from rllib_scoreflow.flow.ema import ExponentialMovingAverage
-from rllib_scoreflow.flow.losses import SHORTCUT_LEVELS
+from rllib_scoreflow.flow.kinds import Draws
 from rllib_scoreflow.flow.schedules import cosine_with_restarts
 from rllib_scoreflow.observations import IMAGES, STATE
 from rllib_scoreflow.policy.vision import shift_images
@@ -55,6 +54,7 @@ class FlowBCLearner(PolicyLearner):
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """Registers AdamW on velocity and encoder; drift and noise wait for fine-tuning."""
         policy = self.module[module_id].policy
+        self._kind = policy.config.sde.velocity.make_kind()
         # Found once: they are asked for several times in every gradient step.
         self._networks = {"velocity": list(policy.sde.velocity.parameters())}
         if policy.encoder is not None:
@@ -147,6 +147,8 @@ class FlowBCLearner(PolicyLearner):
     def validation_loss(self, starts: np.ndarray[Any, Any]) -> float:
         """Flow-matching loss of the averaged weights on held-out chunks, with the same draws at every call.
 
+        It is that of the instantaneous velocity, whatever the kind, so that kinds can be compared.
+
         Args:
             starts: Start rows, int64 `[M]`.
         """
@@ -160,8 +162,10 @@ class FlowBCLearner(PolicyLearner):
             for part in np.array_split(starts, max(1, len(starts) // size)):
                 observations, chunks = self._chunk_memory().gather(torch.as_tensor(part))
                 # The same draws for every Learner, as all of them judge the same chunks.
-                batch = _flow_matching_batch(observations, chunks, generator, lambda draw, rows: draw(rows))
-                out = self.rl_module.forward_train(batch)
+                points = self._kind.draw_points(Draws(generator, chunks.device), *chunks.shape)
+                out = self.rl_module.forward_train(
+                    {Columns.OBS: observations, Columns.ACTIONS_FOR_ENV: chunks, **points}
+                )
                 errors.append(out["flow_matching_error"])
             for parameter, value in zip(self._parameters, present, strict=True):
                 parameter.copy_(value)
@@ -210,17 +214,12 @@ class FlowBCLearner(PolicyLearner):
         return loss
 
     def _training_batch(self, observations: Any, chunks: torch.Tensor) -> Batch:
-        """A batch with this step's draws: flow matching, shifted images, levels of self-consistency."""
-        policy, generator = self.rl_module.policy.config, self.generator
+        """A batch with this step's draws: shifted images, and those of the velocity's kind."""
         if isinstance(observations, dict):
-            images, pad = observations[IMAGES], policy.vision.augment_pad
-            shifts = draw_share(partial(_draw_shifts, images, pad, generator), len(images))
+            images, pad = observations[IMAGES], self.rl_module.policy.config.vision.augment_pad
+            shifts = draw_share(partial(_draw_shifts, images, pad, self.generator), len(images))
             observations = {**observations, IMAGES: shift_images(images, shifts)}
-        batch = _flow_matching_batch(observations, chunks, generator, draw_share)
-        if policy.sde.velocity.kind == "shortcut":
-            count = round(self.config.consistency_fraction * len(chunks))
-            batch[CONSISTENCY_LEVEL] = draw_share(partial(_draw_levels, chunks, generator), count)
-        return batch
+        return self._draw_batch(observations, chunks)
 
     def _minibatches(self, training_data: TrainingData) -> Iterator[Batch]:
         size = self.config.train_batch_size_per_learner
@@ -236,8 +235,7 @@ class FlowBCLearner(PolicyLearner):
         starts = torch.as_tensor(np.asarray(training_data.batch.policy_batches[DEFAULT_MODULE_ID][CHUNK_START]))
         # The last, smaller part of a shuffled epoch is dropped: another one falls into it every time.
         rows = max(len(starts) // size * size, min(size, len(starts)))
-        plain = self.rl_module.policy.encoder is None and self.rl_module.policy.config.sde.velocity.kind != "shortcut"
-        if plain:
+        if self.rl_module.policy.encoder is None and not self._kind.takes_step_size:
             yield from self._plain_minibatches(starts[:rows], size)
             return
         memory = self._chunk_memory()
@@ -245,12 +243,18 @@ class FlowBCLearner(PolicyLearner):
             yield self._training_batch(*memory.gather(part))
 
     def _plain_minibatches(self, starts: torch.Tensor, size: int) -> Iterator[Batch]:
-        """Minibatches of a flow or a noise predictor on state vectors, gathered and drawn for several steps at once."""
+        """Minibatches on state vectors whose rows are all alike, gathered and drawn for several steps at once."""
         memory = self._chunk_memory()
         for block_starts in torch.split(starts, size * _MINIBATCHES_PER_GATHER):
-            block = _flow_matching_batch(*memory.gather(block_starts), self.generator, draw_share)
+            block = self._draw_batch(*memory.gather(block_starts))
             for columns in zip(*(torch.split(column, size) for column in block.values()), strict=True):
                 yield dict(zip(block, columns, strict=True))
+
+    def _draw_batch(self, observations: Any, chunks: torch.Tensor) -> Batch:
+        """Observations and chunks with what the velocity's kind draws for them."""
+        draws = Draws(self.generator, chunks.device, draw_share)
+        drawn = self._kind.draw(draws, *chunks.shape, self.config.consistency_fraction)
+        return {Columns.OBS: observations, Columns.ACTIONS_FOR_ENV: chunks, **drawn}
 
     def _chunk_memory(self) -> ChunkMemory:
         if self._memory is None:
@@ -270,30 +274,6 @@ class FlowBCLearner(PolicyLearner):
             cycle=cycle,
             warmup=self.config.lr_warmup_iterations,
         )
-
-
-def _flow_matching_batch(
-    observations: Any, chunks: torch.Tensor, generator: torch.Generator, share: Callable[..., torch.Tensor]
-) -> Batch:
-    """Observations and chunks with noise and times: `share(draw, rows)` is `draw_share`, or all that is drawn."""
-    return {
-        Columns.OBS: observations,
-        Columns.ACTIONS_FOR_ENV: chunks,
-        FLOW_NOISE: share(partial(_draw_noise, chunks, generator), len(chunks)),
-        FLOW_TIME: share(partial(_draw_time, chunks, generator), len(chunks)),
-    }
-
-
-def _draw_noise(chunks: torch.Tensor, generator: torch.Generator, rows: int) -> torch.Tensor:
-    return torch.randn((rows, chunks.shape[1]), generator=generator, device=chunks.device)
-
-
-def _draw_time(chunks: torch.Tensor, generator: torch.Generator, rows: int) -> torch.Tensor:
-    return torch.rand((rows, 1), generator=generator, device=chunks.device)
-
-
-def _draw_levels(chunks: torch.Tensor, generator: torch.Generator, rows: int) -> torch.Tensor:
-    return torch.randint(SHORTCUT_LEVELS, (rows, 1), generator=generator, device=chunks.device).float()
 
 
 def _draw_shifts(images: torch.Tensor, pad: int, generator: torch.Generator, rows: int) -> torch.Tensor:

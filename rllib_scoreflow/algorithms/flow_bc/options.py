@@ -5,7 +5,6 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from rllib_scoreflow.algorithms.common.options import AlgorithmOptions, Count, Fraction, Positive, Rate
-from rllib_scoreflow.flow.config import ChainConfig
 
 
 class FlowBCOptions(AlgorithmOptions):
@@ -29,17 +28,19 @@ class FlowBCOptions(AlgorithmOptions):
     """Steps of an action chunk."""
     act_steps: Positive = 4
     """Steps of a chunk that are executed before the next prediction."""
-    denoising_steps: Positive = ChainConfig().denoising_steps
-    """Steps `K` with which the cloned policy acts; the default is the one of fine-tuning (published for cloning: 20),
-    so that what is judged is what is fine-tuned."""
+    denoising_steps: Positive | None = None
+    """Steps `K` with which the cloned policy acts; null: those of fine-tuning, 4 (published for cloning: 20) and for
+    `kind: meanflow` 1, so that what is judged is what is fine-tuned."""
     chain: dict[str, Any] = Field(default_factory=dict)
     """`start` (`normal` or `zero`) and `mean_clip` of `ChainConfig`, with which the cloned policy acts; training does
     not depend on them."""
     velocity: dict[str, Any] = Field(default_factory=dict)
     """The velocity field: `type` names one of `rllib_scoreflow.flow.fields.FIELDS` (default `mlp`), the other keys
-    override its configuration (`VelocityConfig`); `kind: shortcut` makes it a shortcut model."""
+    override its configuration (`VelocityConfig`). `kind: shortcut` makes it a shortcut model, which is consistent over
+    steps of any length; `kind: meanflow` makes it the average velocity over a step (MeanFlow), for policies of one."""
     consistency_fraction: Fraction = 0.25
-    """Share of each batch that trains a shortcut model's self-consistency."""
+    """Share of each batch that teaches a shortcut model or a MeanFlow its steps, the rest the instantaneous velocity;
+    published for both is 0.25."""
     vision: dict[str, Any] = Field(default_factory=dict)
     """Overrides of `VisionConfig`, for policies with cameras."""
     weight_decay: Rate = 1e-6

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from rllib_scoreflow.algorithms.common.options import build_section
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.flow.config import VARIANTS, ChainConfig, NoiseConfig, ScoreConfig, SDEConfig
+from rllib_scoreflow.flow.config import VARIANTS, ChainConfig, NoiseConfig, ScoreConfig, SDEConfig, default_steps
 from rllib_scoreflow.flow.processes import process_class
 from rllib_scoreflow.policy import FlowPolicy, find_policy
 
@@ -37,7 +37,15 @@ def load_initial_policy(config: Any) -> FlowPolicy:
                 f"Option 'chain.start' is 'learned', and '{folder}' has no learned start; search one with rllib "
                 "evaluate RUN --search-start N, and fine-tune the policy that it stores."
             )
-        return pretrained.with_dynamics(sde.score, sde.noise, sde.chain, config.trained_variant, sde.process)
+        chain = sde.chain
+        if "denoising_steps" not in chain.model_fields_set:  # neither the variant nor the run says
+            chain = chain.model_copy(update={"denoising_steps": default_steps(pretrained.config.sde.velocity)})
+        if chain.denoising_steps == 1 and sde.score.form == "contraction" and sde.score.has_drift:
+            raise InputError(
+                "Option 'score.form' is 'contraction' and the chain has one step, which keeps none of the noise, "
+                "so that the drift has no effect; leave 'score' out, or choose a variant without one."
+            )
+        return pretrained.with_dynamics(sde.score, sde.noise, chain, config.trained_variant, sde.process)
 
 
 def build_denoising(config: Any) -> SDEConfig:

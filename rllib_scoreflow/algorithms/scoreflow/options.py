@@ -28,7 +28,8 @@ class ScoreFlowOptions(AlgorithmOptions):
     """Denoising process, by its `type` in `rllib_scoreflow.flow.processes.PROCESSES`, with its own options; `variant`,
     `score` and `noise` are options of the one of this package (`gaussian`)."""
     chain: dict[str, Any] = Field(default_factory=dict)
-    """Overrides of `ChainConfig` (`denoising_steps`, `start`, clamps, scale of the log-probability)."""
+    """Overrides of `ChainConfig` (`denoising_steps`, `start`, clamps, scale of the log-probability); a MeanFlow has 1
+    denoising step where this does not say."""
     frozen_velocity: bool = False
     """Train drift and noise only."""
     lr: Rate = 4.5e-5

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
-from rllib_scoreflow.flow.fields.base import FIELDS, FieldConfig, VelocityField
+from rllib_scoreflow.flow.fields.base import FIELDS, FieldConfig, VelocityField, as_column
 from rllib_scoreflow.flow.section import MAX_LAYERS
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "mish": nn.Mish, "tanh": nn.Tanh}
@@ -139,7 +139,7 @@ class VelocityNetwork(VelocityField):
         """Creates the network for observations `[B, observation_dim]` and chunks of `chunk_shape`."""
         super().__init__(observation_dim, chunk_shape, config)
         chunk_dim = chunk_shape[0] * chunk_shape[1]
-        self.time_embedding = TimeEmbedding(config.time_dim, 2 if config.kind == "shortcut" else 1)
+        self.time_embedding = TimeEmbedding(config.time_dim, 2 if config.takes_step_size else 1)
         self.condition: nn.Sequential | None = None
         width = observation_dim
         if config.condition_dims:
@@ -154,12 +154,9 @@ class VelocityNetwork(VelocityField):
         )
 
     def time_features(self, t: torch.Tensor, step_size: float | torch.Tensor) -> torch.Tensor:
-        """Embedding `[B, time_dim]` of times `t [B, 1]`, in a shortcut model of step lengths (one, or `[B, 1]`) too."""
-        if self.config.kind != "shortcut":
-            embedded: torch.Tensor = self.time_embedding(t)
-        else:
-            sizes = step_size if isinstance(step_size, torch.Tensor) else torch.full_like(t, step_size)
-            embedded = self.time_embedding(torch.cat([t, sizes], dim=-1))
+        """Embedding `[B, time_dim]` of times `t [B, 1]`, and of step lengths (one, or `[B, 1]`) where it has any."""
+        times = torch.cat([t, as_column(step_size, t)], dim=-1) if self.config.takes_step_size else t
+        embedded: torch.Tensor = self.time_embedding(times)
         return embedded
 
     def velocity(

@@ -71,7 +71,7 @@ class DenoisingProcess(nn.Module):
     Attributes:
         config: Its configuration; `config.process` are its own options.
         chunk_dim: Size `D = H * A` of a flattened chunk.
-        velocity: `v(x, t, o)`, trained by cloning (a shortcut model takes the step `dt` as well).
+        velocity: `v(x, t, o)`, trained by cloning (some kinds take the step `dt` as well).
         start: The learned start `[D]` of every chain, or None where chains start elsewhere; no gradient reaches it.
         path: The path that the velocity was cloned on, and what the velocity predicts (the noise on a cosine path).
         lead: The process as it was before fine-tuning, which takes the first steps where `chain.tuned_steps` leaves

@@ -168,12 +168,12 @@ class GaussianDenoising(DenoisingProcess):
         return super().quiet_step(x, t, observation, dt)
 
     def _drift_is_instantaneous(self, dt: float) -> bool:
-        """Whether the drift needs a shortcut model's velocity at step length 0 beside the one to follow."""
+        """Whether the drift needs the velocity at step length 0 beside the one to follow."""
         score = self.config.score
         has_drift = self.coupling is not None or score.strength != "none"
         # At t = 0 the noise is x_0, whatever the velocity is.
         beyond_the_first = score.steps != "first" and dt < 1.0
-        averages = self.config.velocity.kind == "shortcut" and score.shortcut_velocity == "instantaneous"
+        averages = self.config.velocity.takes_step_size and score.shortcut_velocity == "instantaneous"
         return has_drift and beyond_the_first and averages
 
     def _std(self, x: torch.Tensor, step: Step, observation: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
