@@ -37,7 +37,7 @@ class NoiseNetwork(nn.Module):
             observation: Normalised observations `[B, O]`.
         """
         inputs = torch.cat([time_embedding.detach(), observation], dim=-1) if self.use_time else observation
-        raw = self.mlp(inputs).float()
+        raw = self.mlp(inputs).to(self.sigma_max.dtype)
         log_min = math.log(self.sigma_min)
         log_max = torch.log(self.sigma_max)
         # Half the log-variance is the log of sigma: interpolating either is the same.

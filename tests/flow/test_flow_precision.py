@@ -6,8 +6,10 @@ import torch
 from rllib_scoreflow.flow.alpha import Alpha
 from rllib_scoreflow.flow.config import NoiseConfig, ScoreConfig, VelocityConfig
 from rllib_scoreflow.flow.fields import make_field
+from rllib_scoreflow.flow.kernel import Step
 from rllib_scoreflow.flow.losses import flow_matching_error
 from rllib_scoreflow.flow.noise import NoiseNetwork
+from rllib_scoreflow.flow.path import LINEAR
 from rllib_scoreflow.flow.precision import network_passes
 
 CPU = torch.device("cpu")
@@ -51,10 +53,10 @@ def test_the_output_layer_keeps_what_bfloat16_would_round_away():
 
 
 def test_alpha_is_computed_in_float32():
-    alpha, t = Alpha(ScoreConfig(value=0.3)), torch.rand(32, 1)
-    exact = alpha(t)
+    alpha, step = Alpha(ScoreConfig(value=0.3)), Step.on(LINEAR, torch.rand(32, 1), 0.25)
+    exact = alpha(step)
     with network_passes("bfloat16", CPU):
-        assert torch.equal(alpha(t), exact)
+        assert torch.equal(alpha(step), exact)
 
 
 def test_sigma_is_float32_within_its_bounds():

@@ -95,7 +95,7 @@ class VelocityField(nn.Module):
         does not depend on it, and that of another kind is the instantaneous one at 0. Float32 also where the network's
         passes are not (`flow.precision`).
         """
-        return self.velocity(x.reshape(-1, *self.chunk_shape), t, observation, step_size).flatten(1).float()
+        return self.velocity(x.reshape(-1, *self.chunk_shape), t, observation, step_size).flatten(1).to(x.dtype)
 
 
 FIELDS: Registry[type[VelocityField]] = Registry("velocity field", "velocity.type")

@@ -59,7 +59,7 @@ class OutputLayer(nn.Linear):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[B, output_dim]`, float32."""
         with torch.autocast(x.device.type, enabled=False):
-            return super().forward(x.float())
+            return super().forward(x.to(self.weight.dtype))
 
 
 def residual_mlp(
