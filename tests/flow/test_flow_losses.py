@@ -9,7 +9,8 @@ from torch import nn
 from rllib_scoreflow.flow.config import VelocityConfig
 from rllib_scoreflow.flow.distribution import ChainDistribution
 from rllib_scoreflow.flow.fields.mlp import VelocityNetwork
-from rllib_scoreflow.flow.losses import clipped_surrogate_loss, flow_matching_error, noise_prediction_error
+from rllib_scoreflow.flow.kinds import Epsilon
+from rllib_scoreflow.flow.losses import clipped_surrogate_loss, flow_matching_error
 from rllib_scoreflow.flow.path import CosinePath
 
 POINT = 0.6
@@ -174,7 +175,8 @@ def test_error_of_the_noise_is_least_at_its_conditional_mean() -> None:
     """There it is the variance that is left, and its gradient vanishes; on the path `x = a D + b z`."""
     chunk, noise, t = 0.4 + 0.5 * torch.randn(200_000, 1), torch.randn(200_000, 1), torch.rand(200_000, 1)
     exact, off = ExactNoise(0.0), ExactNoise(0.3)
-    errors = [noise_prediction_error(network, torch.zeros(200_000, 1), chunk, noise, t) for network in (exact, off)]
+    kind = Epsilon()
+    errors = [kind.matching_error(network, torch.zeros(200_000, 1), chunk, noise, t) for network in (exact, off)]
     a, b = CosinePath().a(t).squeeze(-1), CosinePath().b(t).squeeze(-1)
     left = 0.25 * a**2 / (0.25 * a**2 + b**2)
     assert abs((errors[0] - left).mean().item()) < 4 * errors[0].std().item() / 200_000**0.5
