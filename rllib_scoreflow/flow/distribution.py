@@ -1,15 +1,13 @@
 """The action distribution of a denoising process: a Markov chain of Gaussian transitions."""
 
-import math
+from collections.abc import Mapping
 
 import torch
-from torch.distributions import Independent, Normal, kl_divergence
 
+from rllib_scoreflow.flow.chain_gaussian import ChainGaussian, ChainScale
 from rllib_scoreflow.flow.processes import ChainEvaluation, DenoisingProcess, Transition
 from rllib_scoreflow.flow.start import Start
 from rllib_scoreflow.flow.time_grid import time_grid
-
-LOG_2PI = math.log(2.0 * math.pi)
 
 
 class ChainDistribution:
@@ -97,7 +95,7 @@ class ChainDistribution:
         chain, steps = self._draw(initial, True, generator)
         mean = torch.stack([step.mean for step in steps], dim=1)
         std = torch.stack([step.std for step in steps], dim=1)
-        return chain, self._clamp_logp(self._raw_logp(chain, mean, std) / self._divisor)[0]
+        return chain, ChainGaussian.of_steps(chain, mean, std, self.scale).logp(chain)
 
     def sample_flow(
         self,
@@ -118,8 +116,11 @@ class ChainDistribution:
             x = self._process_at(k).flow_step(x, self._time(k, x), self.observation, self.dt)
         return x
 
-    def evaluate(self, chain: torch.Tensor) -> ChainEvaluation:
-        """Evaluates stored chains `[B, K + 1, D]`, all `n` random transitions in one network pass of batch `B * n`.
+    def along(self, chain: torch.Tensor) -> tuple[ChainGaussian, Mapping[str, torch.Tensor]]:
+        """The `n` random transitions along chains `[B, K + 1, D]`, from one network pass of batch `B * n`.
+
+        Returns:
+            The Gaussian of the points that they lead to, and the transitions' details, `[B, n, ...]` or scalars.
 
         Raises:
             ValueError: If the variant has no noise, hence no density.
@@ -128,31 +129,24 @@ class ChainDistribution:
         self._require_density()
         self.process.check_steps(self.denoising_steps)
         batch, steps, dim = chain.shape[0], len(self.random_steps), chain.shape[2]
+        begin = self.random_steps.start - self.first
         step = self.process.transition(
-            chain[:, self._places].reshape(-1, dim),
+            chain[:, begin : begin + steps].reshape(-1, dim),
             self.times[self.random_steps.start :][:steps].repeat(batch).unsqueeze(-1),
             self.observation.repeat_interleave(steps, dim=0),
             self.dt,
         )
-        mean = step.mean.view(batch, steps, dim)
-        std = step.std.reshape(batch, steps, dim)
-        raw_logp = self._raw_logp(chain, mean, std)
-        logp, clamp_rate = self._clamp_logp(raw_logp / self._divisor)
-        start_entropy = 0.5 * dim * (1.0 + LOG_2PI) if self._draws_start else 0.0
-        return ChainEvaluation(
-            logp=logp,
-            raw_logp=raw_logp,
-            logp_divisor=self._divisor,
-            entropy=(_entropy(mean, std) + start_entropy) / self._divisor,
-            steps=self.random_steps,
-            mean=mean,
-            std=std,
-            details={
-                name: detail.view(batch, steps, *detail.shape[1:]) if detail.dim() else detail
-                for name, detail in step.details.items()
-            },
-            logp_clamp_rate=clamp_rate,
-        )
+        mean, std = step.mean.view(batch, steps, dim), step.std.reshape(batch, steps, dim)
+        details = {
+            name: detail.view(batch, steps, *detail.shape[1:]) if detail.dim() else detail
+            for name, detail in step.details.items()
+        }
+        return ChainGaussian.of_steps(chain, mean, std, self.scale), details
+
+    def evaluate(self, chain: torch.Tensor) -> ChainEvaluation:
+        """Evaluates stored chains `[B, K + 1, D]`; raises as `along`."""
+        gaussian, details = self.along(chain)
+        return gaussian.evaluate(chain, details)
 
     def logp(self, chain: torch.Tensor) -> torch.Tensor:
         """Log-probability of chains `[B, K + 1, D]` on the configured scale, `[B]`."""
@@ -168,23 +162,24 @@ class ChainDistribution:
         Averaged over chains drawn from `self` it estimates the KL of the chain distributions without the variance
         of the draws within a transition.
         """
-        mine, theirs = self.evaluate(chain), other.evaluate(chain)
-        return kl_divergence(_gaussian(mine.mean, mine.std), _gaussian(theirs.mean, theirs.std))
+        return self.along(chain)[0].kl(other.along(chain)[0])
 
     @property
-    def _divisor(self) -> float:
-        if not self.process.config.chain.normalize_logp:
-            return 1.0
-        return float((len(self.random_steps) + 1) * self.process.chunk_dim)
+    def chain_shape(self) -> tuple[int, int]:
+        """Points of a chain (`K + 1`, or fewer where it begins behind untrained steps), and their size `D`."""
+        return self.denoising_steps - self.first + 1, self.process.chunk_dim
 
     @property
-    def _draws_start(self) -> bool:
-        return self.first == 0 and self.process.config.chain.start == "normal"
-
-    @property
-    def _places(self) -> slice:
-        """Where in a chain the random steps begin."""
-        return slice(self.random_steps.start - self.first, self.random_steps.stop - self.first)
+    def scale(self) -> ChainScale:
+        """Which points of a chain are drawn, and the scale of the density."""
+        chain, steps = self.process.config.chain, self.random_steps
+        return ChainScale(
+            drawn=slice(steps.start - self.first + 1, steps.stop - self.first + 1),
+            steps=steps,
+            draws_start=self.first == 0 and chain.start == "normal",
+            divisor=float((len(steps) + 1) * self.process.chunk_dim) if chain.normalize_logp else 1.0,
+            clamp=chain.logp_clamp,
+        )
 
     def _require_density(self) -> None:
         if not self.random_steps:
@@ -218,33 +213,3 @@ class ChainDistribution:
             else:
                 x = process.quiet_step(x, self._time(k, x), self.observation, self.dt)
         return torch.stack([*chain, x], dim=1), steps
-
-    def _raw_logp(self, chain: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-        """Sum of the log-densities of the start, if it is drawn, and of all random transitions, in nats, `[B]`."""
-        logp = _log_prob(mean, std, chain[:, 1:][:, self._places])
-        if not self._draws_start:
-            return logp
-        start = chain[:, 0]
-        return logp + _log_prob(torch.zeros_like(start), torch.ones_like(start), start)
-
-    def _clamp_logp(self, logp: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        clamp = self.process.config.chain.logp_clamp
-        if clamp is None:
-            return logp, torch.zeros((), device=logp.device)
-        rate = (logp.detach().abs() > clamp).float().mean()
-        return logp.clamp(-clamp, clamp), rate
-
-
-def _gaussian(mean: torch.Tensor, std: torch.Tensor) -> Independent[Normal]:
-    """A diagonal Gaussian over everything but the batch."""
-    return Independent(Normal(mean, std, validate_args=False), mean.dim() - 1, validate_args=False)
-
-
-def _log_prob(mean: torch.Tensor, std: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    logp: torch.Tensor = _gaussian(mean, std).log_prob(value)  # type: ignore[no-untyped-call]
-    return logp
-
-
-def _entropy(mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-    entropy: torch.Tensor = _gaussian(mean, std).entropy()  # type: ignore[no-untyped-call]
-    return entropy

@@ -3,6 +3,7 @@
 import copy
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from ray.rllib.core.columns import Columns
@@ -11,6 +12,8 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from ray.rllib.utils.annotations import override
 
+from rllib_scoreflow.algorithms.common.action_distribution import ChainActionDistribution
+from rllib_scoreflow.flow.distribution import ChainDistribution
 from rllib_scoreflow.flow.fields.mlp import residual_mlp
 from rllib_scoreflow.flow.kinds import NOISE, STEP, TIME
 from rllib_scoreflow.flow.precision import Precision, network_passes
@@ -62,6 +65,9 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
             self.critic = residual_mlp(width, 1, activation="mish", **settings["critic"])
         if settings["behavior_coeff"] > 0.0 and not self.inference_only:
             self.behavior = copy.deepcopy(self.policy).requires_grad_(False)
+        chains = ChainDistribution(self.policy.sde, torch.zeros(1, 1))  # of no observation: only their form is asked
+        self.action_space = gym.spaces.Box(-np.inf, np.inf, chains.chain_shape, np.float32)
+        self.action_dist_cls = ChainActionDistribution.get_partial_dist_cls(space=self.action_space, scale=chains.scale)
 
     @override(TorchRLModule)
     def train(self, mode: bool = True) -> "FlowPolicyRLModule":
@@ -114,9 +120,13 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
         return values
 
     def _evaluate_chains(self, batch: dict[str, Any]) -> dict[str, Any]:
-        distribution = self.policy.distribution(batch[Columns.OBS])
+        chain = batch[Columns.ACTIONS]
+        gaussian, details = self.policy.distribution(batch[Columns.OBS]).along(chain)
+        inputs = ChainActionDistribution.to_logits(gaussian)
+        distribution = self.get_train_action_dist_cls().from_logits(inputs)
         out: dict[str, Any] = {
-            "evaluation": distribution.evaluate(batch[Columns.ACTIONS]),
+            Columns.ACTION_DIST_INPUTS: inputs,
+            "evaluation": distribution.evaluate(chain, details),
             Columns.VF_PREDS: self.compute_values(batch),
         }
         if self.behavior is not None:
