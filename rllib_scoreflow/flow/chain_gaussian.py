@@ -22,6 +22,7 @@ class ChainScale:
         draws_start: Whether the first point is drawn too, from `N(0, I)`.
         divisor: What log-probability and entropy are divided by.
         clamp: Bound `c` of the divided log-probability, `[-c, c]`; None: unbounded.
+        draws_one: Whether only one of these points is drawn, of every chain another one.
     """
 
     drawn: slice
@@ -29,6 +30,7 @@ class ChainScale:
     draws_start: bool
     divisor: float
     clamp: float | None
+    draws_one: bool = False
 
 
 class ChainGaussian:
@@ -51,6 +53,20 @@ class ChainGaussian:
         self.scale = scale
 
     @classmethod
+    def of_one_step(
+        cls, chain: torch.Tensor, mean: torch.Tensor, std: torch.Tensor, point: torch.Tensor, scale: ChainScale
+    ) -> "ChainGaussian":
+        """From the transitions `[B, 1, D]` that lead to one point of each chain `[B, P, D]`, number `point [B]`."""
+        start = chain[:, :1] * (0.0 if scale.draws_start else 1.0)
+        spread = torch.full_like(start, 1.0 if scale.draws_start else 0.0)
+        index = point.view(-1, 1, 1).expand_as(mean)
+        return cls(
+            torch.cat([start, chain[:, 1:]], dim=1).scatter(1, index, mean),
+            torch.cat([spread, torch.zeros_like(chain[:, 1:])], dim=1).scatter(1, index, std),
+            scale,
+        )
+
+    @classmethod
     def of_steps(cls, chain: torch.Tensor, mean: torch.Tensor, std: torch.Tensor, scale: ChainScale) -> "ChainGaussian":
         """From the transitions `[B, n, D]` that lead to the drawn points of chains `[B, P, D]`."""
         start = chain[:, :1]
@@ -65,7 +81,7 @@ class ChainGaussian:
 
     def raw_logp(self, chain: torch.Tensor) -> torch.Tensor:
         """Sum of the log-densities of all drawn points of chains `[B, P, D]`, in nats, `[B]`."""
-        logp: torch.Tensor = self._steps.log_prob(chain[:, self.scale.drawn])  # type: ignore[no-untyped-call]
+        logp: torch.Tensor = self._steps.log_prob(self._of_drawn(chain))  # type: ignore[no-untyped-call]
         if not self.scale.draws_start:
             return logp
         start: torch.Tensor = self._start.log_prob(chain[:, 0])  # type: ignore[no-untyped-call]
@@ -96,15 +112,29 @@ class ChainGaussian:
             logp_divisor=self.scale.divisor,
             entropy=self.entropy(),
             steps=self.scale.steps,
-            mean=self.mean[:, self.scale.drawn],
-            std=self.std[:, self.scale.drawn],
+            random_step=self._drawn_place + self.scale.steps.start if self.scale.draws_one else None,
+            mean=self._of_drawn(self.mean),
+            std=self._of_drawn(self.std),
             details=details,
             logp_clamp_rate=clamp_rate,
         )
 
     @property
     def _steps(self) -> Independent[Normal]:
-        return _gaussian(self.mean[:, self.scale.drawn], self.std[:, self.scale.drawn])
+        return _gaussian(self._of_drawn(self.mean), self._of_drawn(self.std))
+
+    @property
+    def _drawn_place(self) -> torch.Tensor:
+        """Which of the points that may be drawn is the one with a spread, int64 `[B]`."""
+        return (self.std[:, self.scale.drawn] > 0.0).any(dim=-1).int().argmax(dim=1)
+
+    def _of_drawn(self, points: torch.Tensor) -> torch.Tensor:
+        """Of points `[B, P, D]` those that are drawn, `[B, n, D]`."""
+        may_be_drawn = points[:, self.scale.drawn]
+        if not self.scale.draws_one:
+            return may_be_drawn
+        index = self._drawn_place.view(-1, 1, 1).expand(-1, 1, points.shape[2])
+        return may_be_drawn.gather(1, index)
 
     @property
     def _start(self) -> Independent[Normal]:

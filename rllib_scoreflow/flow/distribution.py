@@ -61,6 +61,15 @@ class ChainDistribution:
             raise ValueError("this policy has no learned start; search one with rllib evaluate --search-start")
         return vector.expand(self.observation.shape[0], -1)
 
+    def draw_step(self, generator: torch.Generator | None = None) -> torch.Tensor | None:
+        """The number of the one random step of every chain, int64 `[B]`, or None where it is not drawn."""
+        if self.process.config.chain.random_steps != "one" or not self.random_steps:
+            return None
+        rows, device = self.observation.shape[0], self.observation.device
+        return torch.randint(
+            self.random_steps.start, self.random_steps.stop, (rows,), generator=generator, device=device
+        )
+
     def sample(
         self,
         *,
@@ -78,24 +87,38 @@ class ChainDistribution:
         Raises:
             InputError: If the drift belongs to another number of steps (`DenoisingProcess.check_steps`).
         """
-        return self._draw(initial, explore, generator)[0]
+        return self._draw(initial, explore, generator, self.draw_step(generator) if explore else None)[0]
 
     def sample_with_logp(
-        self, *, initial: torch.Tensor | None = None, generator: torch.Generator | None = None
+        self,
+        *,
+        initial: torch.Tensor | None = None,
+        generator: torch.Generator | None = None,
+        random_step: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Draws chains `[B, K + 1, D]` and their log-probability `[B]`, `logp(chain)` up to rounding.
 
         The transitions that the draw went through are kept, which saves evaluating them a second time.
+
+        Args:
+            initial: `x_0 [B, D]`; drawn when `None`.
+            generator: Source of randomness; torch's global one when `None`.
+            random_step: Of `draw_step`, which says where it must be given.
 
         Raises:
             ValueError: If the variant has no noise, hence no density.
             InputError: If the drift belongs to another number of steps (`DenoisingProcess.check_steps`).
         """
         self._require_density()
-        chain, steps = self._draw(initial, True, generator)
+        self._check_step(random_step)
+        chain, steps = self._draw(initial, True, generator, random_step)
         mean = torch.stack([step.mean for step in steps], dim=1)
         std = torch.stack([step.std for step in steps], dim=1)
-        return chain, ChainGaussian.of_steps(chain, mean, std, self.scale).logp(chain)
+        if random_step is None:
+            return chain, ChainGaussian.of_steps(chain, mean, std, self.scale).logp(chain)
+        rows, place = torch.arange(len(chain), device=chain.device), random_step - self.random_steps.start
+        one = (mean[rows, place].unsqueeze(1), std[rows, place].unsqueeze(1))
+        return chain, ChainGaussian.of_one_step(chain, *one, random_step - self.first + 1, self.scale).logp(chain)
 
     def sample_flow(
         self,
@@ -116,8 +139,14 @@ class ChainDistribution:
             x = self._process_at(k).flow_step(x, self._time(k, x), self.observation, self.dt)
         return x
 
-    def along(self, chain: torch.Tensor) -> tuple[ChainGaussian, Mapping[str, torch.Tensor]]:
+    def along(
+        self, chain: torch.Tensor, random_step: torch.Tensor | None = None
+    ) -> tuple[ChainGaussian, Mapping[str, torch.Tensor]]:
         """The `n` random transitions along chains `[B, K + 1, D]`, from one network pass of batch `B * n`.
+
+        Args:
+            chain: Stored chains.
+            random_step: What `draw_step` gave when they were drawn.
 
         Returns:
             The Gaussian of the points that they lead to, and the transitions' details, `[B, n, ...]` or scalars.
@@ -128,6 +157,9 @@ class ChainDistribution:
         """
         self._require_density()
         self.process.check_steps(self.denoising_steps)
+        self._check_step(random_step)
+        if random_step is not None:
+            return self._along_one(chain, random_step)
         batch, steps, dim = chain.shape[0], len(self.random_steps), chain.shape[2]
         begin = self.random_steps.start - self.first
         step = self.process.transition(
@@ -143,9 +175,26 @@ class ChainDistribution:
         }
         return ChainGaussian.of_steps(chain, mean, std, self.scale), details
 
-    def evaluate(self, chain: torch.Tensor) -> ChainEvaluation:
-        """Evaluates stored chains `[B, K + 1, D]`; raises as `along`."""
-        gaussian, details = self.along(chain)
+    def _along_one(
+        self, chain: torch.Tensor, random_step: torch.Tensor
+    ) -> tuple[ChainGaussian, Mapping[str, torch.Tensor]]:
+        """As `along`, of the one random transition of every chain: a network pass of batch `B`."""
+        point = random_step - self.first
+        before = chain[torch.arange(len(chain), device=chain.device), point]
+        step = self.process.transition(before, self.times[random_step].unsqueeze(-1), self.observation, self.dt)
+        details = {name: detail.unsqueeze(1) if detail.dim() else detail for name, detail in step.details.items()}
+        mean, std = step.mean.unsqueeze(1), step.std.unsqueeze(1)
+        return ChainGaussian.of_one_step(chain, mean, std, point + 1, self.scale), details
+
+    def _check_step(self, random_step: torch.Tensor | None) -> None:
+        draws_one = self.process.config.chain.random_steps == "one"
+        if draws_one != (random_step is not None):
+            needed = "needs the number of each chain's random step" if draws_one else "has no one random step"
+            raise ValueError(f"a chain with random_steps '{self.process.config.chain.random_steps}' {needed}")
+
+    def evaluate(self, chain: torch.Tensor, random_step: torch.Tensor | None = None) -> ChainEvaluation:
+        """Evaluates stored chains `[B, K + 1, D]`; arguments and errors as `along`."""
+        gaussian, details = self.along(chain, random_step)
         return gaussian.evaluate(chain, details)
 
     def logp(self, chain: torch.Tensor) -> torch.Tensor:
@@ -173,12 +222,14 @@ class ChainDistribution:
     def scale(self) -> ChainScale:
         """Which points of a chain are drawn, and the scale of the density."""
         chain, steps = self.process.config.chain, self.random_steps
+        num_scored = 1 if chain.random_steps == "one" else len(steps)
         return ChainScale(
             drawn=slice(steps.start - self.first + 1, steps.stop - self.first + 1),
             steps=steps,
             draws_start=self.first == 0 and chain.start == "normal",
-            divisor=float((len(steps) + 1) * self.process.chunk_dim) if chain.normalize_logp else 1.0,
+            divisor=float((num_scored + 1) * self.process.chunk_dim) if chain.normalize_logp else 1.0,
             clamp=chain.logp_clamp,
+            draws_one=chain.random_steps == "one",
         )
 
     def _require_density(self) -> None:
@@ -193,9 +244,13 @@ class ChainDistribution:
         return self.process if lead is None or k >= self.first else lead
 
     def _draw(
-        self, initial: torch.Tensor | None, explore: bool, generator: torch.Generator | None
+        self,
+        initial: torch.Tensor | None,
+        explore: bool,
+        generator: torch.Generator | None,
+        random_step: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, list[Transition]]:
-        """Chains, and their random transitions."""
+        """Chains, and the transitions that were drawn, or where `random_step` says which, might have been."""
         self.process.check_steps(self.denoising_steps)
         x = self.initial_draw(generator) if initial is None else initial
         clip = self.process.config.chain.draw_clip
@@ -207,7 +262,10 @@ class ChainDistribution:
             if explore and (process is not self.process or k in self.random_steps):
                 step = process.transition(x, self._time(k, x), self.observation, self.dt)
                 z = torch.randn(x.shape, generator=generator, device=x.device)
-                x = step.mean + step.std * (z if clip is None else z.clamp(-clip, clip))
+                spread = step.std * (z if clip is None else z.clamp(-clip, clip))
+                if random_step is not None and process is self.process:
+                    spread = spread * (random_step == k).unsqueeze(-1)
+                x = step.mean + spread
                 if process is self.process:
                     steps.append(step)
             else:

@@ -217,8 +217,9 @@ class ChainConfig(Section):
     """Bound of every estimate of the data on the cosine path; null: unbounded."""
     draw_clip: float | None = Field(default=3.0, gt=0.0)
     """Bound of a draw, in standard deviations around the mean; null: unbounded."""
-    random_steps: Literal["all", "last"] = "all"
-    """Which steps are drawn and scored: with `last` there is noise on the action alone."""
+    random_steps: Literal["all", "one", "last"] = "all"
+    """Which steps are drawn and scored: with `last` there is noise on the action alone; with `one` a step is drawn per
+    decision, so that an update passes one row of the networks per decision in place of `K`."""
     tuned_steps: int | None = Field(default=None, ge=1)
     """How many steps, the last ones, are fine-tuned; null: all."""
     normalize_logp: bool = True

@@ -31,6 +31,7 @@ class ChainEvaluation:
         logp_divisor: What `raw_logp` is divided by: `(n + 1) * D`, or 1.
         entropy: On the configured scale, `[B]`.
         steps: Numbers `k` of the random steps.
+        random_step: Where one step is random per decision (`n` is then 1), its number, int64 `[B]`; else None.
         mean: `[B, n, D]`.
         std: `[B, n, D]`.
         details: Of the transitions, by name: `[B, n, ...]`, or a scalar.
@@ -42,7 +43,17 @@ class ChainEvaluation:
     logp_divisor: float
     entropy: torch.Tensor
     steps: range
+    random_step: torch.Tensor | None
     mean: torch.Tensor
     std: torch.Tensor
     details: Mapping[str, torch.Tensor]
     logp_clamp_rate: torch.Tensor
+
+
+MaskedSum = tuple[torch.Tensor, torch.Tensor]
+"""A sum over some of the evaluated chains and their number, both scalars: their mean is taken over a whole update."""
+
+
+def masked_sum(values: torch.Tensor, mask: torch.Tensor) -> MaskedSum:
+    """Sum and number of the values `[B]` where `mask [B]` is true."""
+    return torch.where(mask, values, torch.zeros_like(values)).sum(), mask.sum()

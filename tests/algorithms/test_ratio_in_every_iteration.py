@@ -154,3 +154,12 @@ def test_bfloat16_compares_with_its_own_log_probability(policy_folders, variant:
     after = loop.learner.rl_module.policy.sde.state_dict()
     assert all(value.dtype == torch.float32 for value in after.values())
     assert not torch.equal(before["velocity.trunk.0.weight"], after["velocity.trunk.0.weight"])
+
+
+@pytest.mark.parametrize(("variant", "precision"), [("scoreflow", "bfloat16"), ("cps", "float32")])
+def test_one_random_step(policy_folders, variant: str, precision: str) -> None:
+    """The number of the step comes along from the rollout to the update."""
+    chain = {"random_steps": "one"}
+    loop = Loop(annealed(policy_folders["flow", "state"][1], variant=variant, precision=precision, chain=chain))
+    assert loop.learner.rl_module.policy.config.sde.chain.random_steps == "one"
+    assert max(loop.iterate() for _ in range(ITERATIONS)) < 1e-5

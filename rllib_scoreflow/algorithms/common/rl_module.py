@@ -20,6 +20,9 @@ from rllib_scoreflow.flow.precision import Precision, network_passes
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig
 from rllib_scoreflow.policy.vision import ImageEncoder, encode, make_encoder
 
+RANDOM_STEP = "random_step"
+"""Column of the numbers of each chain's one random step `[B]`, where `chain.random_steps` is `one`."""
+
 
 class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
     """Wraps a `FlowPolicy` for EnvRunners (chains) and Learners (chain evaluation or flow matching).
@@ -40,8 +43,6 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
         chain_columns: Columns of the exploration that the Learner needs again, beside observations and rewards.
     """
 
-    chain_columns = (Columns.ACTIONS, Columns.ACTION_LOGP)
-
     @override(TorchRLModule)
     def setup(self) -> None:
         """Builds the networks from `model_config`."""
@@ -54,6 +55,9 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
             action_low=np.asarray(settings["action_low"], dtype=np.float32),
             action_high=np.asarray(settings["action_high"], dtype=np.float32),
         )
+        self.chain_columns: tuple[str, ...] = (Columns.ACTIONS, Columns.ACTION_LOGP)
+        if config.sde.chain.random_steps == "one":
+            self.chain_columns += (RANDOM_STEP,)
         self.precision: Precision = settings.get("precision", "float32")
         self.critic: torch.nn.Module | None = None
         self.critic_encoder: ImageEncoder | None = None
@@ -86,11 +90,13 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
         """Draws chains for raw observations `[B, O]`: chains, their log-probability `[B]`, the chunks they end in."""
         with torch.no_grad():
             distribution = self.policy.distribution(batch[Columns.OBS])
-            chain, logp = distribution.sample_with_logp()
+            random_step = distribution.draw_step()
+            chain, logp = distribution.sample_with_logp(random_step=random_step)
             return {
                 Columns.ACTIONS: chain,
                 Columns.ACTION_LOGP: logp,
                 Columns.ACTIONS_FOR_ENV: self.policy.to_actions(chain[:, -1]),
+                **({} if random_step is None else {RANDOM_STEP: random_step}),
             }
 
     @override(TorchRLModule)
@@ -120,8 +126,10 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
         return values
 
     def _evaluate_chains(self, batch: dict[str, Any]) -> dict[str, Any]:
-        chain = batch[Columns.ACTIONS]
-        gaussian, details = self.policy.distribution(batch[Columns.OBS]).along(chain)
+        chain, step = batch[Columns.ACTIONS], batch.get(RANDOM_STEP)
+        gaussian, details = self.policy.distribution(batch[Columns.OBS]).along(
+            chain, None if step is None else step.long()
+        )
         inputs = ChainActionDistribution.to_logits(gaussian)
         distribution = self.get_train_action_dist_cls().from_logits(inputs)
         out: dict[str, Any] = {

@@ -6,6 +6,7 @@ from rllib_scoreflow.algorithms.common.exchange import sum_over_learners
 from rllib_scoreflow.flow.config import SDEConfig, VelocityConfig
 from rllib_scoreflow.flow.distribution import ChainDistribution
 from rllib_scoreflow.flow.processes import ChainEvaluation, DenoisingProcess, make_process
+from rllib_scoreflow.flow.transition import MaskedSum
 
 
 class MeanOverRows:
@@ -21,9 +22,13 @@ class MeanOverRows:
         self.sums: dict[str, torch.Tensor] = {}
         self.first: dict[str, torch.Tensor] = {}
 
-    def add(self, values: dict[str, torch.Tensor], rows: int) -> None:
-        """Adds per-row values `[rows]`, or scalars that stand for `rows` rows."""
+    def add(self, values: dict[str, torch.Tensor | MaskedSum], rows: int) -> None:
+        """Adds per-row values `[rows]`, scalars that stand for `rows` rows, or sums over some rows and their number."""
         for name, value in values.items():
+            if isinstance(value, tuple):
+                total, count = value
+                self._add(name, torch.stack([total.detach(), count.to(total.dtype)]))
+                continue
             detached = value.detach()
             total = detached.sum() if detached.dim() else detached * rows
             self._add(name, torch.stack([total, torch.full_like(total, rows)]))
@@ -53,12 +58,13 @@ def _means(sums: dict[str, torch.Tensor]) -> dict[str, float]:
     if not sums:
         return {}
     totals = sum_over_learners(torch.stack(list(sums.values())).double())
-    return dict(zip(sums, (totals[:, 0] / totals[:, 1]).tolist(), strict=True))
+    # Of a small update no chain may have had its random step at a given number.
+    return {name: total / count for name, (total, count) in zip(sums, totals.tolist(), strict=True) if count}
 
 
 def chain_diagnostics(
     process: DenoisingProcess, evaluation: ChainEvaluation, old_logp: torch.Tensor
-) -> dict[str, torch.Tensor]:
+) -> dict[str, torch.Tensor | MaskedSum]:
     """Scalars that say where a process stands: common ones, and those of `DenoisingProcess.diagnostics`.
 
     `kl_chain` is the approximate KL in nats of the whole chain.
@@ -92,7 +98,8 @@ def process_names(config: SDEConfig) -> tuple[set[str], set[str]]:
         if not process.is_stochastic:
             return networks, set()
         steps = config.chain.denoising_steps
-        evaluation = ChainDistribution(process, torch.zeros(1, 1)).evaluate(torch.zeros(1, steps + 1, 1))
+        chains = ChainDistribution(process, torch.zeros(1, 1))
+        evaluation = chains.evaluate(torch.zeros(1, steps + 1, 1), chains.draw_step())
         return networks, set(process.diagnostics(evaluation))
 
 

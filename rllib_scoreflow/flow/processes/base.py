@@ -13,7 +13,7 @@ from rllib_scoreflow.flow.kernel import Step
 from rllib_scoreflow.flow.path import Path, path_of
 from rllib_scoreflow.flow.section import Section
 from rllib_scoreflow.flow.sections import ChainConfig, NoiseConfig, ScoreConfig
-from rllib_scoreflow.flow.transition import ChainEvaluation, Transition
+from rllib_scoreflow.flow.transition import ChainEvaluation, MaskedSum, Transition
 from rllib_scoreflow.registry import Registry
 
 VELOCITY = "velocity"
@@ -173,8 +173,8 @@ class DenoisingProcess(nn.Module):
         """The networks by name: of optimiser groups, learning rates (`lr/NAME`) and gradient norms."""
         return {name: network for name, network in self.named_children() if name != "lead"}
 
-    def diagnostics(self, evaluation: ChainEvaluation) -> dict[str, torch.Tensor]:
-        """Scalars, reported under their names, of evaluated chains."""
+    def diagnostics(self, evaluation: ChainEvaluation) -> dict[str, torch.Tensor | MaskedSum]:
+        """Scalars, reported under their names, of evaluated chains; or sums over some of them, and how many."""
         return {}
 
     def anneal(self, progress: float) -> None:

@@ -11,7 +11,7 @@ from rllib_scoreflow.flow.kernel import CPS, Step, coupling_of
 from rllib_scoreflow.flow.noise import NoiseNetwork, annealed_sigma_max
 from rllib_scoreflow.flow.processes.base import PROCESSES, DenoisingProcess, ProcessConfig, SDEConfig
 from rllib_scoreflow.flow.score import closed_form_score
-from rllib_scoreflow.flow.transition import ChainEvaluation, Transition
+from rllib_scoreflow.flow.transition import ChainEvaluation, MaskedSum, Transition, masked_sum
 
 _SMALLEST_STD = 1e-6  # a learned drift that has vanished still leaves a density
 
@@ -106,7 +106,7 @@ class GaussianDenoising(DenoisingProcess):
         steps = super().random_steps(denoising_steps)
         return steps[:-1] if isinstance(self.coupling, CPS) else steps
 
-    def diagnostics(self, evaluation: ChainEvaluation) -> dict[str, torch.Tensor]:
+    def diagnostics(self, evaluation: ChainEvaluation) -> dict[str, torch.Tensor | MaskedSum]:
         """Where the kernel stands at every random step, and what bounds have cut.
 
         `alpha_ratio/step_k` is `alpha / alpha*` (method section 5): 1 preserves the flow's marginals for small steps,
@@ -114,16 +114,38 @@ class GaussianDenoising(DenoisingProcess):
         any length where the data is known: 1 preserves, above it they widen, below it they narrow; at the last step
         `c = 0`, and there is none.
         """
+        found: dict[str, torch.Tensor | MaskedSum] = {
+            name: evaluation.details[name] for name in ("score_clip_rate", "alpha_clamp_rate")
+        }
+        if evaluation.random_step is not None:
+            return found | self._diagnose_one_step(evaluation, evaluation.random_step)
         dt = 1.0 / self.config.chain.denoising_steps
         variance = evaluation.std.detach().square().mean(dim=(0, 2))
         alpha, w, c = (evaluation.details[name].detach()[0, :, 0] for name in ("alpha", "w", "c"))
         ratio = alpha / marginal_preserving_alpha(evaluation.std.detach(), dt).mean(dim=(0, 2))
-        found = {name: evaluation.details[name] for name in ("score_clip_rate", "alpha_clamp_rate")}
         for place, k in enumerate(evaluation.steps):
             found[f"alpha/step_{k}"] = alpha[place]
             found[f"alpha_ratio/step_{k}"] = ratio[place]
             if k < self.config.chain.denoising_steps - 1:
                 found[f"contraction/step_{k}"] = (w[place].square() + variance[place]) / c[place].square()
+        return found
+
+    def _diagnose_one_step(
+        self, evaluation: ChainEvaluation, random_step: torch.Tensor
+    ) -> dict[str, torch.Tensor | MaskedSum]:
+        """As `diagnostics`, of chains with one random step: every figure over the chains whose step it is."""
+        last = self.config.chain.denoising_steps - 1
+        std = evaluation.std.detach()[:, 0]
+        alpha, w, c = (evaluation.details[name].detach()[:, 0, 0] for name in ("alpha", "w", "c"))
+        ratio = alpha / marginal_preserving_alpha(std, 1.0 / (last + 1)).mean(dim=1)
+        contraction = (w.square() + std.square().mean(dim=1)) / c.square()
+        found: dict[str, torch.Tensor | MaskedSum] = {}
+        for k in evaluation.steps:
+            is_k = random_step == k
+            found[f"alpha/step_{k}"] = masked_sum(alpha, is_k)
+            found[f"alpha_ratio/step_{k}"] = masked_sum(ratio, is_k)
+            if k < last:
+                found[f"contraction/step_{k}"] = masked_sum(contraction, is_k)
         return found
 
     def transition(self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, dt: float) -> Transition:
