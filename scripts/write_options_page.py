@@ -12,6 +12,7 @@ from rllib_scoreflow.algorithms.flow_bc import FlowBCConfig
 from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
 from rllib_scoreflow.flow.config import VARIANTS, ChainConfig, NoiseConfig, ScoreConfig, VisionConfig
 from rllib_scoreflow.flow.fields import FIELDS
+from rllib_scoreflow.flow.objectives import OBJECTIVES
 from rllib_scoreflow.flow.processes import PROCESSES
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "options.md"
@@ -57,6 +58,9 @@ def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
     for name, field in FIELDS.items():
         if field.__module__.startswith("rllib_scoreflow."):
             yield f"`velocity: {{type: {name}}}` of FlowBC", field.CONFIG
+    for objective in OBJECTIVES.values():
+        if objective.SECTION is not None and objective.__module__.startswith("rllib_scoreflow."):
+            yield f"`{objective.SECTION}:` of ScoreFlow", objective.CONFIG
     yield "`vision:` of FlowBC", VisionConfig
 
 

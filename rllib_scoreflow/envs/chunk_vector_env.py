@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, create_empty_array
 from numpy.typing import NDArray
 
-from rllib_scoreflow.envs.seeding import sub_env_seeds
+from rllib_scoreflow.envs.seeding import draw_seed, episode_seed, group_seeds
 from rllib_scoreflow.envs.single_env import EnvDims
 from rllib_scoreflow.envs.spaces import observation_space
 from rllib_scoreflow.errors import SimulatorError
@@ -69,6 +69,8 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
         act_steps: primitive steps per chunk.
         horizon: actions per chunk; those after the first `act_steps` are not executed.
         max_episode_steps: time limit in primitive steps, None = none.
+        group_size: how many neighbouring sub environments share every seed: their first episodes start alike, their
+            second ones too, and so on.
         single_observation_space: Box float32 [O], with cameras a Dict of it and of the images.
         single_action_space: Box float32 [horizon * A], the bounds of one action repeated.
     """
@@ -88,8 +90,10 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
         horizon: int,
         max_episode_steps: int | None,
         seed: int | None,
+        group_size: int = 1,
     ) -> None:
         self.dims = dims
+        self.group_size = group_size
         self.num_envs = num_envs
         self.act_steps = act_steps
         self.horizon = horizon
@@ -101,6 +105,8 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._next_seed = seed
+        self._seeds: list[int] | None = None
+        self._num_episodes = np.zeros(num_envs, np.int64)
         self._all_ids: Ids = np.arange(num_envs)
         # Primitive steps of the running episodes; None until the first reset.
         self._elapsed: NDArray[np.int64] | None = None
@@ -126,13 +132,16 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
             seed = self._next_seed
         self._next_seed = None
         seeds: list[int] | None = None
+        if seed is None and self.group_size > 1:
+            seed = draw_seed()
         if isinstance(seed, int | np.integer):
-            seeds = sub_env_seeds(int(seed), self.num_envs)
+            seeds = group_seeds(int(seed), self.num_envs, self.group_size)
         elif seed is not None and None not in seed:
             seeds = [int(s) for s in seed if s is not None]
             if len(seeds) != self.num_envs:
                 raise ValueError(f"{len(seeds)} seeds for {self.num_envs} sub environments")
         observations = self._zero_observations()
+        self._seeds, self._num_episodes = seeds, np.ones(self.num_envs, np.int64)
         self._reset_all(observations, seeds, options)
         self._elapsed = np.zeros(self.num_envs, np.int64)
         self._check_finite(observations, np.zeros(self.num_envs))
@@ -178,7 +187,7 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
         observations = tree.map_structure(np.copy, outcome.observations)
         finished = np.flatnonzero(outcome.terminated | outcome.truncated)
         if finished.size:
-            self._reset_some(finished, observations)
+            self._reset_some(finished, observations, self._next_seeds(finished))
             self._elapsed[finished] = 0
         self._observations = observations
         info = {
@@ -190,6 +199,14 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
         # Callers store the arrays, the next step starts from ours: hence the copy.
         result = tree.map_structure(np.copy, observations)
         return result, outcome.rewards, outcome.terminated, outcome.truncated, info
+
+    def _next_seeds(self, ids: Ids) -> list[int] | None:
+        """Seeds of the next episodes of the sub environments `ids`; None: their running random streams."""
+        if self.group_size == 1 or self._seeds is None:
+            return None
+        seeds = [episode_seed(self._seeds[i], int(self._num_episodes[i])) for i in ids.tolist()]
+        self._num_episodes[ids] += 1
+        return seeds
 
     def _zero_observations(self) -> Observation:
         zeros: Any = create_empty_array(self.single_observation_space, self.num_envs, fn=np.zeros)
@@ -226,8 +243,11 @@ class ChunkVectorEnv(VectorEnv[Observation, Float32, NDArray[Any]]):
         """Reset all sub environments and write into `observations` [N, ...]."""
 
     @abstractmethod
-    def _reset_some(self, ids: Ids, observations: Observation) -> None:
-        """Reset the sub environments `ids` and write into their rows of `observations` [N, ...]."""
+    def _reset_some(self, ids: Ids, observations: Observation, seeds: list[int] | None = None) -> None:
+        """Reset the sub environments `ids` and write into their rows of `observations` [N, ...].
+
+        `seeds`, one for each of `ids`, are given where sub environments share them.
+        """
 
     @abstractmethod
     def _run_chunk(self, chunks: NDArray[Any], ids: Ids, elapsed: NDArray[np.int64], outcome: ChunkOutcome) -> None:

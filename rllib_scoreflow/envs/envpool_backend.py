@@ -76,6 +76,7 @@ class EnvPoolChunkEnv(ChunkVectorEnv):
         env_config: Mapping[str, Any],
         max_episode_steps: int | None,
         seed: int | None,
+        group_size: int = 1,
     ) -> None:
         reason = refusal(source, env_config)
         if reason is not None:
@@ -88,6 +89,7 @@ class EnvPoolChunkEnv(ChunkVectorEnv):
             horizon=horizon,
             max_episode_steps=max_episode_steps or dims.max_episode_steps,
             seed=seed,
+            group_size=group_size,
         )
         self._source = source
         self._env_config = dict(env_config)
@@ -125,7 +127,8 @@ class EnvPoolChunkEnv(ChunkVectorEnv):
             self._pool = self._make_pool(seeds)
         self._reset_some(self._all_ids, observations)
 
-    def _reset_some(self, ids: Ids, observations: Observation) -> None:
+    def _reset_some(self, ids: Ids, observations: Observation, seeds: list[int] | None = None) -> None:
+        # Seeds belong to the pool. The simulations draw at resets alone, so that streams that began alike stay alike.
         first, info = self._pool.reset(ids.astype(np.int32))
         self._width = first.shape[1]
         assert not isinstance(observations, dict)  # no task in PARITY_TESTED has cameras

@@ -41,6 +41,7 @@ class GymnasiumChunkEnv(ChunkVectorEnv):
         env_config: Mapping[str, Any],
         max_episode_steps: int | None,
         seed: int | None,
+        group_size: int = 1,
     ) -> None:
         settings = EnvSettings.of(env_config)
         self.envs = [make_single_env(source, env_config) for _ in range(num_envs)]
@@ -54,6 +55,7 @@ class GymnasiumChunkEnv(ChunkVectorEnv):
             horizon=horizon,
             max_episode_steps=max_episode_steps or dims.max_episode_steps,
             seed=seed,
+            group_size=group_size,
         )
         self._checked = [CheckedEnv(env, source.requested_id, settings.success) for env in self.envs]
         self._told_when_to_render = dims.image_shape is not None and hasattr(self.envs[0].unwrapped, "images_wanted")
@@ -71,9 +73,10 @@ class GymnasiumChunkEnv(ChunkVectorEnv):
             seed = None if seeds is None else seeds[i]
             self._write(observations, i, env.reset(seed=seed, options=env_options))
 
-    def _reset_some(self, ids: Ids, observations: Observation) -> None:
-        for i in ids.tolist():
-            self._write(observations, i, self._checked[i].reset())
+    def _reset_some(self, ids: Ids, observations: Observation, seeds: list[int] | None = None) -> None:
+        for place, i in enumerate(ids.tolist()):
+            seed = None if seeds is None else seeds[place]
+            self._write(observations, i, self._checked[i].reset(seed=seed))
 
     def _run_chunk(self, chunks: NDArray[Any], ids: Ids, elapsed: NDArray[np.int64], outcome: ChunkOutcome) -> None:
         limit = self.max_episode_steps

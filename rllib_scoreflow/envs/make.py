@@ -23,6 +23,7 @@ def make_chunk_vector_env(
     env_config: Mapping[str, Any] | None = None,
     max_episode_steps: int | None = None,
     seed: int | None = None,
+    group_size: int = 1,
 ) -> ChunkVectorEnv:
     """Make N environments that execute chunks of actions.
 
@@ -37,6 +38,7 @@ def make_chunk_vector_env(
             EnvSettings: "max_episode_steps", "success", "additional_wrappers".
         max_episode_steps: time limit in primitive steps instead of that of `env_config` or the registered one.
         seed: of the first reset; None draws one.
+        group_size: how many neighbouring environments share every seed; it divides `num_envs`.
 
     Raises:
         InputError: unknown id, unsupported spaces, options that do not fit, numbers out of range.
@@ -60,6 +62,7 @@ def make_chunk_vector_env(
         env_config=env_config,
         max_episode_steps=max_episode_steps,
         seed=seed,
+        group_size=group_size,
     )
 
 

@@ -12,3 +12,19 @@ def sub_env_seeds(seed: int, num_envs: int) -> list[int]:
     """
     state = np.random.SeedSequence(seed).generate_state(num_envs)
     return [int(word) & 0x7FFFFFFF for word in state]
+
+
+def group_seeds(seed: int, num_envs: int, group_size: int) -> list[int]:
+    """Return `num_envs` seeds as `sub_env_seeds`, each of which `group_size` neighbouring sub environments share."""
+    seeds = sub_env_seeds(seed, -(-num_envs // group_size))
+    return [seeds[i // group_size] for i in range(num_envs)]
+
+
+def episode_seed(seed: int, episode: int) -> int:
+    """Return the seed (31 bit) of the episode of this number, from 1, of a sub environment that began with `seed`."""
+    return int(np.random.SeedSequence([seed, episode]).generate_state(1)[0]) & 0x7FFFFFFF
+
+
+def draw_seed() -> int:
+    """Return a seed (31 bit) that nothing determines."""
+    return int(np.random.SeedSequence().generate_state(1)[0]) & 0x7FFFFFFF

@@ -49,9 +49,10 @@ class Fragment:
     Attributes:
         episode: Id of the episode, the same for all its fragments.
         rewards: Scaled rewards, `[T]`.
-        values: `V(o_0) .. V(o_T)`, `[T + 1]`; the last one belongs to the final observation.
+        values: `V(o_0) .. V(o_T)`, `[T + 1]`; the last one belongs to the final observation. Zeros without a critic.
         terminated: Whether the environment terminated at the end of the fragment.
         done: Whether the episode ends with the fragment, by termination or by a time limit.
+        group: Name that episodes from the same reset seed share; None where seeds are not shared.
     """
 
     episode: str
@@ -59,6 +60,7 @@ class Fragment:
     values: FloatArray
     terminated: bool
     done: bool
+    group: str | None = None
 
 
 class AdvantageEstimator(Protocol):
@@ -70,7 +72,13 @@ class AdvantageEstimator(Protocol):
 
 
 class EstimatorFactory(Protocol):
-    """What a registered estimator is called with: the discount and the trace decay, per decision."""
+    """What a registered estimator is called with: the discount and the trace decay, per decision.
+
+    It may have two attributes: `needs_critic = False`, without which there is a critic and it is trained on the
+    advantages plus its values, and `needs_groups = True`, with which `group_size` episodes come from every reset seed,
+    fragments are whole episodes but for those that the end of a rollout cuts, and advantages are used as they are;
+    others are normalised over every minibatch.
+    """
 
     def __call__(self, *, gamma: float, lambda_: float) -> AdvantageEstimator:
         """An estimator for these."""
@@ -102,6 +110,57 @@ class GeneralizedAdvantages:
             )
             for fragment in fragments
         ]
+
+
+@ESTIMATORS.register("group")
+class GroupAdvantages:
+    """Return of an episode among those from its own reset seed, in deviations from their mean (GRPO, arXiv 2402.03300).
+
+    It is the same for all decisions of an episode; rewards are not discounted. A group whose returns are all equal has
+    advantages of 0. An episode that the end of the rollout cuts has 0 and is not compared, unless all of its group are
+    cut after the same number of decisions: then their returns so far are compared.
+    """
+
+    needs_critic = False
+    needs_groups = True
+
+    def __init__(self, *, gamma: float, lambda_: float) -> None:
+        """Has no use for discount and trace decay."""
+
+    def __call__(self, fragments: Sequence[Fragment]) -> list[FloatArray]:
+        """Advantages `[T]` of every fragment."""
+        groups: dict[str | None, list[int]] = {}
+        for place, fragment in enumerate(fragments):
+            groups.setdefault(fragment.group, []).append(place)
+        scores = np.zeros(len(fragments))
+        for places in groups.values():
+            members = [fragments[place] for place in places]
+            alike = len({len(member.rewards) for member in members}) == 1 and not any(each.done for each in members)
+            compared = [place for place in places if alike or fragments[place].done]
+            scores[compared] = _standardize([float(fragments[place].rewards.sum()) for place in compared])
+        return [np.full(len(fragment.rewards), score) for fragment, score in zip(fragments, scores, strict=True)]
+
+
+def _standardize(returns: Sequence[float]) -> FloatArray:
+    """`(return - mean) / std`, and 0 where all returns are equal."""
+    values = np.asarray(returns, dtype=np.float64)
+    if len(values) == 0:
+        return values
+    deviation = values.std()
+    if deviation <= _SMALLEST_SCALE * max(1.0, float(np.abs(values).max())):
+        return np.zeros_like(values)
+    standardized: FloatArray = (values - values.mean()) / deviation
+    return standardized
+
+
+def needs_critic(estimator: object) -> bool:
+    """Whether an estimator, or its factory, uses the values of a critic."""
+    return bool(getattr(estimator, "needs_critic", True))
+
+
+def needs_groups(estimator: object) -> bool:
+    """Whether an estimator, or its factory, compares episodes from the same reset seed."""
+    return bool(getattr(estimator, "needs_groups", False))
 
 
 def scale_rewards(rewards: npt.ArrayLike, scale: float, clip: float | None) -> FloatArray:

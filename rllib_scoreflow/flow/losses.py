@@ -46,6 +46,16 @@ def linear_path(noise: torch.Tensor, chunk: torch.Tensor, t: torch.Tensor, delta
 
 
 def clipped_surrogate_loss(ratio: torch.Tensor, advantages: torch.Tensor, clip_range: float) -> torch.Tensor:
-    """PPO's clipped surrogate, to be minimised, per sample `[B]` (ratios and advantages `[B]`)."""
+    """PPO's clipped surrogate, to be minimised, per sample `[B]` (ratios and advantages `[B]`, or that broadcast)."""
     clipped = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
     return -torch.minimum(ratio * advantages, clipped * advantages)
+
+
+def trust_region_loss(ratio: torch.Tensor, advantages: torch.Tensor, clip_range: float) -> torch.Tensor:
+    """Simple policy optimisation's surrogate, to be minimised, shaped as `clipped_surrogate_loss` (arXiv 2401.16025).
+
+    `-(r A - |A| (r - 1)^2 / (2 clip_range))`: its best ratio is `1 +- clip_range`, and from beyond it the gradient
+    leads back, while that of a clipped surrogate is 0.
+    """
+    penalty = advantages.abs() * (ratio - 1.0).square() / (2.0 * clip_range)
+    return penalty - ratio * advantages

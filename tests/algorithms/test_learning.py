@@ -65,6 +65,25 @@ def test_fine_tuning_beats_the_cloned_policy(cloned, variant: str) -> None:
     assert after.return_mean > 0.75 * before.return_mean  # returns are negative: a quarter of the cost is gone
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"advantages": "group", "group_size": 4, "variant": "reinflow"},
+        {"objective": "fpo", "variant": "flow", "clip_param": 0.05},
+        {"objective": "fpo", "variant": "flow", "clip_param": 0.05, "fpo": {"negative": "trust_region"}},
+    ],
+)
+def test_other_objectives_and_advantages_beat_it_too(cloned, options) -> None:
+    algo = tuning_config(cloned, **options).build_algo()
+    before = algo.evaluate_flow_policy(FlowPolicy.load(cloned / "policy"))
+    for _ in range(15):
+        assert algo.train()["learners"]["default_policy"]["ratio_error_first"] < 1e-5
+    after = algo.evaluate_flow_policy(algo.flow_policy())
+    algo.stop()
+    assert after.return_mean > before.return_mean + 5.0 * np.hypot(before.return_stderr, after.return_stderr)
+
+
 def test_a_checkpoint_restores_the_learner_and_the_next_update(cloned, tmp_path) -> None:
     """The state after a resume equals the checkpoint's, and the same rollout leads to the same weights."""
     algo = tuning_config(cloned).build_algo()

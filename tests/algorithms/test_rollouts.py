@@ -112,6 +112,7 @@ class LinearValues(torch.nn.Module):
     """A critic whose value of an observation is the observation."""
 
     chain_columns = (Columns.ACTIONS, Columns.ACTION_LOGP)
+    critic = "itself"
 
     def __init__(self) -> None:
         super().__init__()

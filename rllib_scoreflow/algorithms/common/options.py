@@ -34,8 +34,8 @@ class AlgorithmOptions(BaseModel):
     ALGORITHM: ClassVar[str]
 
     plugins: list[str] = Field(default_factory=list)
-    """Modules of your own that register velocity fields, denoising processes, advantage estimators, dataset readers or
-    environments; every process imports them."""
+    """Modules of your own that register velocity fields, denoising processes, objectives, advantage estimators, dataset
+    readers or environments; every process imports them."""
     env_backend: Literal["auto", "envpool", "gymnasium"] = "auto"
     """Vector environment of rollouts and evaluations."""
     evaluation_interval: Count | None = None

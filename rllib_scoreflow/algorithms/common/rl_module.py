@@ -16,6 +16,7 @@ from rllib_scoreflow.algorithms.common.action_distribution import ChainActionDis
 from rllib_scoreflow.flow.distribution import ChainDistribution
 from rllib_scoreflow.flow.fields.mlp import residual_mlp
 from rllib_scoreflow.flow.kinds import NOISE, STEP, TIME
+from rllib_scoreflow.flow.objectives import make_objective
 from rllib_scoreflow.flow.precision import Precision, network_passes
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig
 from rllib_scoreflow.policy.vision import ImageEncoder, encode, make_encoder
@@ -33,13 +34,15 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
 
     `model_config` holds plain values only: `policy` (a dumped `PolicyConfig`), `observation_low`, `observation_high`,
     `action_low`, `action_high` (lists), `critic` (`hidden_dim`, `num_layers`, `output_bias`; or None),
-    `behavior_coeff` (a frozen copy of the policy is kept if positive) and `precision` (of the passes in training).
+    `behavior_coeff` (a frozen copy of the policy is kept if positive), `precision` (of the passes in training) and
+    `objective` (its options and, under `type`, its name; or None).
 
     Attributes:
         policy: The policy.
         critic: Value function on the features of an observation, or None.
         critic_encoder: The critic's own image encoder, or None.
         behavior: Frozen pretrained policy that the behaviour regulariser holds on to, or None.
+        objective: What an update maximises.
         chain_columns: Columns of the exploration that the Learner needs again, beside observations and rewards.
     """
 
@@ -55,10 +58,11 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
             action_low=np.asarray(settings["action_low"], dtype=np.float32),
             action_high=np.asarray(settings["action_high"], dtype=np.float32),
         )
-        self.chain_columns: tuple[str, ...] = (Columns.ACTIONS, Columns.ACTION_LOGP)
-        if config.sde.chain.random_steps == "one":
-            self.chain_columns += (RANDOM_STEP,)
         self.precision: Precision = settings.get("precision", "float32")
+        self.objective = make_objective(settings.get("objective"))
+        self.chain_columns: tuple[str, ...] = (Columns.ACTIONS, *self.objective.SAMPLED)
+        if config.sde.chain.random_steps == "one" and self.objective.EVALUATES_CHAINS:
+            self.chain_columns += (RANDOM_STEP,)
         self.critic: torch.nn.Module | None = None
         self.critic_encoder: ImageEncoder | None = None
         self.behavior: FlowPolicy | None = None
@@ -87,14 +91,14 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
 
     @override(TorchRLModule)
     def _forward_exploration(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Draws chains for raw observations `[B, O]`: chains, their log-probability `[B]`, the chunks they end in."""
+        """Draws chains for raw observations `[B, O]`: chains, what the objective remembers, the chunks they end in."""
         with torch.no_grad():
             distribution = self.policy.distribution(batch[Columns.OBS])
-            random_step = distribution.draw_step()
-            chain, logp = distribution.sample_with_logp(random_step=random_step)
+            random_step = distribution.draw_step() if self.objective.EVALUATES_CHAINS else None
+            chain, columns = self.objective.sample(distribution, random_step)
             return {
                 Columns.ACTIONS: chain,
-                Columns.ACTION_LOGP: logp,
+                **columns,
                 Columns.ACTIONS_FOR_ENV: self.policy.to_actions(chain[:, -1]),
                 **({} if random_step is None else {RANDOM_STEP: random_step}),
             }
@@ -108,14 +112,20 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
 
     @override(TorchRLModule)
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Evaluates stored chains (`actions`), or the flow-matching error where the batch has none.
+        """Evaluates the objective on stored chains (`actions`), or the flow-matching error where the batch has none.
 
         Everything that gradients flow through is computed here, so that DistributedDataParallel sees it.
         """
         with network_passes(self.precision, self.policy.action_normalizer.low.device):
             if Columns.ACTIONS in batch:
-                return self._evaluate_chains(batch)
+                return self._evaluate_objective(batch)
             return {"flow_matching_error": self._flow_matching_error(batch)}
+
+    @torch.no_grad()
+    def remember(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """The objective's `REFERENCE` columns of a batch by this policy, with the passes of the update."""
+        with network_passes(self.precision, self.policy.action_normalizer.low.device):
+            return self.objective.remember(self._evaluation(batch)[0])
 
     @override(ValueFunctionAPI)
     def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> torch.Tensor:
@@ -125,18 +135,22 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
         values: torch.Tensor = self.critic(features).squeeze(-1)
         return values
 
-    def _evaluate_chains(self, batch: dict[str, Any]) -> dict[str, Any]:
-        chain, step = batch[Columns.ACTIONS], batch.get(RANDOM_STEP)
-        gaussian, details = self.policy.distribution(batch[Columns.OBS]).along(
-            chain, None if step is None else step.long()
-        )
+    def _evaluation(self, batch: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """What the objective evaluates, and for chains the inputs of their action distribution."""
+        chain, distribution = batch[Columns.ACTIONS], self.policy.distribution(batch[Columns.OBS])
+        if not self.objective.EVALUATES_CHAINS:
+            return self.objective.evaluate(distribution, chain, batch), {}
+        step = batch.get(RANDOM_STEP)
+        gaussian, details = distribution.along(chain, None if step is None else step.long())
         inputs = ChainActionDistribution.to_logits(gaussian)
-        distribution = self.get_train_action_dist_cls().from_logits(inputs)
-        out: dict[str, Any] = {
-            Columns.ACTION_DIST_INPUTS: inputs,
-            "evaluation": distribution.evaluate(chain, details),
-            Columns.VF_PREDS: self.compute_values(batch),
-        }
+        evaluation = self.get_train_action_dist_cls().from_logits(inputs).evaluate(chain, details)
+        return evaluation, {Columns.ACTION_DIST_INPUTS: inputs}
+
+    def _evaluate_objective(self, batch: dict[str, Any]) -> dict[str, Any]:
+        evaluation, out = self._evaluation(batch)
+        out["evaluation"] = evaluation
+        if self.critic is not None:
+            out[Columns.VF_PREDS] = self.compute_values(batch)
         if self.behavior is not None:
             out["behavior_distance"] = self._behavior_distance(batch, self.behavior)
         return out
@@ -164,6 +178,7 @@ def module_spec(
     critic: dict[str, Any] | None,
     behavior_coeff: float,
     precision: Precision = "float32",
+    objective: dict[str, Any] | None = None,
 ) -> RLModuleSpec:
     """The spec that builds this module with the shapes and statistics of `policy` (not its weights)."""
 
@@ -181,5 +196,6 @@ def module_spec(
             "critic": critic,
             "behavior_coeff": behavior_coeff,
             "precision": precision,
+            "objective": objective,
         },
     )

@@ -11,6 +11,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from ray.rllib.utils.annotations import override
 
+from rllib_scoreflow.algorithms.scoreflow.rollout_buffer import GROUP
 from rllib_scoreflow.flow.advantages import AdvantageEstimator, FloatArray, Fragment, scale_rewards
 from rllib_scoreflow.observations import num_rows
 from rllib_scoreflow.policy.tensors import to_tensors
@@ -24,7 +25,7 @@ _VALUE_BATCH_OF_IMAGES = 256
 
 
 class ChainColumns(ConnectorV2):
-    """Concatenates whole columns of all episode fragments, and asks the critic for their values.
+    """Concatenates whole columns of all episode fragments, and asks the critic, if there is one, for their values.
 
     It replaces RLlib's default pipeline, which appends an artificial step to every episode and works item by item.
     """
@@ -43,16 +44,19 @@ class ChainColumns(ConnectorV2):
 
         Returns:
             Float32 tensors by module id: `obs [B, O]` (with cameras a dictionary, its images uint8), the module's
-            `chain_columns` and `vf_preds [B]`.
+            `chain_columns` and, with a critic, `vf_preds [B]`.
         """
         module = rl_module[DEFAULT_MODULE_ID].unwrapped()
         device = next(module.parameters()).device
         observations = [episode.get_observations() for episode in episodes]
-        values = _values(module, tree.map_structure(_concatenate, *observations), device)
-        bounds = np.cumsum([num_rows(fragment) for fragment in observations])[:-1]
-        shared_data[_VALUES] = np.split(values, bounds)
         columns = {name: _column(episodes, name) for name in module.chain_columns}
-        columns[Columns.VF_PREDS] = np.concatenate([own[:-1] for own in shared_data[_VALUES]])
+        lengths = [num_rows(fragment) for fragment in observations]
+        if module.critic is None:
+            shared_data[_VALUES] = [np.zeros(length) for length in lengths]
+        else:
+            values = _values(module, tree.map_structure(_concatenate, *observations), device)
+            shared_data[_VALUES] = np.split(values, np.cumsum(lengths)[:-1])
+            columns[Columns.VF_PREDS] = np.concatenate([own[:-1] for own in shared_data[_VALUES]])
         batch[DEFAULT_MODULE_ID] = {name: _to_float32(column, device) for name, column in columns.items()}
         acted_on = tree.map_structure(lambda *parts: np.concatenate([part[:-1] for part in parts]), *observations)
         batch[DEFAULT_MODULE_ID][Columns.OBS] = to_tensors(acted_on, device)
@@ -60,7 +64,7 @@ class ChainColumns(ConnectorV2):
 
 
 class Advantages(ConnectorV2):
-    """Adds the advantages of an estimator, and the value targets that follow from them.
+    """Adds the advantages of an estimator, and with a critic the value targets that follow from them.
 
     A fragment that ends in a terminal state does not bootstrap; one cut by a time limit or by the end of the rollout
     bootstraps from the value of its last observation.
@@ -82,7 +86,7 @@ class Advantages(ConnectorV2):
         shared_data: dict[str, Any],
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """Adds `advantages` and `value_targets`, float32 `[B]`, to the batch of `ChainColumns`."""
+        """Adds `advantages`, and with a critic `value_targets`, float32 `[B]`, to the batch of `ChainColumns`."""
         scale, values = shared_data.get(REWARD_SCALE, 1.0), shared_data[_VALUES]
         fragments = [
             Fragment(
@@ -91,16 +95,23 @@ class Advantages(ConnectorV2):
                 values=own,
                 terminated=bool(episode.is_terminated),
                 done=bool(episode.is_done),
+                group=_group_name(episode),
             )
             for episode, own in zip(episodes, values, strict=True)
         ]
         advantages = np.concatenate(self.estimator(fragments))
-        predictions = np.concatenate([own[:-1] for own in values])
         columns = batch[DEFAULT_MODULE_ID]
-        device = columns[Columns.VF_PREDS].device
+        device = columns[Columns.ACTIONS].device
         columns[Postprocessing.ADVANTAGES] = _to_float32(advantages, device)
-        columns[Postprocessing.VALUE_TARGETS] = _to_float32(advantages + predictions, device)
+        if Columns.VF_PREDS in columns:
+            predictions = np.concatenate([own[:-1] for own in values])
+            columns[Postprocessing.VALUE_TARGETS] = _to_float32(advantages + predictions, device)
         return batch
+
+
+def _group_name(episode: Any) -> str | None:
+    group = episode.custom_data.get(GROUP)
+    return None if group is None else f"{group[0]}/{group[1]}"
 
 
 def _to_float32(column: Any, device: torch.device) -> torch.Tensor:

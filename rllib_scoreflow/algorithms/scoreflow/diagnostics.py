@@ -5,7 +5,7 @@ import torch
 from rllib_scoreflow.algorithms.common.exchange import sum_over_learners
 from rllib_scoreflow.flow.config import SDEConfig, VelocityConfig
 from rllib_scoreflow.flow.distribution import ChainDistribution
-from rllib_scoreflow.flow.processes import ChainEvaluation, DenoisingProcess, make_process
+from rllib_scoreflow.flow.processes import make_process
 from rllib_scoreflow.flow.transition import MaskedSum
 
 
@@ -60,30 +60,6 @@ def _means(sums: dict[str, torch.Tensor]) -> dict[str, float]:
     totals = sum_over_learners(torch.stack(list(sums.values())).double())
     # Of a small update no chain may have had its random step at a given number.
     return {name: total / count for name, (total, count) in zip(sums, totals.tolist(), strict=True) if count}
-
-
-def chain_diagnostics(
-    process: DenoisingProcess, evaluation: ChainEvaluation, old_logp: torch.Tensor
-) -> dict[str, torch.Tensor | MaskedSum]:
-    """Scalars that say where a process stands: common ones, and those of `DenoisingProcess.diagnostics`.
-
-    `kl_chain` is the approximate KL in nats of the whole chain.
-
-    Args:
-        process: That was evaluated.
-        evaluation: Of `B` chains with `K` steps.
-        old_logp: Log-probability at sampling time, on the configured scale, `[B]`.
-    """
-    std = evaluation.std.detach()
-    log_ratio = (evaluation.logp - old_logp).detach() * evaluation.logp_divisor
-    return {
-        "kl_chain": log_ratio.exp() - 1.0 - log_ratio,
-        "logprob_clamp_rate": evaluation.logp_clamp_rate,
-        "sigma_min": std.amin(),
-        "sigma_mean": std.mean(),
-        "sigma_max": std.amax(),
-        **process.diagnostics(evaluation),
-    }
 
 
 def process_names(config: SDEConfig) -> tuple[set[str], set[str]]:

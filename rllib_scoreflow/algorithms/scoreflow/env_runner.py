@@ -64,6 +64,7 @@ class ChunkEnvRunner(ArrayEnvRunner):
             backend=config.env_backend,
             env_config=dict(config.env_config),
             seed=self._reset_seed(),
+            group_size=config.group_size or 1,
         )
         self.num_envs = self.env.num_envs
 
@@ -81,7 +82,8 @@ class ChunkEnvRunner(ArrayEnvRunner):
             Exception: What a simulator raised, or that it returned NaN. The rollout is lost, and the next one starts
                 with new environments.
         """
-        if reset or self._broken:
+        # Episodes of one seed are compared as wholes: none goes on from an earlier rollout.
+        if reset or self._broken or self.config.group_size is not None:
             self._reset()
         try:
             with one_thread():
@@ -90,7 +92,7 @@ class ChunkEnvRunner(ArrayEnvRunner):
             # Whatever state the simulators are in, the next rollout starts with new ones.
             self._broken = True
             raise
-        episodes = buffer.episodes(self._episode_ids, self._episode_steps)
+        episodes = buffer.episodes(self._episode_ids, self._episode_steps, self._group_names())
         self._log(buffer, sum(e.is_done for e in episodes))
         return episodes
 
@@ -122,6 +124,14 @@ class ChunkEnvRunner(ArrayEnvRunner):
         self._num_resets += 1
         self._episode_ids = [uuid.uuid4().hex for _ in range(self.num_envs)]
         self._episode_steps = np.zeros(self.num_envs, dtype=np.int64)
+
+    def _group_names(self) -> list[str] | None:
+        """Of every environment, a name of this rollout that those which share its reset seeds have, too."""
+        size = self.config.group_size
+        if size is None:
+            return None
+        names = [uuid.uuid4().hex for _ in range(self.num_envs // size)]
+        return [names[env // size] for env in range(self.num_envs)]
 
     def _is_first_start(self) -> bool:
         return self.weights_seq_no == 0 and self._num_resets == 0

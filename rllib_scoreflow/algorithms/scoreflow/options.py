@@ -6,6 +6,7 @@ from pydantic import Field
 
 from rllib_scoreflow.algorithms.common.options import AlgorithmOptions, Count, Limit, Positive, Rate
 from rllib_scoreflow.flow.config import VARIANTS
+from rllib_scoreflow.flow.objectives import DEFAULT_OBJECTIVE
 
 Discount = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -30,6 +31,11 @@ class ScoreFlowOptions(AlgorithmOptions):
     chain: dict[str, Any] = Field(default_factory=dict)
     """Overrides of `ChainConfig` (`denoising_steps`, `start`, clamps, scale of the log-probability); a MeanFlow has 1
     denoising step where this does not say."""
+    objective: str = DEFAULT_OBJECTIVE
+    """What an update maximises, by its name in `rllib_scoreflow.flow.objectives.OBJECTIVES`: `chain` (PPO on denoising
+    chains) or `fpo` (flow policy optimisation, which trains the velocity alone and needs no noise)."""
+    fpo: dict[str, Any] = Field(default_factory=dict)
+    """Options of `objective: fpo` (`FlowPolicyOptimizationConfig`)."""
     frozen_velocity: bool = False
     """Train drift and noise only."""
     lr: Rate = 4.5e-5
@@ -67,13 +73,17 @@ class ScoreFlowOptions(AlgorithmOptions):
     lambda_: Discount = 0.95
     """Trace decay of the advantages, per chunk (in a file `lambda`, too)."""
     advantages: str = "gae"
-    """Advantage estimator, by its name in `rllib_scoreflow.flow.advantages.ESTIMATORS`."""
+    """Advantage estimator, by its name in `rllib_scoreflow.flow.advantages.ESTIMATORS`: `gae`, or `group`, the return
+    of an episode among those from the same reset seed (GRPO), without discount and without a critic."""
+    group_size: Annotated[int, Field(ge=2)] | None = None
+    """Neighbouring environments that share every reset seed, for `advantages: group`, which needs it; it divides
+    `num_envs_per_env_runner`. Every rollout begins with a reset then, so that it should be as long as an episode."""
     clip_param: Limit = 0.01
-    """PPO's clip range, on the scale of `chain.normalize_logp`."""
+    """PPO's clip range, on the scale of `chain.normalize_logp`; of `fpo`, on that of its errors."""
     vf_loss_coeff: Rate = 0.5
     """Weight of `0.5 * MSE` of the values."""
     entropy_coeff: float = 0.03
-    """Weight of the entropy on the configured scale."""
+    """Weight of the entropy on the configured scale; without effect on `fpo`, which has none."""
     behavior_coeff: Rate = 0.0
     """Weight of the distance to the pretrained flow (0: off)."""
     target_kl: Annotated[float, Field(ge=0.0, allow_inf_nan=True)] | None = 1.0

@@ -6,7 +6,9 @@ from typing import Any
 
 from rllib_scoreflow.algorithms.common.reported import EPISODE_RESULTS, Reported, own_results
 from rllib_scoreflow.algorithms.scoreflow.diagnostics import process_names
+from rllib_scoreflow.flow.advantages import ESTIMATORS, needs_critic
 from rllib_scoreflow.flow.config import SDEConfig
+from rllib_scoreflow.flow.objectives import objective_class
 from rllib_scoreflow.flow.processes.base import VELOCITY
 
 _NETWORKS = ("encoder", "critic", "critic_encoder")
@@ -17,9 +19,8 @@ _ROLLOUT = {
     "update_seconds", "seconds_in_env", "seconds_in_policy",
 }  # fmt: skip
 _LEARNER = {
-    "policy_loss", "value_loss", "entropy", "ratio_mean", "kl", "kl_chain", "clip_fraction", "explained_variance",
-    "logprob_clamp_rate", "sigma_min", "sigma_mean", "sigma_max", "stopped_by_kl", "gradient_steps", "skipped_updates",
-    "num_trainable_parameters",
+    "policy_loss", "value_loss", "ratio_mean", "kl", "clip_fraction", "explained_variance", "stopped_by_kl",
+    "gradient_steps", "skipped_updates", "num_trainable_parameters",
 }  # fmt: skip
 _ENV_RUNNER = {
     "num_env_steps_sampled", "num_env_steps_sampled_lifetime", "num_episodes", "num_episodes_lifetime", "sample",
@@ -39,8 +40,15 @@ def scoreflow_results(config: Any, sde: SDEConfig) -> Reported:
         sde: Its denoising process.
     """
     networks, diagnostics = process_names(sde)
-    learner = _LEARNER | diagnostics
-    learner |= {f"{kind}/{network}" for kind in ("lr", "grad_norm") for network in (*networks, *_NETWORKS)}
+    objective = objective_class(config.objective)
+    learner = _LEARNER | objective.METRICS
+    if objective.EVALUATES_CHAINS:
+        learner |= diagnostics
+    others: tuple[str, ...] = _NETWORKS
+    if not needs_critic(ESTIMATORS.choose(config.advantages)):
+        learner -= {"value_loss", "explained_variance"}
+        others = ("encoder",)
+    learner |= {f"{kind}/{network}" for kind in ("lr", "grad_norm") for network in (*networks, *others)}
     learner |= {f"moved/{network}" for network in networks - {VELOCITY}}
     if config.behavior_coeff > 0:
         learner.add("behavior_distance")

@@ -15,6 +15,9 @@ ENV_STEPS = "env_steps"
 """Extra column: environment steps that a chunk really took, int64 `[T]`."""
 EPISODE_METRICS = "episode_metrics"
 """Key of the environment's infos, and of an ended episode's `custom_data`: dict[str, float]."""
+GROUP = "group"
+"""Key of an episode's `custom_data` where environments share reset seeds: (environments, number of the episode), which
+the episodes from one seed share."""
 SUCCESS = "success"
 """Extra column: success where an episode ended (NaN: unknown, or not ended), float32 `[T]`."""
 _OWN_COLUMNS = {Columns.OBS, Columns.ACTIONS, Columns.REWARDS, Columns.TERMINATEDS, Columns.TRUNCATEDS}
@@ -67,22 +70,26 @@ class RolloutBuffer:
     def _allocate(self, item: Any) -> Any:
         return np.empty((self.steps, *np.shape(item)), dtype=np.asarray(item).dtype)
 
-    def episodes(self, ids: list[str], started: Any) -> list[SingleAgentEpisode]:
+    def episodes(self, ids: list[str], started: Any, groups: list[str] | None = None) -> list[SingleAgentEpisode]:
         """Cuts the columns into episode fragments, environment by environment, in the order of time.
 
         Args:
             ids: Id of the episode that every environment is in, `[num_envs]`; brought up to date.
             started: Chunks that those episodes had before this rollout, int64 `[num_envs]`; brought up to date.
+            groups: Name that every environment has in common with those that share its reset seeds, `[num_envs]`.
         """
         fragments = []
         ends = self.columns[Columns.TERMINATEDS] | self.columns[Columns.TRUNCATEDS]
         for env in range(self.num_envs):
-            first = 0
+            first, number = 0, 0
             for last in [*np.flatnonzero(ends[:, env]), self.steps - 1]:
                 if first > last:
                     continue
                 done = bool(ends[last, env])
                 fragments.append(self._fragment(env, first, last + 1, ids[env], int(started[env])))
+                if groups is not None:
+                    fragments[-1].custom_data[GROUP] = (groups[env], number)
+                number += 1
                 started[env] = 0 if done else started[env] + last + 1 - first
                 ids[env] = uuid.uuid4().hex if done else ids[env]
                 first = last + 1

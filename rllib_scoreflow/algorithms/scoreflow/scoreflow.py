@@ -19,10 +19,12 @@ from rllib_scoreflow.algorithms.common.options import check_options, overlay_env
 from rllib_scoreflow.algorithms.common.reported import Reported
 from rllib_scoreflow.algorithms.common.rl_module import module_spec
 from rllib_scoreflow.algorithms.common.rllib_option_check import check_rllib_options
+from rllib_scoreflow.algorithms.scoreflow.advantages import check_advantages
 from rllib_scoreflow.algorithms.scoreflow.connectors import Advantages, ChainColumns
 from rllib_scoreflow.algorithms.scoreflow.env_runner import SECONDS_IN_ENV, SECONDS_IN_POLICY, ChunkEnvRunner
 from rllib_scoreflow.algorithms.scoreflow.initial_policy import build_denoising, load_initial_policy
 from rllib_scoreflow.algorithms.scoreflow.learner_shards import deal_episodes
+from rllib_scoreflow.algorithms.scoreflow.objective import build_objective, dump_objective
 from rllib_scoreflow.algorithms.scoreflow.options import ScoreFlowOptions
 from rllib_scoreflow.algorithms.scoreflow.results import scoreflow_results
 from rllib_scoreflow.algorithms.scoreflow.rollout_statistics import (
@@ -34,7 +36,7 @@ from rllib_scoreflow.algorithms.scoreflow.rollouts import hand_out_weights, samp
 from rllib_scoreflow.algorithms.scoreflow.scoreflow_learner import ScoreFlowLearner
 from rllib_scoreflow.envs import require_time_limit, try_env
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.flow.advantages import ESTIMATORS, RunningRewardScaler
+from rllib_scoreflow.flow.advantages import ESTIMATORS, RunningRewardScaler, needs_critic
 from rllib_scoreflow.flow.processes.base import DEFAULT_PROCESS, VELOCITY
 from rllib_scoreflow.interface import check_fits
 from rllib_scoreflow.plugins import import_plugins
@@ -82,10 +84,7 @@ class ScoreFlowConfig(OptionsConfig):
         policy = self.initial_policy()
         if self.env is None:
             raise InputError("ScoreFlow needs an environment: set 'env'.")
-        if not policy.sde.is_stochastic:
-            raise InputError(
-                f"Variant '{self.trained_variant}' has no noise, hence nothing to optimise; choose 'noise.kind'."
-            )
+        build_objective(self).check(policy.sde, self.trained_variant)
         if self.frozen_velocity and not _learns_beside_the_velocity(policy):
             raise InputError(
                 f"Option 'frozen_velocity' leaves nothing to train in variant '{self.trained_variant}'; leave it out, "
@@ -116,12 +115,13 @@ class ScoreFlowConfig(OptionsConfig):
         )
         check_env_option(self.env)
         import_plugins(self.plugins)
-        ESTIMATORS.choose(self.advantages)
+        check_advantages(self)
         if not self.reward_scaling and self.reward_clip not in (None, 10.0):
             raise InputError(
                 f"Option 'reward_clip' ({self.reward_clip:g}) bounds scaled rewards, and 'reward_scaling' is off; "
                 "leave one of them out."
             )
+        build_objective(self)
         build_denoising(self)
 
     def reported_results(self) -> Reported:
@@ -170,9 +170,12 @@ class ScoreFlowConfig(OptionsConfig):
                 "hidden_dim": self.critic_hidden_dim,
                 "num_layers": self.critic_num_layers,
                 "output_bias": self.critic_output_bias,
-            },
+            }
+            if needs_critic(ESTIMATORS.choose(self.advantages))
+            else None,
             behavior_coeff=self.behavior_coeff,
             precision=self.precision,
+            objective=dump_objective(self),
         )
 
     def _build_learner_connector(self, *_: Any) -> LearnerConnectorPipeline:

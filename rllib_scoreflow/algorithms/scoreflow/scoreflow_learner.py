@@ -6,7 +6,6 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-import tree
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
@@ -21,27 +20,22 @@ from rllib_scoreflow.algorithms.common.ray_adapter import (
     run_learner_connector,
 )
 from rllib_scoreflow.algorithms.scoreflow.connectors import REWARD_SCALE
-from rllib_scoreflow.algorithms.scoreflow.diagnostics import (
-    MeanOverRows,
-    chain_diagnostics,
-    explained_variance,
-)
+from rllib_scoreflow.algorithms.scoreflow.diagnostics import MeanOverRows, explained_variance
+from rllib_scoreflow.algorithms.scoreflow.objective_columns import Batch, prepare_columns, select_rows
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.flow.losses import clipped_surrogate_loss
+from rllib_scoreflow.flow.advantages import ESTIMATORS, needs_groups
 from rllib_scoreflow.flow.processes.base import VELOCITY
 from rllib_scoreflow.flow.schedules import cosine_with_restarts
 
 ACTOR, CRITIC = "actor", "critic"
 _CRITIC_NETWORKS = {"critic", "critic_encoder"}
-Batch = dict[str, Any]
-"""Columns by name: tensors, and the observations' dictionary of tensors where there are cameras."""
 
 
 class ScoreFlowLearner(PolicyLearner):
     """One `update()` is one PPO iteration on the chains of a rollout.
 
     The actor's optimiser holds the networks of the denoising process (such as velocity, alpha and sigma) and the image
-    encoder, each with a learning rate of its own; the critic has a second optimiser.
+    encoder, each with a learning rate of its own; the critic, if there is one, has a second optimiser.
     """
 
     @override(TorchLearner)
@@ -63,6 +57,8 @@ class ScoreFlowLearner(PolicyLearner):
             (CRITIC, _CRITIC_NETWORKS, self.config.critic_weight_decay),
         ):
             group = [{"params": networks[name], "name": name} for name in networks if name in names]
+            if not group:  # no critic
+                continue
             self.register_optimizer(
                 module_id=module_id,
                 optimizer_name=optimizer_name,
@@ -108,12 +104,17 @@ class ScoreFlowLearner(PolicyLearner):
         batch: Batch = run_together(
             lambda: run_learner_connector(self, training_data.episodes, shared)[DEFAULT_MODULE_ID], self.device
         )
-        if self.config.precision != "float32":
-            batch[Columns.ACTION_LOGP] = self._evaluate_logp(batch)
         rates = self._apply_schedules()
-        rows = len(batch[Columns.ACTION_LOGP])
-        device = batch[Columns.ACTIONS].device
+        rows, device = len(batch[Columns.ACTIONS]), batch[Columns.ACTIONS].device
         first_row, total_rows = own_range(rows, device)
+        batch = prepare_columns(
+            self.rl_module,
+            batch,
+            generator=self.generator,
+            first_row=first_row,
+            total_rows=total_rows,
+            rows_per_pass=self.config.microbatch_size,
+        )
         size = self.config.minibatch_size or total_rows
         num_minibatches = max(1, math.ceil(total_rows / size))
         metrics = MeanOverRows()
@@ -127,7 +128,7 @@ class ScoreFlowLearner(PolicyLearner):
                 # Of a small minibatch a Learner may hold no row. It takes part in every exchange with one that counts
                 # for nothing.
                 self._share = 1.0 if len(own) else 0.0
-                kl = self._gradient_step(_rows(batch, own if len(own) else [0]), metrics)
+                kl = self._gradient_step(select_rows(batch, own if len(own) else [0]), metrics)
                 steps += 1
                 target = self.config.target_kl
                 stopped = target is not None and kl > target
@@ -140,48 +141,30 @@ class ScoreFlowLearner(PolicyLearner):
         self.anneal()
         return self.metrics.reduce()
 
-    def _evaluate_logp(self, batch: Batch) -> torch.Tensor:
-        """Log-probability `[B]` of the chains by the passes of the update, which differ from the sampler's.
-
-        Otherwise the probability ratio would begin at the difference of their roundings.
-        """
-        size = self.config.microbatch_size
-        with torch.no_grad():
-            parts = [
-                self.module.forward_train({DEFAULT_MODULE_ID: _rows(batch, slice(first, first + size))})
-                for first in range(0, len(batch[Columns.ACTION_LOGP]), size)
-            ]
-        return torch.cat([part[DEFAULT_MODULE_ID]["evaluation"].logp for part in parts])
-
     @override(TorchLearner)
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: Batch, fwd_out: dict[str, Any]
     ) -> torch.Tensor:
         """Share of this microbatch in PPO's loss over the whole minibatch, a scalar (method section 6)."""
-        evaluation = fwd_out["evaluation"]
-        log_ratio = evaluation.logp - batch[Columns.ACTION_LOGP]
-        ratio = log_ratio.exp()
-        surrogate = clipped_surrogate_loss(ratio, batch[Postprocessing.ADVANTAGES], self.config.clip_param)
-        value_error = fwd_out[Columns.VF_PREDS] - batch[Postprocessing.VALUE_TARGETS]
-        value_loss = 0.5 * value_error.square()
-        actor = surrogate - self.config.entropy_coeff * evaluation.entropy
+        surrogate = self.rl_module.objective.surrogate(
+            self.rl_module.policy.sde,
+            fwd_out["evaluation"],
+            batch,
+            batch[Postprocessing.ADVANTAGES],
+            clip_range=self.config.clip_param,
+            entropy_coeff=self.config.entropy_coeff,
+        )
+        actor, self._row_metrics = surrogate.loss, {**surrogate.metrics, "kl": surrogate.kl}
         if "behavior_distance" in fwd_out:
+            self._row_metrics["behavior_distance"] = fwd_out["behavior_distance"]
             actor = actor + self.config.behavior_coeff * fwd_out["behavior_distance"]
         if self._critic_only:
             actor = actor * 0.0
-        per_row = actor + self.config.vf_loss_coeff * value_loss
-        self._row_metrics = {
-            "policy_loss": surrogate,
-            "value_loss": value_loss,
-            "entropy": evaluation.entropy,
-            "ratio_mean": ratio,
-            "kl": ratio - 1.0 - log_ratio,
-            "clip_fraction": ((ratio - 1.0).abs() > self.config.clip_param).float(),
-            "ratio_error": (ratio - 1.0).abs(),
-        }
-        if "behavior_distance" in fwd_out:
-            self._row_metrics["behavior_distance"] = fwd_out["behavior_distance"]
-        loss: torch.Tensor = self._share * per_row.sum() / self._minibatch_rows
+        if Columns.VF_PREDS in fwd_out:
+            value_error = fwd_out[Columns.VF_PREDS] - batch[Postprocessing.VALUE_TARGETS]
+            self._row_metrics["value_loss"] = value_loss = 0.5 * value_error.square()
+            actor = actor + self.config.vf_loss_coeff * value_loss
+        loss: torch.Tensor = self._share * actor.sum() / self._minibatch_rows
         return loss
 
     @override(TorchLearner)
@@ -197,12 +180,13 @@ class ScoreFlowLearner(PolicyLearner):
 
     def _gradient_step(self, minibatch: Batch, metrics: MeanOverRows) -> float:
         """One optimiser step on a minibatch, accumulated over microbatches; returns its approximate KL."""
-        rows = len(minibatch[Columns.ACTION_LOGP])
+        rows = len(minibatch[Columns.ACTIONS])
         advantages = minibatch[Postprocessing.ADVANTAGES]
         count = sum_over_learners(torch.tensor(self._share * rows, device=advantages.device))
-        mean = sum_over_learners(self._share * advantages.sum()) / count
-        variance = sum_over_learners(self._share * (advantages - mean).square().sum()) / count
-        minibatch[Postprocessing.ADVANTAGES] = (advantages - mean) / (variance.sqrt() + 1e-8)
+        if not needs_groups(ESTIMATORS.choose(self.config.advantages)):
+            mean = sum_over_learners(self._share * advantages.sum()) / count
+            variance = sum_over_learners(self._share * (advantages - mean).square().sum()) / count
+            minibatch[Postprocessing.ADVANTAGES] = (advantages - mean) / (variance.sqrt() + 1e-8)
         # DistributedDataParallel averages gradients over Learners; this makes the average a mean over all rows.
         self._minibatch_rows = float(count) / world_size()
         for _, optimizer in self.get_optimizers_for_module(DEFAULT_MODULE_ID):
@@ -211,15 +195,12 @@ class ScoreFlowLearner(PolicyLearner):
         bounds = [rows * part // parts for part in range(parts + 1)]
         step_metrics = MeanOverRows()
         for first, last in pairwise(bounds):
-            columns = _rows(minibatch, slice(first, last))
+            columns = select_rows(minibatch, slice(first, last))
             with self._gradient_exchange(last=last == rows):
                 out = self.module.forward_train({DEFAULT_MODULE_ID: columns})
                 losses = self.compute_losses(fwd_out=out, batch={DEFAULT_MODULE_ID: columns})
                 losses[DEFAULT_MODULE_ID].backward()
-            evaluation = out[DEFAULT_MODULE_ID]["evaluation"]
             step_metrics.add(self._row_metrics, last - first)
-            process = self.rl_module.policy.sde
-            step_metrics.add(chain_diagnostics(process, evaluation, columns[Columns.ACTION_LOGP]), last - first)
         self.apply_gradients(self.postprocess_gradients({}))
         metrics.merge(step_metrics, counts=bool(self._share))
         return float(sum_over_learners(self._share * step_metrics.sums["kl"][0]) / count)
@@ -287,10 +268,14 @@ class ScoreFlowLearner(PolicyLearner):
         stopped: bool,
         steps: int,
     ) -> None:
+        values = {}
+        if Columns.VF_PREDS in batch:
+            predictions, targets = batch[Columns.VF_PREDS], batch[Postprocessing.VALUE_TARGETS]
+            values["explained_variance"] = explained_variance(predictions, targets)
         self.log_metrics(
             {
                 **metrics.means(),
-                "explained_variance": explained_variance(batch[Columns.VF_PREDS], batch[Postprocessing.VALUE_TARGETS]),
+                **values,
                 "ratio_error_first": metrics.first_means()["ratio_error"],
                 "stopped_by_kl": float(stopped),
                 "gradient_steps": steps,
@@ -311,9 +296,3 @@ class ScoreFlowLearner(PolicyLearner):
             now = torch.nn.utils.parameters_to_vector(networks[name]).detach()
             moved[f"moved/{name}"] = float((now - start).norm() / start.norm().clamp_min(1e-8))
         return moved
-
-
-def _rows(batch: Batch, chosen: Any) -> Batch:
-    """The chosen rows of every column."""
-    rows: Batch = tree.map_structure(lambda column: column[chosen], batch)
-    return rows
