@@ -45,7 +45,7 @@ _SCOREFLOW, _REINFLOW, _PIRL = "arXiv 2604.10962", "arXiv 2505.22094", "arXiv 25
 _REINFLOW_VARIANT = Variant("linear", "c", "learned", "all", _CHAIN_RATIO, _REINFLOW, _NO_DRIFT, {"kind": "learn"})
 
 VARIANTS: dict[str, Variant] = {
-    "flow": Variant("any", "c", "0", "none", "none: evaluation", "arXiv 2210.02747", _NO_DRIFT, {"kind": "none"}),
+    "flow": Variant("any", "c", "0", "none", "fpo, or evaluation", "arXiv 2210.02747", _NO_DRIFT, {"kind": "none"}),
     "reinflow": _REINFLOW_VARIANT,
     "flow_noise": replace(_REINFLOW_VARIANT, source=f"piRL's name for reinflow, {_PIRL}"),
     "scoreflow": Variant(
