@@ -80,7 +80,7 @@ class Objective:
     def sample(
         self, distribution: ChainDistribution, random_step: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Draws chains `[B, K + 1, D]`, and the columns `SAMPLED`; `random_step` is of `draw_step`, for chains evaluated."""
+        """Draws chains `[B, K + 1, D]`, and the columns `SAMPLED`; `random_step` is of `draw_step`."""
         return distribution.sample(), {}
 
     def draw(self, rows: int, chunk_dim: int, generator: torch.Generator) -> dict[str, torch.Tensor]:

@@ -11,6 +11,8 @@ from rllib_scoreflow.flow.objectives.base import OBJECTIVES, Columns, Objective,
 from rllib_scoreflow.flow.processes import ChainEvaluation, DenoisingProcess
 from rllib_scoreflow.flow.transition import MaskedSum
 
+RANDOM_STEP = "random_step"
+"""Column of the number of the one random step, where it is drawn (`chain.random_steps`), `[B]`."""
 LOGP = "action_logp"
 """Column of the log-probability of the sampled chain on the configured scale, float32 `[B]`; RLlib's name."""
 
@@ -44,7 +46,8 @@ class ChainObjective(Objective):
 
     def evaluate(self, distribution: ChainDistribution, chain: torch.Tensor, columns: Columns) -> ChainEvaluation:
         """All transitions of the sampled chains."""
-        return distribution.evaluate(chain)
+        step = columns.get(RANDOM_STEP)
+        return distribution.evaluate(chain, None if step is None else step.long())
 
     def remember(self, evaluation: ChainEvaluation) -> dict[str, torch.Tensor]:
         """The log-probability `[B]`."""
