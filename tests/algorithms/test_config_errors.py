@@ -98,6 +98,13 @@ def test_an_unknown_environment_is_refused(policy_folder, env: str) -> None:
         scoreflow_config(policy_folder, env=env).validate()
 
 
+def test_a_variant_without_noise_at_the_last_step_needs_more_than_the_one_of_a_mean_flow(policy_folders) -> None:
+    env_id, folder = policy_folders["meanflow", "state"]
+    config = ScoreFlowConfig().environment(env_id).training(pretrained_policy=str(folder), variant="cps")
+    with pytest.raises(InputError, match=r"'cps' has no noise at the last step; draw at earlier ones"):
+        config.validate()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -37,19 +37,22 @@ def load_initial_policy(config: Any) -> FlowPolicy:
                 f"Option 'chain.start' is 'learned', and '{folder}' has no learned start; search one with rllib "
                 "evaluate RUN --search-start N, and fine-tune the policy that it stores."
             )
-        chain = sde.chain
-        if "denoising_steps" not in chain.model_fields_set:  # neither the variant nor the run says
-            chain = chain.model_copy(update={"denoising_steps": default_steps(pretrained.config.sde.velocity)})
-        if chain.denoising_steps == 1 and sde.score.form == "contraction" and sde.score.has_drift:
+        if "denoising_steps" not in sde.chain.model_fields_set:  # neither the variant nor the run says
+            sde = build_denoising(config, default_steps(pretrained.config.sde.velocity))
+        if sde.chain.denoising_steps == 1 and sde.score.form == "contraction" and sde.score.has_drift:
             raise InputError(
                 "Option 'score.form' is 'contraction' and the chain has one step, which keeps none of the noise, "
                 "so that the drift has no effect; leave 'score' out, or choose a variant without one."
             )
-        return pretrained.with_dynamics(sde.score, sde.noise, chain, config.trained_variant, sde.process)
+        return pretrained.with_dynamics(sde.score, sde.noise, sde.chain, config.trained_variant, sde.process)
 
 
-def build_denoising(config: Any) -> SDEConfig:
+def build_denoising(config: Any, default_steps: int | None = None) -> SDEConfig:
     """The sections of a `ScoreFlowConfig`; the velocity is the pretrained policy's, and here any.
+
+    Args:
+        config: The `ScoreFlowConfig`.
+        default_steps: Denoising steps where neither the variant nor the run says; None: those of `ChainConfig`.
 
     Raises:
         InputError: On the first bad entry of a section, or sections that do not fit each other.
@@ -63,7 +66,8 @@ def build_denoising(config: Any) -> SDEConfig:
     preset = VARIANTS[config.variant]
     score = build_section("score", ScoreConfig, {**preset.score, **config.score})
     noise = build_section("noise", NoiseConfig, {**preset.noise, **config.noise})
-    chain = build_section("chain", ChainConfig, {**preset.chain, **config.chain})
+    steps = {} if default_steps is None else {"denoising_steps": default_steps}
+    chain = build_section("chain", ChainConfig, {**steps, **preset.chain, **config.chain})
     chosen = build_section("process", process.CONFIG, config.process)
     try:
         return SDEConfig(process=chosen, score=score, noise=noise, chain=chain)
