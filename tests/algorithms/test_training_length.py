@@ -64,6 +64,8 @@ def test_a_given_cycle_counts_before_the_stop(reach_dataset) -> None:
 
 def test_a_clone_is_judged_with_the_denoising_steps_of_its_fine_tuning() -> None:
     from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
-    from rllib_scoreflow.flow.config import ChainConfig
+    from rllib_scoreflow.flow.config import ChainConfig, VelocityConfig, default_steps
 
-    assert FlowBCConfig().denoising_steps == ChainConfig(**ScoreFlowConfig().chain).denoising_steps == 4
+    assert FlowBCConfig().denoising_steps is None  # those that the kind of velocity is made for
+    assert default_steps(VelocityConfig()) == ChainConfig(**ScoreFlowConfig().chain).denoising_steps == 4
+    assert default_steps(VelocityConfig(kind="meanflow")) == 1
