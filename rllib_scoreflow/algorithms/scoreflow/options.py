@@ -48,7 +48,7 @@ class ScoreFlowOptions(AlgorithmOptions):
     lr_warmup_iterations: Count = 10
     """Iterations of the linear warm-up at the start of every cycle."""
     alpha_lr: Rate | None = None
-    """Peak learning rate of the drift strength, annealed in the proportion of `lr_min` to `lr`; null: the
+    """Peak learning rate of alpha, annealed in the proportion of `lr_min` to `lr`; null: the
     velocity's."""
     sigma_lr: Rate | None = None
     """Peak learning rate of the noise network, annealed likewise; null: the velocity's."""

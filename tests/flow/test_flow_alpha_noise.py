@@ -34,7 +34,7 @@ def scatter(module: torch.nn.Module, size: float, seed: int) -> None:
 @pytest.mark.parametrize("decay", [True, False])
 @settings(deadline=None, derandomize=True, max_examples=15)
 @given(scale=st.floats(0.1, 5.0), size=st.floats(0.0, 10.0), seed=st.integers(0, 1000))
-def test_strength_is_bounded(kind: str, decay: bool, scale: float, size: float, seed: int) -> None:
+def test_alpha_is_bounded(kind: str, decay: bool, scale: float, size: float, seed: int) -> None:
     config = ScoreConfig(strength=kind, scale=scale, decay=decay, value=1.9)
     strength = Alpha(config)
     scatter(strength, size, seed)
@@ -44,14 +44,14 @@ def test_strength_is_bounded(kind: str, decay: bool, scale: float, size: float, 
     assert (alpha <= 2 * scale * (1 + 1e-6)).all()
 
 
-def test_strength_reaches_its_upper_bound() -> None:
+def test_alpha_reaches_its_upper_bound() -> None:
     strength = Alpha(ScoreConfig(strength="constant", value=2.0, scale=1.5))
     assert strength(step_at(torch.zeros(1, 1))).item() == 3.0
 
 
 @pytest.mark.parametrize("kind", ["constant", "linear", "mlp"])
 @pytest.mark.parametrize("scale", [1.0, 3.0])
-def test_initial_strength_is_the_published_gain(kind: str, scale: float) -> None:
+def test_initial_alpha_is_the_published_gain(kind: str, scale: float) -> None:
     decayed = Alpha(ScoreConfig(strength=kind, scale=scale))(step_at(TIMES))
     torch.testing.assert_close(decayed, 0.127 * scale * (1 - TIMES), rtol=1e-3, atol=0)
     flat = Alpha(ScoreConfig(strength=kind, scale=scale, decay=False))(step_at(TIMES))
@@ -61,12 +61,12 @@ def test_initial_strength_is_the_published_gain(kind: str, scale: float) -> None
 @pytest.mark.parametrize("kind", ["constant", "linear", "mlp"])
 @pytest.mark.parametrize("power", [1.0, 4.0])
 @pytest.mark.parametrize("value", [0.0, 1.6])
-def test_strength_begins_at_the_chosen_gain_and_power(kind: str, power: float, value: float) -> None:
+def test_alpha_begins_at_the_chosen_gain_and_power(kind: str, power: float, value: float) -> None:
     alpha = Alpha(ScoreConfig(strength=kind, value=value, scale=2.0, decay_power=power))(step_at(TIMES))
     torch.testing.assert_close(alpha, 2.0 * value * (1 - TIMES) ** power)
 
 
-def test_strength_kinds_have_the_parameters_they_claim() -> None:
+def test_alpha_kinds_have_the_parameters_they_claim() -> None:
     counts = {kind: sum(p.numel() for p in Alpha(ScoreConfig(strength=kind)).parameters()) for kind in KINDS}
     mlp = (1 * 16 + 16) + (16 * 16 + 16) + (16 + 1)
     assert counts == {"none": 0, "constant": 0, "linear": 2, "mlp": mlp}
@@ -74,7 +74,7 @@ def test_strength_kinds_have_the_parameters_they_claim() -> None:
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
-def test_learned_strength_depends_on_time_after_a_step(kind: str) -> None:
+def test_learned_alpha_depends_on_time_after_a_step(kind: str) -> None:
     strength = Alpha(ScoreConfig(strength=kind, decay=False))
     optimizer = torch.optim.SGD(strength.parameters(), lr=0.5)
     target = 0.2 + 0.5 * TIMES
