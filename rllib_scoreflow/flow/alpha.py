@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from rllib_scoreflow.flow.kernel import Step
+from rllib_scoreflow.flow.precision import full_precision
 from rllib_scoreflow.flow.sections import LARGEST_ALPHA, ScoreConfig
 
 _SMALLEST_OUTPUT = 1e-6  # softplus reaches 0 at minus infinity only
@@ -53,7 +54,7 @@ class Alpha(nn.Module):
             f = torch.full_like(t, config.value if config.form == "alpha" else 1.0 - config.value)
         else:
             # In float32: what a gradient step moves it by is less than bfloat16 can tell apart.
-            with torch.autocast(t.device.type, enabled=False):
+            with full_precision(t.device):
                 f = nn.functional.softplus(self.network(t))
         if config.steps == "first":
             f = f * (t == 0.0)

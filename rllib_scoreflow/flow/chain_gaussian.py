@@ -81,6 +81,13 @@ class ChainGaussian:
 
     def raw_logp(self, chain: torch.Tensor) -> torch.Tensor:
         """Sum of the log-densities of all drawn points of chains `[B, P, D]`, in nats, `[B]`."""
+        if self.scale.draws_start and self.scale.drawn.start == 1 and not self.scale.draws_one:
+            # The start and the points behind it are drawn: one density in place of two.
+            drawn = slice(0, self.scale.drawn.stop)
+            whole: torch.Tensor = _gaussian(self.mean[:, drawn], self.std[:, drawn]).log_prob(  # type: ignore[no-untyped-call]
+                chain[:, drawn]
+            )
+            return whole
         logp: torch.Tensor = self._steps.log_prob(self._of_drawn(chain))  # type: ignore[no-untyped-call]
         if not self.scale.draws_start:
             return logp

@@ -41,7 +41,7 @@ class Step:
     @classmethod
     def on(cls, path: Path, t: torch.Tensor, dt: float) -> "Step":
         """The step on a path; rounding leaves no noise at the end of the last one."""
-        s = torch.where(1.0 - t - dt > _ROUNDING * dt, t + dt, torch.ones_like(t))
+        s = 1.0 - torch.nn.functional.threshold(1.0 - t - dt, _ROUNDING * dt, 0.0)
         return cls(t, dt, path.a(t), path.b(t), path.a(s), path.b(s))
 
     def mean(self, data: torch.Tensor, noise: torch.Tensor, w: torch.Tensor) -> torch.Tensor:

@@ -30,14 +30,15 @@ class Path(Protocol):
         ...
 
     def estimates(
-        self, output: torch.Tensor, x: torch.Tensor, t: torch.Tensor, clip: float | None = None
+        self, output: torch.Tensor, x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, clip: float | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The estimates `D^` and `N^` of data and noise, `[B, D]` each.
 
         Args:
-            output: Of the network at `x` and `t`, `[B, D]`.
+            output: Of the network at `x`, `[B, D]`.
             x: Points, `[B, D]`.
-            t: Times in `[0, 1)`, `[B, 1]`.
+            a: Share of the data there, `[B, 1]`.
+            b: Share of the noise there, above 0, `[B, 1]`.
             clip: Bound on `D^` where the path has one (`N^` follows it); `None`: unbounded.
         """
         ...
@@ -64,10 +65,10 @@ class LinearPath:
         return data - noise
 
     def estimates(
-        self, output: torch.Tensor, x: torch.Tensor, t: torch.Tensor, clip: float | None = None
+        self, output: torch.Tensor, x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, clip: float | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """`D^ = x + (1 - t) v` and `N^ = x - t v`; unbounded: on this path it is the mean that is bounded."""
-        return x + (1.0 - t) * output, x - t * output
+        return x + b * output, x - a * output
 
     def bound_mean(self, mean: torch.Tensor, clip: float | None) -> torch.Tensor:
         """As ReinFlow does (arXiv 2505.22094)."""
@@ -103,10 +104,9 @@ class CosinePath:
         return noise
 
     def estimates(
-        self, output: torch.Tensor, x: torch.Tensor, t: torch.Tensor, clip: float | None = None
+        self, output: torch.Tensor, x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, clip: float | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """`D^ = (x - b N^) / a`; where `clip` bounds it `N^ = (x - a D^) / b`, as DPPO does."""
-        a, b = self.a(t), self.b(t)
         data = (x - b * output) / a
         if clip is None:
             return data, output

@@ -114,7 +114,7 @@ def test_hits_of_the_clamp_are_counted(make_sde) -> None:
     assert distribution.evaluate(chain).details["alpha_clamp_rate"] == 1.0
     # A score that no drift uses is not cut either.
     idle = ChainDistribution(make_sde("reinflow", score={"clip": 1e-3}), torch.randn(6, 3))
-    assert idle.evaluate(idle.sample()).details["score_clip_rate"] == 0.0
+    assert idle.process.diagnostics(idle.evaluate(idle.sample()))["score_clip_rate"] == 0.0
 
 
 @pytest.mark.parametrize("variant", sorted(VARIANTS))

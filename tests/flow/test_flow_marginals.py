@@ -195,7 +195,7 @@ def test_coupled_transition_has_alpha_star(make_sde) -> None:
             t = torch.rand(6, 1) * 0.95
             step = sde.transition(torch.randn(6, 4), t, torch.randn(6, 3), 1 / steps)
             star = marginal_preserving_alpha(step.std, 1 / steps)
-            torch.testing.assert_close(star, step.details["alpha"].expand(6, 4))
+            torch.testing.assert_close(star, sde.alpha(Step.on(LINEAR, t, 1 / steps)).expand(6, 4))
 
 
 @pytest.mark.parametrize("steps", [2, 4, 10])

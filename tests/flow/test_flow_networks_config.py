@@ -74,7 +74,6 @@ def test_every_variant_builds_and_steps(variant: str) -> None:
     sde = GaussianDenoising(3, 4, config)
     step = sde.transition(torch.randn(5, 4), torch.full((5, 1), 0.5), torch.randn(5, 3), 0.25)
     assert step.mean.shape == step.std.shape == (5, 4)
-    assert step.details["alpha"].shape == (5, 1)
     learned = {name.split(".")[0] for name, _ in sde.named_parameters()}
     assert learned == {
         "flow": {"velocity"},
@@ -86,7 +85,7 @@ def test_every_variant_builds_and_steps(variant: str) -> None:
         "flow_noise": {"velocity", "noise"},
         "action_noise": {"velocity", "noise"},
     }.get(variant, {"velocity"})
-    assert (step.details["alpha"] == 0).all() == (variant in ("flow", "reinflow", "flow_noise", "action_noise"))
+    assert ("w" not in step.details) == (variant in ("flow", "reinflow", "flow_noise", "action_noise"))
     assert (step.std == 0).all() == (variant == "flow")
     assert sde.is_stochastic == (variant != "flow")
 

@@ -8,6 +8,7 @@ import torch
 from torch.distributions import Normal
 
 from rllib_scoreflow.flow.distribution import ChainDistribution
+from rllib_scoreflow.flow.kernel import Step
 
 ONE = {"random_steps": "one", "logp_clamp": None, "normalize_logp": False}
 
@@ -101,7 +102,7 @@ def test_figures_of_a_step_are_those_of_the_chains_whose_step_it_is(make_sde) ->
     for k in range(4):
         total, count = found[f"alpha/step_{k}"]
         assert count == (step == k).sum()
-        exact = process.transition(torch.zeros(1, 4), times[k : k + 1], torch.zeros(1, 3), 0.25).details["alpha"]
+        exact = process.alpha(Step.on(process.path, times[k : k + 1], 0.25))
         torch.testing.assert_close(total / count, exact[0, 0], rtol=1e-4, atol=1e-5)
     assert "contraction/step_2" in found
     assert "contraction/step_3" not in found

@@ -15,7 +15,7 @@ points = st.floats(-4.0, 4.0)
 
 
 def linear_score(velocity, x, t, clip=None):
-    return closed_form_score(LINEAR.estimates(velocity, x, t)[1], LINEAR.b(t), clip)
+    return closed_form_score(LINEAR.estimates(velocity, x, t, 1.0 - t)[1], LINEAR.b(t), clip)
 
 
 def gaussian_velocity(x: torch.Tensor, t: torch.Tensor, m: float, s: float) -> torch.Tensor:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from rllib_scoreflow.flow.fields.base import FIELDS, FieldConfig, VelocityField, as_column
+from rllib_scoreflow.flow.precision import full_precision
 from rllib_scoreflow.flow.section import MAX_LAYERS
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "mish": nn.Mish, "tanh": nn.Tanh}
@@ -58,7 +59,7 @@ class OutputLayer(nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[B, output_dim]`, float32."""
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x.device):
             return super().forward(x.to(self.weight.dtype))
 
 

@@ -162,7 +162,7 @@ class DenoisingProcess(nn.Module):
         """
         step = Step.on(self.path, t, dt)
         output = self.velocity(x, t, observation, dt)
-        data, noise = self.path.estimates(output, x, t, self.config.chain.data_clip)
+        data, noise = self.path.estimates(output, x, step.a, step.b, self.config.chain.data_clip)
         return self.bound_mean(step.mean(data, noise, step.c))
 
     def bound_mean(self, mean: torch.Tensor) -> torch.Tensor:

@@ -114,20 +114,25 @@ class GaussianDenoising(DenoisingProcess):
         any length where the data is known: 1 preserves, above it they widen, below it they narrow; at the last step
         `c = 0`, and there is none.
         """
+        steps = evaluation.steps
+        dt = 1.0 / self.config.chain.denoising_steps
+        std = evaluation.std.detach()
+        none = torch.zeros((), device=std.device)
         found: dict[str, torch.Tensor | MaskedSum] = {
-            name: evaluation.details[name] for name in ("score_clip_rate", "alpha_clamp_rate")
+            name: evaluation.details.get(name, none) for name in ("score_clip_rate", "alpha_clamp_rate")
         }
         if evaluation.random_step is not None:
             return found | self._diagnose_one_step(evaluation, evaluation.random_step)
-        dt = 1.0 / self.config.chain.denoising_steps
-        variance = evaluation.std.detach().square().mean(dim=(0, 2))
-        alpha, w, c = (evaluation.details[name].detach()[0, :, 0] for name in ("alpha", "w", "c"))
-        ratio = alpha / marginal_preserving_alpha(evaluation.std.detach(), dt).mean(dim=(0, 2))
-        for place, k in enumerate(evaluation.steps):
+        kernel = Step.on(self.path, torch.arange(steps.start, steps.stop, device=std.device) * dt, dt)
+        w = evaluation.details["w"].detach()[0, :, 0] if "w" in evaluation.details else kernel.c
+        alpha = (kernel.c - w) * kernel.b / dt
+        ratio = alpha / marginal_preserving_alpha(std, dt).mean(dim=(0, 2))
+        contraction = (w.square() + std.square().mean(dim=(0, 2))) / kernel.c.square()
+        for place, k in enumerate(steps):
             found[f"alpha/step_{k}"] = alpha[place]
             found[f"alpha_ratio/step_{k}"] = ratio[place]
             if k < self.config.chain.denoising_steps - 1:
-                found[f"contraction/step_{k}"] = (w[place].square() + variance[place]) / c[place].square()
+                found[f"contraction/step_{k}"] = contraction[place]
         return found
 
     def _diagnose_one_step(
@@ -136,9 +141,12 @@ class GaussianDenoising(DenoisingProcess):
         """As `diagnostics`, of chains with one random step: every figure over the chains whose step it is."""
         last = self.config.chain.denoising_steps - 1
         std = evaluation.std.detach()[:, 0]
-        alpha, w, c = (evaluation.details[name].detach()[:, 0, 0] for name in ("alpha", "w", "c"))
-        ratio = alpha / marginal_preserving_alpha(std, 1.0 / (last + 1)).mean(dim=1)
-        contraction = (w.square() + std.square().mean(dim=1)) / c.square()
+        dt = 1.0 / (last + 1)
+        kernel = Step.on(self.path, random_step * dt, dt)
+        w = evaluation.details["w"].detach()[:, 0, 0] if "w" in evaluation.details else kernel.c
+        alpha = (kernel.c - w) * kernel.b / dt
+        ratio = alpha / marginal_preserving_alpha(std, dt).mean(dim=1)
+        contraction = (w.square() + std.square().mean(dim=1)) / kernel.c.square()
         found: dict[str, torch.Tensor | MaskedSum] = {}
         for k in evaluation.steps:
             is_k = random_step == k
@@ -159,28 +167,26 @@ class GaussianDenoising(DenoisingProcess):
         """
         step = Step.on(self.path, t, dt)
         output = self.velocity(x, t, observation, dt)
-        data, noise = self.path.estimates(output, x, t, self.config.chain.data_clip)
-        alpha, clamp_rate = self.alpha.with_clamp_rate(step)
-        clip_rate = torch.zeros_like(clamp_rate)
-        w = step.c - alpha * dt / step.b if self.coupling is None else self.coupling.w(step)
-        removed = noise  # what the part w - c of the coefficient belongs to
+        data, noise = self.path.estimates(output, x, step.a, step.b, self.config.chain.data_clip)
+        removed = noise  # what the drift takes away of
         if self._drift_is_instantaneous(dt):
             # Not both in one pass of twice the batch: an exported graph would be tied to the batch it was traced with.
             instantaneous = self.velocity(x, t, observation, 0.0)
-            _, removed = self.path.estimates(instantaneous, x, t, self.config.chain.data_clip)
-        if self.coupling is None and self.config.score.strength != "none":
-            score, clip_rate = closed_form_score(removed, step.b, self.config.score.clip)
-            removed = -step.b * score
-        mean = (
-            step.mean(data, noise, w) if removed is noise else step.mean(data, noise, step.c) + (w - step.c) * removed
-        )
-        details = {
-            "alpha": (step.c - w) * step.b / dt,
-            "w": w,
-            "c": step.c,
-            "score_clip_rate": clip_rate,
-            "alpha_clamp_rate": clamp_rate,
-        }
+            _, removed = self.path.estimates(instantaneous, x, step.a, step.b, self.config.chain.data_clip)
+        details, alpha = {}, None
+        if self.coupling is not None:
+            details["w"] = w = self.coupling.w(step)
+            mean = step.mean(data, noise, w)
+            if removed is not noise:
+                mean = step.mean(data, noise, step.c) + (w - step.c) * removed
+        elif self.config.score.strength == "none":
+            mean = step.mean(data, noise, step.c)
+        else:
+            alpha, details["alpha_clamp_rate"] = self.alpha.with_clamp_rate(step)
+            details["w"] = step.c - alpha * dt / step.b
+            # `w N^`, but for the bound of the score, which is `-N^ / b`.
+            score, details["score_clip_rate"] = closed_form_score(removed, step.b, self.config.score.clip)
+            mean = step.mean(data, noise, step.c) + alpha * dt * score
         return Transition(self.bound_mean(mean), self._std(x, step, observation, alpha), details)
 
     def quiet_step(self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, dt: float) -> torch.Tensor:
@@ -198,7 +204,7 @@ class GaussianDenoising(DenoisingProcess):
         averages = self.config.velocity.takes_step_size and score.shortcut_velocity == "instantaneous"
         return has_drift and beyond_the_first and averages
 
-    def _std(self, x: torch.Tensor, step: Step, observation: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    def _std(self, x: torch.Tensor, step: Step, observation: torch.Tensor, alpha: torch.Tensor | None) -> torch.Tensor:
         kind = self.config.noise.kind
         if self.coupling is not None:
             return self.coupling.sigma(step).expand_as(x)
@@ -207,6 +213,7 @@ class GaussianDenoising(DenoisingProcess):
         if kind == "constant":
             return torch.full_like(x, self.config.noise.sigma_max)
         if kind == "coupled":
+            assert alpha is not None, "SDEConfig has seen to it"
             return torch.sqrt(2.0 * alpha * step.dt).clamp_min(_SMALLEST_STD).expand_as(x)
         assert self.noise is not None
         std: torch.Tensor = self.noise(self.velocity.time_features(step.t, step.dt), observation)
