@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 import ray
 import torch
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.learner.training_data import TrainingData
 
+from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
+from rllib_scoreflow.algorithms.scoreflow.env_runner import ChunkEnvRunner
 from rllib_scoreflow.flow.config import SDEConfig, VelocityConfig, VisionConfig, apply_variant
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata
 
@@ -46,6 +50,36 @@ def ray_instance():
         ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)
     yield
     ray.shutdown()
+
+
+class Loop:
+    """One EnvRunner and one Learner, as the Algorithm lets them work, in this process."""
+
+    def __init__(self, config: ScoreFlowConfig) -> None:
+        config.validate()
+        self.runner = ChunkEnvRunner(config=config, worker_index=0)
+        self.learner = config.build_learner(spaces=self.runner.get_spaces())
+        weights = config.initial_policy().state_dict()
+        self.learner.load_policy_state({name: value.numpy() for name, value in weights.items()})
+
+    def update(self, episodes):
+        return self.learner.update(training_data=TrainingData(episodes=episodes))[DEFAULT_MODULE_ID]
+
+    def iterate(self) -> float:
+        """One iteration; how far the ratios of the first minibatch are from 1."""
+        weights = self.learner.module.get_state(inference_only=True)
+        self.runner.set_state({"rl_module": weights, "weights_seq_no": self.learner._weights_seq_no})
+        return float(self.update(self.runner.sample())["ratio_error_first"].peek())
+
+    @property
+    def bound(self) -> float:
+        return float(self.runner.module.policy.sde.noise.sigma_max)
+
+
+@pytest.fixture(scope="session")
+def make_loop() -> type[Loop]:
+    """From a config, validated here, to a loop of its own."""
+    return Loop
 
 
 def pendulum_policy(hidden_dim: int = 32, act_steps: int = 2, kind: str = "flow") -> FlowPolicy:

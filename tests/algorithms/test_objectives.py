@@ -5,11 +5,9 @@ import pytest
 import ray
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
-from ray.rllib.core.learner.training_data import TrainingData
 
 from rllib_scoreflow.algorithms.common.ray_adapter import run_learner_connector
 from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
-from rllib_scoreflow.algorithms.scoreflow.env_runner import ChunkEnvRunner
 from rllib_scoreflow.algorithms.scoreflow.learner_shards import deal_episodes
 
 ITERATIONS = 3
@@ -28,26 +26,6 @@ def fpo_run(folder, env_id: str = "Pendulum-v1", **options) -> ScoreFlowConfig:
     )
 
 
-class Loop:
-    """One EnvRunner and one Learner, as the Algorithm lets them work, in this process."""
-
-    def __init__(self, config: ScoreFlowConfig) -> None:
-        config.validate()
-        self.runner = ChunkEnvRunner(config=config, worker_index=0)
-        self.learner = config.build_learner(spaces=self.runner.get_spaces())
-        weights = config.initial_policy().state_dict()
-        self.learner.load_policy_state({name: value.numpy() for name, value in weights.items()})
-
-    def update(self, episodes):
-        return self.learner.update(training_data=TrainingData(episodes=episodes))[DEFAULT_MODULE_ID]
-
-    def iterate(self) -> float:
-        """One iteration; how far the ratios of the first minibatch are from 1."""
-        weights = self.learner.module.get_state(inference_only=True)
-        self.runner.set_state({"rl_module": weights, "weights_seq_no": self.learner._weights_seq_no})
-        return float(self.update(self.runner.sample())["ratio_error_first"].peek())
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -59,8 +37,8 @@ class Loop:
         pytest.param({"precision": "bfloat16"}, marks=pytest.mark.slow),
     ],
 )
-def test_the_ratio_of_fpo_begins_at_one(policy_folder, options) -> None:
-    loop = Loop(fpo_run(policy_folder, **options))
+def test_the_ratio_of_fpo_begins_at_one(make_loop, policy_folder, options) -> None:
+    loop = make_loop(fpo_run(policy_folder, **options))
     before = {name: value.clone() for name, value in loop.learner.rl_module.policy.state_dict().items()}
     assert max(loop.iterate() for _ in range(ITERATIONS)) < 1e-5
     assert {Columns.ACTIONS} == set(loop.runner.module.chain_columns)
@@ -71,16 +49,16 @@ def test_the_ratio_of_fpo_begins_at_one(policy_folder, options) -> None:
 
 
 @pytest.mark.slow
-def test_the_ratio_of_fpo_begins_at_one_with_cameras(policy_folders) -> None:
+def test_the_ratio_of_fpo_begins_at_one_with_cameras(make_loop, policy_folders) -> None:
     env_id, folder = policy_folders["flow", "pixels"]
-    loop = Loop(fpo_run(folder, env_id))
+    loop = make_loop(fpo_run(folder, env_id))
     assert max(loop.iterate() for _ in range(ITERATIONS)) < 1e-5
 
 
-def test_what_fpo_reports(policy_folder) -> None:
+def test_what_fpo_reports(make_loop, policy_folder) -> None:
     """Nothing of a density that it does not have, and all that the run says it reports."""
     config = fpo_run(policy_folder)
-    loop = Loop(config)
+    loop = make_loop(config)
     loop.iterate()
     result = loop.update(loop.runner.sample())
     assert {"flow_matching_error", "kl", "ratio_mean", "clip_fraction", "policy_loss"} <= set(result)
@@ -94,11 +72,11 @@ GROUP = {"advantages": "group", "group_size": 2, "max_episode_steps": 8}  # two 
 
 
 @pytest.mark.parametrize("objective", [{}, FPO])
-def test_group_advantages_need_no_critic(policy_folder, objective) -> None:
+def test_group_advantages_need_no_critic(make_loop, policy_folder, objective) -> None:
     config = fpo_run(
         policy_folder, **({"objective": "chain"} | {"fpo": {}, "variant": "scoreflow"} | objective | GROUP)
     )
-    loop = Loop(config)
+    loop = make_loop(config)
     assert loop.learner.rl_module.critic is None
     assert [name for name, _ in loop.learner.get_optimizers_for_module(DEFAULT_MODULE_ID)] == ["actor"]
     assert max(loop.iterate() for _ in range(ITERATIONS)) < 1e-5
@@ -114,9 +92,9 @@ def test_group_advantages_need_no_critic(policy_folder, objective) -> None:
         assert name not in reported.names
 
 
-def test_what_the_learner_is_given_of_groups(policy_folder) -> None:
+def test_what_the_learner_is_given_of_groups(make_loop, policy_folder) -> None:
     """The advantages of the rollout's own returns, not normalised a second time, and no values."""
-    loop = Loop(fpo_run(policy_folder, **GROUP))
+    loop = make_loop(fpo_run(policy_folder, **GROUP))
     loop.iterate()
     episodes = loop.runner.sample()
     batch = run_learner_connector(loop.learner, episodes, {"reward_scale": 100.0})[DEFAULT_MODULE_ID]
@@ -126,9 +104,9 @@ def test_what_the_learner_is_given_of_groups(policy_folder) -> None:
     assert not {"vf_preds", "value_targets"} & set(batch)
 
 
-def test_environments_of_a_group_go_to_one_learner(policy_folder) -> None:
+def test_environments_of_a_group_go_to_one_learner(make_loop, policy_folder) -> None:
     config = fpo_run(policy_folder, **(GROUP | {"num_learners": 2})).env_runners(num_envs_per_env_runner=8)
-    episodes = Loop(config.copy(copy_frozen=False).learners(num_learners=0)).runner.sample()
+    episodes = make_loop(config.copy(copy_frozen=False).learners(num_learners=0)).runner.sample()
     shares = [ray.get(share) for share in deal_episodes(episodes, 3).episodes_refs]
     groups = [{episode.custom_data["group"][0] for episode in share} for share in shares]
     assert [len(group) for group in groups] == [1, 2, 1]

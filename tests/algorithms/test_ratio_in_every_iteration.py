@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
-from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.utils.metrics import LEARNER_RESULTS
 
 from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
-from rllib_scoreflow.algorithms.scoreflow.env_runner import ChunkEnvRunner
 from rllib_scoreflow.flow.config import VARIANTS
 from rllib_scoreflow.policy import FlowPolicy
 
@@ -33,35 +31,13 @@ def annealed(folder, env_id: str = "Pendulum-v1", **options) -> ScoreFlowConfig:
     )
 
 
-class Loop:
-    """One EnvRunner and one Learner, as the Algorithm lets them work, in this process."""
-
-    def __init__(self, config: ScoreFlowConfig) -> None:
-        config.validate()
-        self.runner = ChunkEnvRunner(config=config, worker_index=0)
-        self.learner = config.build_learner(spaces=self.runner.get_spaces())
-        weights = config.initial_policy().state_dict()
-        self.learner.load_policy_state({name: value.numpy() for name, value in weights.items()})
-
-    def iterate(self) -> float:
-        """One iteration; how far the ratios of the first minibatch are from 1."""
-        weights = self.learner.module.get_state(inference_only=True)
-        self.runner.set_state({"rl_module": weights, "weights_seq_no": self.learner._weights_seq_no})
-        result = self.learner.update(training_data=TrainingData(episodes=self.runner.sample()))
-        return float(result[DEFAULT_MODULE_ID]["ratio_error_first"].peek())
-
-    @property
-    def bound(self) -> float:
-        return float(self.runner.module.policy.sde.noise.sigma_max)
-
-
 @pytest.mark.parametrize("variant", STOCHASTIC)
 @pytest.mark.parametrize("observed", ["state", pytest.param("pixels", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["flow", "shortcut", "meanflow"])
-def test_every_kind_and_variant(policy_folders, kind: str, observed: str, variant: str) -> None:
+def test_every_kind_and_variant(make_loop, policy_folders, kind: str, observed: str, variant: str) -> None:
     env_id, folder = policy_folders[kind, observed]
     chain = {"denoising_steps": 2} if (kind, variant) == ("meanflow", "cps") else {}  # no noise at the only step of one
-    loop, bounds = Loop(annealed(folder, env_id, variant=variant, chain=chain)), []
+    loop, bounds = make_loop(annealed(folder, env_id, variant=variant, chain=chain)), []
     for iteration in range(ITERATIONS):
         assert loop.iterate() < 1e-5, iteration
         if loop.runner.module.policy.sde.noise is not None:
@@ -74,36 +50,36 @@ def test_every_kind_and_variant(policy_folders, kind: str, observed: str, varian
 @pytest.mark.parametrize(
     "score", [{"form": "contraction", "value": 0.5}, {"form": "contraction", "value": 0.0, "steps": "first"}]
 )
-def test_a_contraction(policy_folders, kind: str, score) -> None:
-    loop = Loop(annealed(policy_folders[kind, "state"][1], score=score))
+def test_a_contraction(make_loop, policy_folders, kind: str, score) -> None:
+    loop = make_loop(annealed(policy_folders[kind, "state"][1], score=score))
     assert max(loop.iterate() for _ in range(ITERATIONS)) < 1e-5
 
 
 @pytest.mark.parametrize("start", ["zero", "learned"])
-def test_a_start_that_is_not_drawn(policy_folder, tmp_path, start: str) -> None:
+def test_a_start_that_is_not_drawn(make_loop, policy_folder, tmp_path, start: str) -> None:
     ticket = np.array([0.5, -1.0, 0.0, 2.0], np.float32)
     folder = FlowPolicy.load(policy_folder).with_start("learned", ticket).save(tmp_path / "ticket")
-    loop = Loop(annealed(folder, chain={"start": start}))
+    loop = make_loop(annealed(folder, chain={"start": start}))
     assert max(loop.iterate() for _ in range(ITERATIONS)) < 1e-5
     chains = np.concatenate([episode.get_actions() for episode in loop.runner.sample()])
     np.testing.assert_array_equal(chains[:, 0], np.tile(ticket if start == "learned" else 0 * ticket, (len(chains), 1)))
     assert np.ptp(chains[:, -1], axis=0).min() > 0.0
 
 
-def test_another_trials_state(policy_folder) -> None:
+def test_another_trials_state(make_loop, policy_folder) -> None:
     """In population-based training a trial takes over another's state and keeps its own bounds."""
-    donor = Loop(annealed(policy_folder))
+    donor = make_loop(annealed(policy_folder))
     donor.iterate()
     donor.iterate()
-    loop = Loop(annealed(policy_folder, noise=ANNEALED | {"sigma_min": 0.2, "sigma_max": 0.9}))
+    loop = make_loop(annealed(policy_folder, noise=ANNEALED | {"sigma_min": 0.2, "sigma_max": 0.9}))
     loop.learner.set_state(donor.learner.get_state())
     assert loop.iterate() < 1e-5
     assert loop.bound == pytest.approx(0.2 + 0.7 * 0.5 * (1.0 - 0.5), rel=1e-5)  # at 2 of 3 iterations
 
 
-def test_a_state_of_earlier(policy_folder) -> None:
+def test_a_state_of_earlier(make_loop, policy_folder) -> None:
     """Going back to an older state: its weights have a lower number than those that the EnvRunner has."""
-    loop = Loop(annealed(policy_folder))
+    loop = make_loop(annealed(policy_folder))
     loop.iterate()
     state = loop.learner.get_state()
     for _ in range(3):
@@ -147,9 +123,11 @@ def test_several_learners(policy_folder, num_learners: int) -> None:
 
 
 @pytest.mark.parametrize("variant", ["scoreflow", "score_sde"])
-def test_bfloat16_compares_with_its_own_log_probability(policy_folders, variant: str) -> None:
+def test_bfloat16_compares_with_its_own_log_probability(make_loop, policy_folders, variant: str) -> None:
     """Exactly 1, although the sampler's passes are float32; weights stay float32 and move."""
-    loop = Loop(annealed(policy_folders["flow", "state"][1], variant=variant, precision="bfloat16", minibatch_size=8))
+    loop = make_loop(
+        annealed(policy_folders["flow", "state"][1], variant=variant, precision="bfloat16", minibatch_size=8)
+    )
     before = {name: value.clone() for name, value in loop.learner.rl_module.policy.sde.state_dict().items()}
     assert [loop.iterate() for _ in range(ITERATIONS)] == [0.0] * ITERATIONS
     after = loop.learner.rl_module.policy.sde.state_dict()
@@ -158,9 +136,9 @@ def test_bfloat16_compares_with_its_own_log_probability(policy_folders, variant:
 
 
 @pytest.mark.parametrize(("variant", "precision"), [("scoreflow", "bfloat16"), ("cps", "float32")])
-def test_one_random_step(policy_folders, variant: str, precision: str) -> None:
+def test_one_random_step(make_loop, policy_folders, variant: str, precision: str) -> None:
     """The number of the step comes along from the rollout to the update."""
     chain = {"random_steps": "one"}
-    loop = Loop(annealed(policy_folders["flow", "state"][1], variant=variant, precision=precision, chain=chain))
+    loop = make_loop(annealed(policy_folders["flow", "state"][1], variant=variant, precision=precision, chain=chain))
     assert loop.learner.rl_module.policy.config.sde.chain.random_steps == "one"
     assert max(loop.iterate() for _ in range(ITERATIONS)) < 1e-5
