@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from rllib_scoreflow.cli.evaluate_options import VARIANTS, EvaluateOptions, check_start_name, check_variant_name
+from rllib_scoreflow.cli.evaluate_options import VARIANTS, EvaluateOptions, check_choice
 from rllib_scoreflow.errors import InputError, shorten
 from rllib_scoreflow.experiments.weights import find_policy
+from rllib_scoreflow.flow.start import STARTS
 
 
 def variants_of(policy: Any) -> tuple[str, ...]:
@@ -27,7 +28,7 @@ def check_variant(folder: Path, policy: Any, variant: str | None) -> None:
     Raises:
         InputError: see above.
     """
-    check_variant_name(variant)
+    check_choice("--variant", variant, VARIANTS)
     if variant is not None and variant not in variants_of(policy):
         raise InputError(f"{folder} was pretrained only, so it has no variant {variant}; leave --variant out.")
 
@@ -43,7 +44,7 @@ def check_start(folder: Path, policy: Any, start: str | None) -> None:
     Raises:
         InputError: see above.
     """
-    check_start_name(start)
+    check_choice("--start", start, STARTS)
     if start == "learned" and policy.config.sde.chain.start != "learned":
         raise InputError(f"{folder} has no learned start; search one with rllib evaluate {folder} --search-start N.")
 

@@ -9,11 +9,9 @@ from rllib_scoreflow.cli.evaluate_options import EvaluateOptions, check_new_file
 from rllib_scoreflow.cli.evaluate_sweep import figure_of_merit
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.experiments.clone import find_clone
-from rllib_scoreflow.files.atomic import require_writable
+from rllib_scoreflow.files.atomic import find_obstacle
 from rllib_scoreflow.reports.run_folder import BEGUN_JSON
 
-# What the seven rows decide themselves, or what shows one policy.
-_NOT_HERE = ("denoising_steps", "variant", "start", "video", "contact_sheet")
 _WIDTHS = (3, 33, 3, 7, 18, 18, 14)
 
 
@@ -34,12 +32,7 @@ def run_attribution(
         InputError: there is no fine-tuned policy or no clone of it, they do not belong together, or an option does
             not fit.
     """
-    for name in _NOT_HERE:
-        if getattr(options, name) is not None:
-            option = "--" + name.replace("_", "-")
-            raise InputError(
-                f"{option} does not go with --attribute, whose seven rows differ in such things; leave it out."
-            )
+    options.refuse_settings("--attribute", "whose seven rows differ in such things")
     if plot is not None:
         check_new_file("--plot", plot, ".png")
     folder = existing_policy(path)
@@ -72,13 +65,11 @@ def run_attribution(
 def _check_target(target: Path, *, overwrite: bool) -> None:
     if target.exists() and not overwrite:
         raise InputError(f"{target} exists; give --overwrite to measure again and replace it.")
-    try:
-        require_writable(target)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+    reason = find_obstacle(target)
+    if reason is not None:
         raise InputError(
             f"{target} cannot be written ({reason}); name the run's policy folder and --clone, and nothing is kept."
-        ) from error
+        )
 
 
 def measure_attribution(folder: Path, clone: Path, options: EvaluateOptions, *, quiet: bool) -> dict[str, Any]:

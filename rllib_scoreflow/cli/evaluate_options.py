@@ -1,20 +1,18 @@
 """What `rllib evaluate` and `rllib demo` are asked to play, checked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.flow.start import STARTS
 from rllib_scoreflow.suggest import hint
 
 VARIANTS = ("flow", "scoreflow")
-
-STARTS = ("normal", "zero", "learned")
-
-
 _BACKENDS = ("auto", "envpool", "gymnasium")
-
-
 _SUCCESS_RULES = ("last", "any")
+# What says how one policy is played, and what shows it.
+_OF_ONE_POLICY = ("denoising_steps", "variant", "start", "video", "contact_sheet")
 
 
 def check_new_file(option: str, target: Path, ending: str) -> None:
@@ -33,24 +31,19 @@ def check_new_file(option: str, target: Path, ending: str) -> None:
     check_target(option, target, ending)
 
 
-def check_variant_name(variant: str | None) -> None:
-    """Refuse what is no name for --variant.
+def check_choice(option: str, value: str | None, choices: Sequence[str]) -> None:
+    """Refuse what is no choice of an option; None is none.
+
+    Args:
+        option: what the user typed.
+        value: what was given.
+        choices: what there is.
 
     Raises:
-        InputError: see above.
+        InputError: with the nearest choice.
     """
-    if variant is not None and variant not in VARIANTS:
-        raise InputError(f"--variant {variant}: {hint(variant, VARIANTS, 'it is one of')}")
-
-
-def check_start_name(start: str | None) -> None:
-    """Refuse what is no name for --start.
-
-    Raises:
-        InputError: see above.
-    """
-    if start is not None and start not in STARTS:
-        raise InputError(f"--start {start}: {hint(start, STARTS, 'it is one of')}")
+    if value is not None and value not in choices:
+        raise InputError(f"{option} {value}: {hint(value, choices, 'it is one of')}")
 
 
 @dataclass(frozen=True)
@@ -85,15 +78,27 @@ class EvaluateOptions:
     success: str | None = None
 
     def __post_init__(self) -> None:
-        check_variant_name(self.variant)
-        check_start_name(self.start)
-        if self.backend not in _BACKENDS:
-            raise InputError(f"--backend {self.backend}: {hint(self.backend, _BACKENDS, 'it is one of')}")
-        if self.success is not None and self.success not in _SUCCESS_RULES:
-            raise InputError(f"--success {self.success}: {hint(self.success, _SUCCESS_RULES, 'it is one of')}")
+        check_choice("--variant", self.variant, VARIANTS)
+        check_choice("--start", self.start, STARTS)
+        check_choice("--backend", self.backend, _BACKENDS)
+        check_choice("--success", self.success, _SUCCESS_RULES)
         for option, target, ending in (
             ("--video", self.video, ".mp4"),
             ("--contact-sheet", self.contact_sheet, ".png"),
         ):
             if target is not None:
                 check_new_file(option, target, ending)
+
+    def refuse_settings(self, mode: str, why: str) -> None:
+        """Refuse what says how one policy is played, or shows it, for a mode that plays several.
+
+        Args:
+            mode: the option of that mode.
+            why: a relative clause about it.
+
+        Raises:
+            InputError: naming the option.
+        """
+        for name in _OF_ONE_POLICY:
+            if getattr(self, name) is not None:
+                raise InputError(f"--{name.replace('_', '-')} does not go with {mode}, {why}; leave it out.")

@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 from rllib_scoreflow.cli.evaluate import Player, existing_policy
 from rllib_scoreflow.cli.evaluate_options import EvaluateOptions
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.files.atomic import require_writable
+from rllib_scoreflow.files.atomic import find_obstacle
 
 if TYPE_CHECKING:
     from rllib_scoreflow.evaluation.result import EvaluationResult
-
-# The start that is stored acts with the policy's own drift and number of steps, and pictures show one policy.
-_NOT_HERE = ("denoising_steps", "variant", "start", "video", "contact_sheet")
 
 
 def run_start_search(path: Path, options: EvaluateOptions, *, candidates: int, output: Path, as_json: bool) -> None:
@@ -30,12 +27,8 @@ def run_start_search(path: Path, options: EvaluateOptions, *, candidates: int, o
     Raises:
         InputError: there is no policy at `path`, `output` exists or cannot be written, or an option does not fit.
     """
-    for name in _NOT_HERE:
-        if getattr(options, name) is not None:
-            option = "--" + name.replace("_", "-")
-            raise InputError(
-                f"{option} does not go with --search-start, which plays the policy as it is; leave it out."
-            )
+    # The start that is stored acts with the policy's own drift and number of steps, and pictures show one policy.
+    options.refuse_settings("--search-start", "which plays the policy as it is")
     folder = existing_policy(path)
     if folder is None:
         raise InputError(f"{path} holds no policy (policy.json), and a start is searched for exported flow policies.")
@@ -85,11 +78,9 @@ def _check_output(output: Path) -> None:
         raise InputError(f"--output {output} exists; give the name of a new folder.")
     if not output.parent.is_dir():
         raise InputError(f"--output {output}: its folder {output.parent} does not exist; create it first.")
-    try:
-        require_writable(output)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise InputError(f"--output {output} cannot be written ({reason}); choose another place.") from error
+    reason = find_obstacle(output)
+    if reason is not None:
+        raise InputError(f"--output {output} cannot be written ({reason}); choose another place.")
 
 
 def _figures(result: "EvaluationResult") -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.files.atomic import require_writable
+from rllib_scoreflow.files.atomic import find_obstacle
 
 
 def check_target(what: str, target: Path, ending: str, *, overwrite: bool = False) -> Path:
@@ -24,9 +24,7 @@ def check_target(what: str, target: Path, ending: str, *, overwrite: bool = Fals
         raise InputError(f"{what} {str(target)!r}: folder {str(target.parent)!r} does not exist")
     if target.exists() and not overwrite:
         raise InputError(f"{what} {str(target)!r} exists: choose another name")
-    try:
-        require_writable(target)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise InputError(f"{what} {str(target)!r} cannot be written ({reason}): choose another place") from error
+    reason = find_obstacle(target)
+    if reason is not None:
+        raise InputError(f"{what} {str(target)!r} cannot be written ({reason}): choose another place")
     return target

@@ -57,6 +57,19 @@ def require_writable(path: Path) -> None:
         raise
 
 
+def find_obstacle(path: Path) -> str | None:
+    """Return why `require_writable` fails, in a few words for a message, or None where a file can be written.
+
+    Args:
+        path: the file; its folder exists.
+    """
+    try:
+        require_writable(path)
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return None
+
+
 def _name(error: OSError, temporary: Path, path: Path) -> None:
     """Let an error name the file that the user knows."""
     if error.filename in (str(temporary), os.fspath(temporary)):

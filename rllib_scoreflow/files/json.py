@@ -5,6 +5,8 @@ import math
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pydantic import BaseModel, ValidationError
+
 from rllib_scoreflow.errors import InputError, shorten
 
 _MAX_BYTES = 64 << 20
@@ -58,6 +60,28 @@ def read_json(path: Path, *, finite: bool = False, remedy: str = _REMEDY) -> Any
     if len(text) > _MAX_BYTES:
         raise InputError(f"{path} cannot be read as JSON (it has more than {_MAX_BYTES} bytes); {remedy}.")
     return parse_json(text, str(path), finite=finite, remedy=remedy)
+
+
+def check_form(content: Any, model: type[BaseModel], path: Path, what: str, remedy: str) -> Any:
+    """Return a file's content as a model of it, which says what of it is used.
+
+    Args:
+        content: from `read_json`.
+        model: of the content.
+        path: the file.
+        what: whose form it is, such as "an experiment".
+        remedy: what the user can do about a damaged file.
+
+    Raises:
+        InputError: it has another form; naming the entry.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        entry = f"a bad entry '{shorten(where)}'" if where else f"another form than {what}'s"
+        raise InputError(f"{path} has {entry} ({shorten(first['msg'])}); {remedy}.") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:

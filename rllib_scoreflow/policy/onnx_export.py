@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.files.atomic import atomic_path, require_writable
+from rllib_scoreflow.files.atomic import atomic_path, find_obstacle
 from rllib_scoreflow.observations import IMAGES, STATE
 from rllib_scoreflow.policy.flow_policy import FlowPolicy
 from rllib_scoreflow.versions import __version__
@@ -41,11 +41,9 @@ def check_export(target: Path, *, overwrite: bool = False) -> None:
         raise InputError(f"'{target}' cannot be written: its folder '{target.parent}' does not exist; create it first.")
     if target.is_dir() or (target.exists() and not overwrite):
         raise InputError(f"'{target}' exists already; choose another name or ask to overwrite it (--overwrite).")
-    try:
-        require_writable(target)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise InputError(f"'{target}' cannot be written ({reason}); choose another place.") from error
+    reason = find_obstacle(target)
+    if reason is not None:
+        raise InputError(f"'{target}' cannot be written ({reason}); choose another place.")
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
         raise InputError(

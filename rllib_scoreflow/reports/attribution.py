@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from rllib_scoreflow.errors import InputError, shorten
+from rllib_scoreflow.errors import shorten
 from rllib_scoreflow.files.atomic import atomic_path
-from rllib_scoreflow.files.json import read_json
+from rllib_scoreflow.files.json import check_form, read_json
 from rllib_scoreflow.reports.run_folder import write_json
 
 ATTRIBUTION_JSON = "attribution.json"
@@ -79,12 +79,8 @@ def read_attribution(folder: Path) -> Attribution | None:
     if not path.is_file():
         return None
     content = read_json(path, remedy=_REMEDY)
-    try:
-        return Attribution.model_validate(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = shorten(".".join(map(str, first["loc"])))
-        raise InputError(f"{path} has a bad entry '{where}' ({shorten(first['msg'])}); {_REMEDY}.") from None
+    attribution: Attribution = check_form(content, Attribution, path, "an attribution", _REMEDY)
+    return attribution
 
 
 def write_attribution(folder: Path, found: Mapping[str, Any]) -> Path:

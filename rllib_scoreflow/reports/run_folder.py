@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from rllib_scoreflow.errors import InputError, shorten
+from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.files import json as json_files
 from rllib_scoreflow.files.atomic import atomic_path
 from rllib_scoreflow.files.policy_folder import POLICY_JSON
@@ -54,13 +54,7 @@ def read_stage_file(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     content = json_files.read_json(path, remedy=_REMEDY)
-    try:
-        StageFile.model_validate(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        entry = f"a bad entry '{shorten(where)}'" if where else "another form than an experiment's"
-        raise InputError(f"{path} has {entry} ({shorten(first['msg'])}); {_REMEDY}.") from None
+    json_files.check_form(content, StageFile, path, "an experiment", _REMEDY)
     assert isinstance(content, dict)
     return content
 

@@ -1,14 +1,15 @@
 """The base of both algorithms' configs: what a model of options says becomes attributes, `training()` and help."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 
+from rllib_scoreflow.algorithms.common.env_option import check_env_option
 from rllib_scoreflow.algorithms.common.option_text import list_options
-from rllib_scoreflow.algorithms.common.options import AlgorithmOptions
-from rllib_scoreflow.algorithms.common.rllib_option_check import refusal_of
+from rllib_scoreflow.algorithms.common.options import AlgorithmOptions, check_options
+from rllib_scoreflow.algorithms.common.rllib_option_check import check_rllib_options, refusal_of
 
 
 class OptionsConfig(AlgorithmConfig):
@@ -36,6 +37,25 @@ class OptionsConfig(AlgorithmConfig):
         self.framework_str = "torch"
         for name, value in self.OPTIONS.defaults().items():
             setattr(self, name, value)
+
+    def check_single_options(
+        self, defaults: AlgorithmConfig, classes: Mapping[str, type], derived: Mapping[str, Any] | None = None
+    ) -> None:
+        """Checks every option by itself, RLlib's too; what options say together is for the subclass.
+
+        Args:
+            defaults: A fresh config of this package's algorithm.
+            classes: RLlib's options that name a class, and the class that another one has to extend.
+            derived: What `validate()` has set itself; None or nothing: not known.
+
+        Raises:
+            InputError: On the first one that is wrong or would have no effect.
+        """
+        check_options(self, self.OPTIONS)
+        # A checkpoint of an earlier version holds what validate() had set, and no note of it.
+        earlier = vars(self) if "class" in vars(self) else {}
+        check_rllib_options(self, defaults, classes=classes, derived=derived or earlier)
+        check_env_option(self.env)
 
 
 def _make_training(cls: type[OptionsConfig]) -> Callable[..., OptionsConfig]:

@@ -16,13 +16,10 @@ from rllib_scoreflow.algorithms.common.action_distribution import ChainActionDis
 from rllib_scoreflow.flow.distribution import ChainDistribution
 from rllib_scoreflow.flow.fields.mlp import residual_mlp
 from rllib_scoreflow.flow.kinds import NOISE, STEP, TIME
-from rllib_scoreflow.flow.objectives import make_objective
+from rllib_scoreflow.flow.objectives import RANDOM_STEP, make_objective, random_step_of
 from rllib_scoreflow.flow.precision import Precision, network_passes
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig
 from rllib_scoreflow.policy.vision import ImageEncoder, encode, make_encoder
-
-RANDOM_STEP = "random_step"
-"""Column of the numbers of each chain's one random step `[B]`, where `chain.random_steps` is `one`."""
 
 
 class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
@@ -140,8 +137,7 @@ class FlowPolicyRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
         chain, distribution = batch[Columns.ACTIONS], self.policy.distribution(batch[Columns.OBS])
         if not self.objective.EVALUATES_CHAINS:
             return self.objective.evaluate(distribution, chain, batch), {}
-        step = batch.get(RANDOM_STEP)
-        gaussian, details = distribution.along(chain, None if step is None else step.long())
+        gaussian, details = distribution.along(chain, random_step_of(batch))
         inputs = ChainActionDistribution.to_logits(gaussian)
         evaluation = self.get_train_action_dist_cls().from_logits(inputs).evaluate(chain, details)
         return evaluation, {Columns.ACTION_DIST_INPUTS: inputs}

@@ -16,12 +16,10 @@ from ray.rllib.utils.metrics import LEARNER_RESULTS
 
 from rllib_scoreflow.algorithms.common.algorithm import PolicyAlgorithm
 from rllib_scoreflow.algorithms.common.config import OptionsConfig
-from rllib_scoreflow.algorithms.common.env_option import check_env_option
-from rllib_scoreflow.algorithms.common.options import build_section, check_options, overlay_env_config
+from rllib_scoreflow.algorithms.common.options import build_section, overlay_env_config
 from rllib_scoreflow.algorithms.common.ray_adapter import OfflineRestore, declare_offline
 from rllib_scoreflow.algorithms.common.reported import Reported, own_results
 from rllib_scoreflow.algorithms.common.rl_module import module_spec
-from rllib_scoreflow.algorithms.common.rllib_option_check import check_rllib_options
 from rllib_scoreflow.algorithms.flow_bc.flow_bc_learner import FlowBCLearner
 from rllib_scoreflow.algorithms.flow_bc.offline_data import ChunkOfflineData, open_dataset
 from rllib_scoreflow.algorithms.flow_bc.options import FlowBCOptions
@@ -98,15 +96,8 @@ class FlowBCConfig(OptionsConfig):
         Raises:
             InputError: On the first one that is wrong or would have no effect.
         """
-        check_options(self, self.OPTIONS)
-        check_rllib_options(
-            self,
-            FlowBCConfig(),
-            classes={"learner_class": FlowBCLearner, "offline_data_class": ChunkOfflineData},
-            # A checkpoint of an earlier version holds what validate() had set, and no note of it.
-            derived=self._derived or (vars(self) if "class" in vars(self) else {}),
-        )
-        check_env_option(self.env)
+        classes = {"learner_class": FlowBCLearner, "offline_data_class": ChunkOfflineData}
+        self.check_single_options(FlowBCConfig(), classes, self._derived)
         check_act_steps(self.act_steps, self.horizon)
         import_plugins(self.plugins)
         if self._velocity_config().takes_step_size and self.consistency_fraction == 0:

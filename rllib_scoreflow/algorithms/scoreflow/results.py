@@ -8,7 +8,7 @@ from rllib_scoreflow.algorithms.common.reported import EPISODE_RESULTS, Reported
 from rllib_scoreflow.algorithms.scoreflow.diagnostics import process_names
 from rllib_scoreflow.flow.advantages import ESTIMATORS, needs_critic
 from rllib_scoreflow.flow.config import SDEConfig
-from rllib_scoreflow.flow.objectives import objective_class
+from rllib_scoreflow.flow.objectives import OBJECTIVES
 from rllib_scoreflow.flow.processes.base import VELOCITY
 
 _NETWORKS = ("encoder", "critic", "critic_encoder")
@@ -40,7 +40,7 @@ def scoreflow_results(config: Any, sde: SDEConfig) -> Reported:
         sde: Its denoising process.
     """
     networks, diagnostics = process_names(sde)
-    objective = objective_class(config.objective)
+    objective = OBJECTIVES.choose(config.objective)
     learner = _LEARNER | objective.METRICS
     if objective.EVALUATES_CHAINS:
         learner |= diagnostics

@@ -14,11 +14,9 @@ from ray.tune.result import TIMESTEPS_TOTAL
 
 from rllib_scoreflow.algorithms.common.algorithm import PolicyAlgorithm
 from rllib_scoreflow.algorithms.common.config import OptionsConfig
-from rllib_scoreflow.algorithms.common.env_option import check_env_option
-from rllib_scoreflow.algorithms.common.options import check_options, overlay_env_config
+from rllib_scoreflow.algorithms.common.options import overlay_env_config
 from rllib_scoreflow.algorithms.common.reported import Reported
 from rllib_scoreflow.algorithms.common.rl_module import module_spec
-from rllib_scoreflow.algorithms.common.rllib_option_check import check_rllib_options
 from rllib_scoreflow.algorithms.scoreflow.advantages import check_advantages
 from rllib_scoreflow.algorithms.scoreflow.connectors import Advantages, ChainColumns
 from rllib_scoreflow.algorithms.scoreflow.env_runner import SECONDS_IN_ENV, SECONDS_IN_POLICY, ChunkEnvRunner
@@ -105,15 +103,8 @@ class ScoreFlowConfig(OptionsConfig):
         Raises:
             InputError: On the first one that is wrong or would have no effect.
         """
-        check_options(self, self.OPTIONS)
-        check_rllib_options(
-            self,
-            ScoreFlowConfig(),
-            classes={"learner_class": ScoreFlowLearner, "env_runner_cls": ChunkEnvRunner},
-            # A checkpoint of an earlier version holds what validate() had set.
-            derived=vars(self) if "class" in vars(self) else {},
-        )
-        check_env_option(self.env)
+        classes = {"learner_class": ScoreFlowLearner, "env_runner_cls": ChunkEnvRunner}
+        self.check_single_options(ScoreFlowConfig(), classes)
         import_plugins(self.plugins)
         check_advantages(self)
         if not self.reward_scaling and self.reward_clip not in (None, 10.0):

@@ -9,7 +9,7 @@ from torch import nn
 
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.flow.kinds import KINDS, VelocityKind
-from rllib_scoreflow.flow.section import Section
+from rllib_scoreflow.flow.section import Section, parse_tagged
 from rllib_scoreflow.registry import Registry
 
 
@@ -131,11 +131,7 @@ def parse_field(values: Mapping[str, Any] | FieldConfig) -> FieldConfig:
     Raises:
         ValueError: No such field is registered (`InputError`), or an unknown key or a wrong value.
     """
-    if isinstance(values, FieldConfig):
-        return values
-    if not isinstance(values, Mapping):
-        raise ValueError("it must be a mapping of options")
-    return field_class(values).CONFIG.model_validate(dict(values))
+    return parse_tagged(values, FieldConfig, field_class)
 
 
 def make_field(observation_dim: int, chunk_shape: tuple[int, int], config: FieldConfig) -> VelocityField:

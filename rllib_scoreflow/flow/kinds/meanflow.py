@@ -6,6 +6,7 @@ import torch
 
 from rllib_scoreflow.flow.kinds.base import KINDS, STEP, TIME, Draws, VelocityKind
 from rllib_scoreflow.flow.losses import Velocity, linear_path
+from rllib_scoreflow.flow.precision import full_precision
 
 
 @KINDS.register("meanflow")
@@ -45,7 +46,7 @@ class MeanFlow(VelocityKind):
         """The average velocity against the right side of the identity, without gradient, for `v = a - z`."""
         x_t, straight = linear_path(noise, chunk, t), chunk - noise
         # Forward mode: one pass, and no second derivatives; in float32, as published, whatever the other passes are.
-        with torch.no_grad(), torch.autocast(t.device.type, enabled=False):
+        with torch.no_grad(), full_precision(t.device):
             change: torch.Tensor = torch.func.jvp(
                 lambda x, start, length: velocity(x, start, observation, length),
                 (x_t, t, step),

@@ -6,18 +6,18 @@ from rllib_scoreflow.flow.objectives.base import (
     Objective,
     Surrogate,
     make_objective,
-    objective_class,
 )
-from rllib_scoreflow.flow.objectives.chain import ChainObjective
+from rllib_scoreflow.flow.objectives.chain import RANDOM_STEP, ChainObjective, random_step_of
 from rllib_scoreflow.flow.objectives.fpo import FlowPolicyOptimization
 
 __all__ = [
     "DEFAULT_OBJECTIVE",
     "OBJECTIVES",
+    "RANDOM_STEP",
     "ChainObjective",
     "FlowPolicyOptimization",
     "Objective",
     "Surrogate",
     "make_objective",
-    "objective_class",
+    "random_step_of",
 ]

@@ -136,15 +136,6 @@ OBJECTIVES: Registry[type[Objective]] = Registry("objective", "objective")
 DEFAULT_OBJECTIVE = "chain"
 
 
-def objective_class(name: str) -> type[Objective]:
-    """The objective of that name.
-
-    Raises:
-        InputError: No such objective is registered.
-    """
-    return OBJECTIVES.choose(name)
-
-
 def make_objective(values: Mapping[str, Any] | None = None) -> Objective:
     """An objective from its options and, under `type`, its name; the default one of None.
 
@@ -153,7 +144,7 @@ def make_objective(values: Mapping[str, Any] | None = None) -> Objective:
         pydantic.ValidationError: On an unknown key or a wrong value.
     """
     options = dict(values or {})
-    chosen = objective_class(options.pop("type", DEFAULT_OBJECTIVE))
+    chosen = OBJECTIVES.choose(options.pop("type", DEFAULT_OBJECTIVE))
     return chosen(chosen.CONFIG(**options))
 
 

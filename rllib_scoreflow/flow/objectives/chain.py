@@ -17,6 +17,15 @@ LOGP = "action_logp"
 """Column of the log-probability of the sampled chain on the configured scale, float32 `[B]`; RLlib's name."""
 
 
+def random_step_of(columns: Columns) -> torch.Tensor | None:
+    """The number of every chain's one random step, int64 `[B]`, as `ChainDistribution` takes it; None: all are random.
+
+    A Learner's columns are float32.
+    """
+    step = columns.get(RANDOM_STEP)
+    return None if step is None else step.long()
+
+
 @OBJECTIVES.register("chain")
 class ChainObjective(Objective):
     """PPO's clipped surrogate with the chain as the action (arXiv 2505.22094; method section 6)."""
@@ -46,8 +55,7 @@ class ChainObjective(Objective):
 
     def evaluate(self, distribution: ChainDistribution, chain: torch.Tensor, columns: Columns) -> ChainEvaluation:
         """All transitions of the sampled chains."""
-        step = columns.get(RANDOM_STEP)
-        return distribution.evaluate(chain, None if step is None else step.long())
+        return distribution.evaluate(chain, random_step_of(columns))
 
     def remember(self, evaluation: ChainEvaluation) -> dict[str, torch.Tensor]:
         """The log-probability `[B]`."""

@@ -11,7 +11,7 @@ from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.flow.fields import FieldConfig, VelocityConfig, VelocityField, make_field, parse_field
 from rllib_scoreflow.flow.kernel import Step
 from rllib_scoreflow.flow.path import Path, path_of
-from rllib_scoreflow.flow.section import Section
+from rllib_scoreflow.flow.section import Section, parse_tagged
 from rllib_scoreflow.flow.sections import ChainConfig, NoiseConfig, ScoreConfig
 from rllib_scoreflow.flow.transition import ChainEvaluation, MaskedSum, Transition
 from rllib_scoreflow.registry import Registry
@@ -33,11 +33,7 @@ def parse_process(values: Mapping[str, Any] | ProcessConfig) -> ProcessConfig:
     Raises:
         ValueError: No such process is registered (`InputError`), or an unknown key or a wrong value.
     """
-    if isinstance(values, ProcessConfig):
-        return values
-    if not isinstance(values, Mapping):
-        raise ValueError("it must be a mapping of options")
-    return process_class(values).CONFIG.model_validate(dict(values))
+    return parse_tagged(values, ProcessConfig, process_class)
 
 
 class SDEConfig(Section):

@@ -11,6 +11,7 @@ from rllib_scoreflow.flow.kernel import CPS, Step, coupling_of
 from rllib_scoreflow.flow.noise import NoiseNetwork, annealed_sigma_max
 from rllib_scoreflow.flow.processes.base import PROCESSES, DenoisingProcess, ProcessConfig, SDEConfig
 from rllib_scoreflow.flow.score import closed_form_score
+from rllib_scoreflow.flow.time_grid import time_grid
 from rllib_scoreflow.flow.transition import ChainEvaluation, MaskedSum, Transition, masked_sum
 
 _SMALLEST_STD = 1e-6  # a learned drift that has vanished still leaves a density
@@ -114,46 +115,27 @@ class GaussianDenoising(DenoisingProcess):
         any length where the data is known: 1 preserves, above it they widen, below it they narrow; at the last step
         `c = 0`, and there is none.
         """
-        steps = evaluation.steps
-        dt = 1.0 / self.config.chain.denoising_steps
+        num_steps, steps, step = self.config.chain.denoising_steps, evaluation.steps, evaluation.random_step
         std = evaluation.std.detach()
+        times = time_grid(num_steps, std.device)
+        kernel = Step.on(self.path, times[steps.start : steps.stop] if step is None else times[step], 1.0 / num_steps)
+        # A figure for each step, of all chains; of chains with one random step for each chain, of its own.
+        place, averaged = ((0, slice(None), 0), (0, 2)) if step is None else ((slice(None), 0, 0), (1, 2))
+        w = evaluation.details["w"].detach()[place] if "w" in evaluation.details else kernel.c
+        alpha = (kernel.c - w) * kernel.b / kernel.dt
+        figures = {
+            "alpha": alpha,
+            "alpha_ratio": alpha / marginal_preserving_alpha(std, kernel.dt).mean(dim=averaged),
+            "contraction": (w.square() + std.square().mean(dim=averaged)) / kernel.c.square(),
+        }
         none = torch.zeros((), device=std.device)
         found: dict[str, torch.Tensor | MaskedSum] = {
             name: evaluation.details.get(name, none) for name in ("score_clip_rate", "alpha_clamp_rate")
         }
-        if evaluation.random_step is not None:
-            return found | self._diagnose_one_step(evaluation, evaluation.random_step)
-        kernel = Step.on(self.path, torch.arange(steps.start, steps.stop, device=std.device) * dt, dt)
-        w = evaluation.details["w"].detach()[0, :, 0] if "w" in evaluation.details else kernel.c
-        alpha = (kernel.c - w) * kernel.b / dt
-        ratio = alpha / marginal_preserving_alpha(std, dt).mean(dim=(0, 2))
-        contraction = (w.square() + std.square().mean(dim=(0, 2))) / kernel.c.square()
-        for place, k in enumerate(steps):
-            found[f"alpha/step_{k}"] = alpha[place]
-            found[f"alpha_ratio/step_{k}"] = ratio[place]
-            if k < self.config.chain.denoising_steps - 1:
-                found[f"contraction/step_{k}"] = contraction[place]
-        return found
-
-    def _diagnose_one_step(
-        self, evaluation: ChainEvaluation, random_step: torch.Tensor
-    ) -> dict[str, torch.Tensor | MaskedSum]:
-        """As `diagnostics`, of chains with one random step: every figure over the chains whose step it is."""
-        last = self.config.chain.denoising_steps - 1
-        std = evaluation.std.detach()[:, 0]
-        dt = 1.0 / (last + 1)
-        kernel = Step.on(self.path, random_step * dt, dt)
-        w = evaluation.details["w"].detach()[:, 0, 0] if "w" in evaluation.details else kernel.c
-        alpha = (kernel.c - w) * kernel.b / dt
-        ratio = alpha / marginal_preserving_alpha(std, dt).mean(dim=1)
-        contraction = (w.square() + std.square().mean(dim=1)) / kernel.c.square()
-        found: dict[str, torch.Tensor | MaskedSum] = {}
-        for k in evaluation.steps:
-            is_k = random_step == k
-            found[f"alpha/step_{k}"] = masked_sum(alpha, is_k)
-            found[f"alpha_ratio/step_{k}"] = masked_sum(ratio, is_k)
-            if k < last:
-                found[f"contraction/step_{k}"] = masked_sum(contraction, is_k)
+        for number, k in enumerate(steps):
+            for name, values in figures.items():
+                if name != "contraction" or k < num_steps - 1:
+                    found[f"{name}/step_{k}"] = values[number] if step is None else masked_sum(values, step == k)
         return found
 
     def transition(self, x: torch.Tensor, t: torch.Tensor, observation: torch.Tensor, dt: float) -> Transition:
