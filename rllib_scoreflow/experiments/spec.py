@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from rllib_scoreflow.errors import InputError, quote, shorten
+from rllib_scoreflow.experiments.renames import experiment_keys as renames
+from rllib_scoreflow.experiments.renames.table import Removed, Renamed
 from rllib_scoreflow.experiments.settings import (
     CheckpointSettings,
     ExperimentSettings,
@@ -28,19 +30,6 @@ from rllib_scoreflow.experiments.settings import (
 from rllib_scoreflow.experiments.yaml import read_text, read_yaml
 from rllib_scoreflow.suggest import hint
 
-# Where the old command had other names for the same thing.
-_CHECKPOINT_ALIASES = {
-    "checkpoint_freq": "checkpoint_frequency",
-    "checkpoint_at_end": "checkpoint_at_end",
-    "keep_checkpoints_num": "num_to_keep",
-    "checkpoint_score_attr": "checkpoint_score_attribute",
-}
-_KEPT_OUT = {
-    "local_dir": "use the option --results-dir instead",
-    "storage_path": "use the option --results-dir instead",
-    "restore": "use the option --resume instead",
-    "resources_per_trial": "set num_learners, num_env_runners and so on in config instead",
-}
 # Of the 255 bytes of a file's name.
 _LONGEST_NAME = 200
 EXPERIMENT_KEYS = frozenset(ExperimentSettings.model_fields)
@@ -175,8 +164,9 @@ def build_experiment(name: str, raw: Mapping[str, Any], origin: str) -> Experime
         raise InputError(f"{where}: the name is also a folder, so use letters, digits and -_.+=@ only.")
     rest = {key: value for key, value in raw.items() if not key.startswith("_")}
     for key in rest:
-        if key in _KEPT_OUT:
-            raise InputError(f"{where}: the key {key!r} no longer has a meaning; {_KEPT_OUT[key]}.")
+        gone = renames.EXPERIMENT_KEYS.get(key)
+        if isinstance(gone, Removed):
+            raise InputError(f"{where}: the key {key!r} no longer has a meaning; {gone.reason}.")
     checkpoint = _take_checkpoint_settings(rest)
     refuse_unknown_keys(ExperimentSettings, rest, where)
     refuse_unknown_keys(CheckpointSettings, checkpoint, where, below="checkpoint_config.")
@@ -229,8 +219,8 @@ def _take_checkpoint_settings(rest: dict[str, Any]) -> dict[str, Any]:
     """Take every spelling of the checkpoint settings out of `rest`."""
     given = rest.get("checkpoint_config")
     checkpoint = dict(given) if isinstance(given, dict) else {}
-    for old, new in _CHECKPOINT_ALIASES.items():
+    for old, entry in renames.CHECKPOINT_KEYS.items():
         for place in (rest, checkpoint):
-            if old in place:
-                checkpoint[new] = place.pop(old)
+            if old in place and isinstance(entry, Renamed):
+                checkpoint[entry.new] = place.pop(old)
     return checkpoint

@@ -1,36 +1,14 @@
 """Which results a run can stop on, keep checkpoints by, or be compared by: known before it starts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from rllib_scoreflow.algorithms.common.reported import EPISODE_RESULTS, TUNE_RESULTS, Reported, has_own_parts
 from rllib_scoreflow.errors import InputError, quote
+from rllib_scoreflow.experiments.renames.results import OLD_KEYS
 from rllib_scoreflow.suggest import nearest
 
-# Names of the old API stack, and what they are called now.
-OLD_KEYS: Mapping[str, str] = {
-    "timesteps_total": "num_env_steps_sampled_lifetime",
-    "num_env_steps_sampled": "num_env_steps_sampled_lifetime",
-    "agent_timesteps_total": "num_env_steps_sampled_lifetime",
-    "episodes_total": "env_runners/num_episodes_lifetime",
-    **{
-        f"{before}{old}": f"{after}{new}"
-        for before, after in (
-            ("", "env_runners/"),
-            ("env_runners/", "env_runners/"),
-            ("sampler_results/", "env_runners/"),
-            ("evaluation/", "evaluation/env_runners/"),
-            ("evaluation/env_runners/", "evaluation/env_runners/"),
-            ("evaluation/sampler_results/", "evaluation/env_runners/"),
-        )
-        for old, new in (
-            *((f"episode_reward_{kind}", f"episode_return_{kind}") for kind in ("mean", "min", "max")),
-            *((name, name) for name in sorted(EPISODE_RESULTS)),
-        )
-        if before + old != after + new
-    },
-}
 _SAMPLED = {
     "num_env_steps_sampled", "num_env_steps_sampled_lifetime", "num_episodes", "num_episodes_lifetime", "sample",
     "episode_duration_sec_mean", "env_reset_timer", "env_step_timer", "rlmodule_inference_timer", "weights_seq_no",

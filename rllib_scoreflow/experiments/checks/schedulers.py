@@ -7,7 +7,7 @@ from typing import Any
 from rllib_scoreflow.errors import InputError, quote
 from rllib_scoreflow.experiments import search_space
 from rllib_scoreflow.experiments.checks.config import check_keys, one_sentence
-from rllib_scoreflow.experiments.checks.result_keys import OLD_KEYS
+from rllib_scoreflow.experiments.renames.results import OLD_KEYS
 from rllib_scoreflow.experiments.spec import Experiment
 from rllib_scoreflow.suggest import hint
 
