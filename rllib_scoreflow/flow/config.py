@@ -35,9 +35,16 @@ __all__ = [
     "apply_chain",
     "apply_variant",
     "default_steps",
+    "default_tuned_steps",
 ]
 
 
 def default_steps(field: FieldConfig) -> int:
     """Denoising steps `K` of a policy with such a velocity field where nobody says: those that its kind is made for."""
     return field.make_kind().denoising_steps or ChainConfig().denoising_steps
+
+
+def default_tuned_steps(field: FieldConfig, denoising_steps: int) -> int | None:
+    """How many of `denoising_steps` PPO on chains of such a field trains where nobody says; None: all."""
+    untuned = field.make_kind().untuned_steps
+    return denoising_steps - untuned if 0 < untuned < denoising_steps else None

@@ -221,7 +221,8 @@ class ChainConfig(Section):
     """Which steps are drawn and scored: with `last` there is noise on the action alone; with `one` a step is drawn per
     decision, so that an update passes one row of the networks per decision in place of `K`."""
     tuned_steps: int | None = Field(default=None, ge=1)
-    """How many steps, the last ones, are fine-tuned; null: all."""
+    """How many steps, the last ones, are fine-tuned; null: all. Of an `epsilon` it is all but the first where this is
+    not given (`rllib_scoreflow.flow.kinds.Epsilon`)."""
     normalize_logp: bool = True
     """Whether log-probability and entropy are divided by `(n + 1) * H * A`, as the published clip range presupposes."""
     logp_clamp: float | None = Field(default=1.0, gt=0.0)

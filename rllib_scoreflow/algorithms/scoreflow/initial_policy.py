@@ -1,5 +1,6 @@
 """The policy that ScoreFlow starts from: the pretrained one with a run's own drift, noise and chain."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,17 @@ from pydantic import ValidationError
 
 from rllib_scoreflow.algorithms.common.options import build_section
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.flow.config import VARIANTS, ChainConfig, NoiseConfig, ScoreConfig, SDEConfig, default_steps
+from rllib_scoreflow.flow.config import (
+    VARIANTS,
+    ChainConfig,
+    FieldConfig,
+    NoiseConfig,
+    ScoreConfig,
+    SDEConfig,
+    default_steps,
+    default_tuned_steps,
+)
+from rllib_scoreflow.flow.objectives import OBJECTIVES
 from rllib_scoreflow.flow.processes import process_class
 from rllib_scoreflow.policy import FlowPolicy, find_policy
 
@@ -37,8 +48,7 @@ def load_initial_policy(config: Any) -> FlowPolicy:
                 f"Option 'chain.start' is 'learned', and '{folder}' has no learned start; search one with rllib "
                 "evaluate RUN --search-start N, and fine-tune the policy that it stores."
             )
-        if "denoising_steps" not in sde.chain.model_fields_set:  # neither the variant nor the run says
-            sde = build_denoising(config, default_steps(pretrained.config.sde.velocity))
+        sde = build_denoising(config, _chain_of_kind(config, sde.chain, pretrained.config.sde.velocity))
         if sde.chain.denoising_steps == 1 and sde.score.form == "contraction" and sde.score.has_drift:
             raise InputError(
                 "Option 'score.form' is 'contraction' and the chain has one step, which keeps none of the noise, "
@@ -47,12 +57,19 @@ def load_initial_policy(config: Any) -> FlowPolicy:
         return pretrained.with_dynamics(sde.score, sde.noise, sde.chain, config.trained_variant, sde.process)
 
 
-def build_denoising(config: Any, default_steps: int | None = None) -> SDEConfig:
+def _chain_of_kind(config: Any, chain: ChainConfig, field: FieldConfig) -> dict[str, Any]:
+    """The options of the chain that follow the kind of the velocity, where neither the variant nor the run says."""
+    steps = chain.denoising_steps if "denoising_steps" in chain.model_fields_set else default_steps(field)
+    trains_chains = OBJECTIVES.choose(config.objective).EVALUATES_CHAINS
+    return {"denoising_steps": steps, "tuned_steps": default_tuned_steps(field, steps) if trains_chains else None}
+
+
+def build_denoising(config: Any, defaults: Mapping[str, Any] | None = None) -> SDEConfig:
     """The sections of a `ScoreFlowConfig`; the velocity is the pretrained policy's, and here any.
 
     Args:
         config: The `ScoreFlowConfig`.
-        default_steps: Denoising steps where neither the variant nor the run says; None: those of `ChainConfig`.
+        defaults: Options of the chain where neither the variant nor the run says; None: those of `ChainConfig`.
 
     Raises:
         InputError: On the first bad entry of a section, or sections that do not fit each other.
@@ -66,8 +83,7 @@ def build_denoising(config: Any, default_steps: int | None = None) -> SDEConfig:
     preset = VARIANTS[config.variant]
     score = build_section("score", ScoreConfig, {**preset.score, **config.score})
     noise = build_section("noise", NoiseConfig, {**preset.noise, **config.noise})
-    steps = {} if default_steps is None else {"denoising_steps": default_steps}
-    chain = build_section("chain", ChainConfig, {**steps, **preset.chain, **config.chain})
+    chain = build_section("chain", ChainConfig, {**(defaults or {}), **preset.chain, **config.chain})
     chosen = build_section("process", process.CONFIG, config.process)
     try:
         return SDEConfig(process=chosen, score=score, noise=noise, chain=chain)

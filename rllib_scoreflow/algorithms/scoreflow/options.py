@@ -30,7 +30,7 @@ class ScoreFlowOptions(AlgorithmOptions):
     `score` and `noise` are options of the one of this package (`gaussian`)."""
     chain: dict[str, Any] = Field(default_factory=dict)
     """Overrides of `ChainConfig` (`denoising_steps`, `start`, clamps, scale of the log-probability); a MeanFlow has 1
-    denoising step where this does not say."""
+    denoising step where this does not say, and of an `epsilon` the first step stays as cloned (`tuned_steps`)."""
     objective: str = DEFAULT_OBJECTIVE
     """What an update maximises, by its name in `rllib_scoreflow.flow.objectives.OBJECTIVES`: `chain` (PPO on denoising
     chains) or `fpo` (flow policy optimisation, which trains the velocity alone and needs no noise)."""

@@ -206,6 +206,7 @@ class ScoreFlow(PolicyAlgorithm):
         self._gradient_steps = 0
         self._template: FlowPolicy = self.config.initial_policy()
         self._note_other_steps()
+        self._note_untrained_steps()
         weights = {name: value.numpy() for name, value in self._template.state_dict().items()}
         for result in self.learner_group.foreach_learner(lambda learner: learner.load_policy_state(weights)):
             result.get()
@@ -344,6 +345,16 @@ class ScoreFlow(PolicyAlgorithm):
             self.note(
                 f"the pretrained policy acts with {judged} denoising steps and is fine-tuned with {tuned}; to choose, "
                 f"set chain: {{denoising_steps: {judged}}}, or clone with denoising_steps: {tuned}"
+            )
+
+    def _note_untrained_steps(self) -> None:
+        """Says which steps stay as cloned though nobody has asked for it."""
+        sde = self._template.config.sde
+        tuned, steps = sde.chain.tuned_steps, sde.chain.denoising_steps
+        if tuned is not None and build_denoising(self.config).chain.tuned_steps is None:
+            self.note(
+                f"the last {tuned} of {steps} denoising steps are fine-tuned: at first a velocity of kind "
+                f"'{sde.velocity.kind}' knows nothing of the action; to choose, set chain: {{tuned_steps: {tuned}}}"
             )
 
     def _note_clamping(self, rate: float) -> None:

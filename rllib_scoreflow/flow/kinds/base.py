@@ -73,6 +73,8 @@ class VelocityKind:
     takes_step_size: ClassVar[bool] = False
     denoising_steps: ClassVar[int | None] = None
     """Steps `K` that a policy of this kind acts with where nobody says; None: as many as any other."""
+    untuned_steps: ClassVar[int] = 0
+    """How many steps, the first ones, PPO on chains leaves as they were cloned where nobody says."""
     delta: ClassVar[float] = 0.0
     """What is left of the noise at `t = 1` on the path."""
 

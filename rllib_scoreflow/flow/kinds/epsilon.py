@@ -1,6 +1,6 @@
 """A prediction of the noise on DDPM's cosine path, in place of a velocity."""
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 
@@ -11,7 +11,15 @@ from rllib_scoreflow.flow.path import CosinePath
 
 @KINDS.register("epsilon")
 class Epsilon(VelocityKind):
-    """The noise `eps(x, t, o)` on the cosine path (DDPM, arXiv 2006.11239; DPPO, arXiv 2409.00588)."""
+    """The noise `eps(x, t, o)` on the cosine path (DDPM, arXiv 2006.11239; DPPO, arXiv 2409.00588).
+
+    Where a chain starts next to nothing of the data is left (`a = 0.0025` with 20 levels), so that the estimate of the
+    data, `(x - b eps) / a`, is the network's error times 400. The least change of the weights throws it from one of its
+    bounds to the other, and the mean of a short chain's first step with it: PPO's ratio is that step's noise
+    (docs/method.md, section 4). DPPO trains the last 10 of 20 steps; here all but the first are trained by default.
+    """
+
+    untuned_steps: ClassVar[int] = 1
 
     def __init__(self, levels: int = 20) -> None:
         """Takes the levels of the published schedule (`FieldConfig.noise_levels`)."""
