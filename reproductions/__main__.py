@@ -1,0 +1,49 @@
+"""`python -m reproductions`: run and analyse studies."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reproductions.study import RESULTS, StudyError, load_study
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Run and analyse studies.")
+_Name = Annotated[str, typer.Argument(metavar="STUDY", help="A study of reproductions/studies, or the path of a file.")]
+_DEFAULT_RUNS = Path("results/reproductions")
+
+
+@app.callback()
+def _together() -> None:
+    """Makes `run` a word of the command while it is the only one."""
+
+
+@app.command()
+def run(
+    name: _Name,
+    runs: Annotated[Path, typer.Option(help="Folder of the runs; all that is finished there is kept.")] = _DEFAULT_RUNS,
+    results: Annotated[Path, typer.Option(help="Folder of the tables.")] = RESULTS,
+    jobs: Annotated[int, typer.Option(min=1, help="Experiment files that run at once.")] = 1,
+    ray_address: Annotated[str | None, typer.Option(help="A running Ray cluster; by default one of its own.")] = None,
+) -> None:
+    """Run what is missing of a study, and write its results as a table."""
+    from reproductions.run import StudyRunner
+
+    study = load_study(name)
+    stem = Path(name).stem
+    table = results / f"{stem}.parquet"
+    StudyRunner(study, runs / stem, table, jobs=jobs, ray_address=ray_address).run()
+    typer.echo(f"results: {table}; next: python -m reproductions analyse {name}")
+
+
+def main() -> None:
+    """The command; what is wrong with a study is one sentence and exit status 2."""
+    try:
+        app()
+    except StudyError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Running a study: its experiment files through `rllib train file`, one process each, and what they leave as a table."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Lock
+
+import pandas as pd
+import yaml
+
+from reproductions.collect import collect_run, write_results
+from reproductions.experiments import Run, experiment_file, file_name, study_runs, tuning_runs
+from reproductions.measures import summarise_runs
+from reproductions.study import HERE, Method, Study, StudyError, merge
+from reproductions.tuning import Chosen, choose_cells
+
+_COMMIT = "commit.json"
+
+
+class StudyRunner:
+    """Runs what is missing of a study; everything that is finished is kept.
+
+    Attributes:
+        study: What is run.
+        folder: Of the runs, one folder below it for each task and seed.
+        table: File of the results.
+    """
+
+    def __init__(
+        self, study: Study, folder: Path, table: Path, *, jobs: int = 1, ray_address: str | None = None,
+        say: Callable[[str], None] = print,
+    ) -> None:  # fmt: skip
+        self.study = study
+        self.folder = folder
+        self.table = table
+        self._jobs = jobs
+        self._ray_address = ray_address
+        self._say = say
+        self._writing = Lock()
+
+    def run(self) -> pd.DataFrame:
+        """Tunes, runs every method with every seed, then the best ones again.
+
+        Returns:
+            The results.
+
+        Raises:
+            StudyError: an experiment failed; what is finished is in the table.
+        """
+        study = self.study
+        results = None
+        if study.tuning is not None:
+            seeds = study.tuning.seeds
+            results = self._run_files([tuning_runs(study, task, seed) for seed in seeds for task in study.tasks])
+        chosen = choose_cells(study, results)
+        results = self._run_seeds(study.methods, chosen)
+        if study.again is not None:
+            again = best_again(study, results)
+            results = self._run_seeds(again, {name: chosen[name.rpartition("-")[0]] for name in again})
+        return results
+
+    def _run_seeds(self, methods: Mapping[str, Method], chosen: Chosen) -> pd.DataFrame:
+        study = self.study
+        return self._run_files([study_runs(methods, chosen, task, seed) for seed in study.seeds for task in study.tasks])
+
+    def _run_files(self, files: list[list[Run]]) -> pd.DataFrame:
+        with ThreadPoolExecutor(self._jobs) as pool:
+            for _ in pool.map(self._run_file, files):
+                pass
+        return self._collect([])
+
+    def _run_file(self, runs: list[Run]) -> None:
+        name = file_name(runs[0].task, runs[0].seed)
+        results = self.folder / name
+        missing = [run for run in runs if not (results / run.experiment / "done.json").is_file()]
+        if missing:
+            self._say(f"{name}: {len(missing)} of {len(runs)} runs ({', '.join(run.experiment for run in missing)})")
+            self._note_commit(results, missing)
+            path = self.folder / "experiments" / f"{name}.yaml"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(yaml.safe_dump(experiment_file(self.study, runs), sort_keys=False), encoding="utf-8")
+            address = ["--ray-address", self._ray_address] if self._ray_address else []
+            self._command(results / "train.log", ["train", "file", str(path), "--results-dir", str(self.folder),
+                                                  "--resume", *address])  # fmt: skip
+        for run in runs:
+            self._attribute(results / run.experiment, run)
+        self._collect(runs)
+
+    def _attribute(self, folder: Path, run: Run) -> None:
+        if run.stage == "tuning" or not self.study.episodes or (folder / "attribution.json").is_file():
+            return
+        self._command(folder / "attribution.log", ["evaluate", str(folder), "--attribute", "--episodes",
+                                                   str(self.study.episodes), "--seed", "0"])  # fmt: skip
+
+    def _collect(self, runs: list[Run]) -> pd.DataFrame:
+        frames = [collect_run(self.folder, run, self._commit_of(run)) for run in runs]
+        with self._writing:
+            return write_results(frames, self.table)
+
+    def _note_commit(self, results: Path, runs: list[Run]) -> None:
+        """Notes the commit of the code before a run begins, for the table."""
+        results.mkdir(parents=True, exist_ok=True)
+        path = results / _COMMIT
+        held = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        now = _git("rev-parse", "HEAD") + ("-changed" if _git("status", "--porcelain", "rllib_scoreflow") else "")
+        held.update({run.experiment: now for run in runs if run.experiment not in held})
+        path.write_text(json.dumps(held, indent=1), encoding="utf-8")
+
+    def _commit_of(self, run: Run) -> str:
+        path = self.folder / file_name(run.task, run.seed) / _COMMIT
+        return str(json.loads(path.read_text(encoding="utf-8")).get(run.experiment, "")) if path.is_file() else ""
+
+    def _command(self, log: Path, arguments: list[str]) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as output:
+            command = [sys.executable, "-m", "rllib_scoreflow.cli", *arguments]
+            status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode  # noqa: S603
+        if status:
+            last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+            raise StudyError(f"`rllib {' '.join(arguments)}` ended with status {status}: {' '.join(last)} (log: {log})")
+
+
+def best_again(study: Study, results: pd.DataFrame) -> dict[str, Method]:
+    """The best methods of a study with the overrides of `again`, by the area under the curve averaged over all runs."""
+    assert study.again is not None
+    runs = results[(results["stage"] == "study") & results["method"].isin(list(study.methods))]
+    metric = next(iter(study.tasks.values())).metric
+    ranks = summarise_runs(runs, metric).groupby("method")["auc"].mean().sort_values(ascending=False)
+    return {
+        f"{name}-{study.again.suffix}": study.methods[name].model_copy(
+            update={"config": merge(study.methods[name].config, study.again.config)}
+        )
+        for name in ranks.index[: study.again.best]
+    }
+
+
+def _git(*arguments: str) -> str:
+    found = subprocess.run(["git", "-C", str(HERE), *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607
+    return found.stdout.strip()
