@@ -3,6 +3,7 @@
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
 ARGS ?=
+STUDY ?= toy
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -14,7 +15,7 @@ ROBOSUITE_NEEDS := numba opencv-python scipy termcolor
 export RAY_USAGE_STATS_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test lint bench reproduce clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -28,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PIP) --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install -q --upgrade -c constraints.txt pip setuptools
 	$(PIP) install -q -c constraints.txt torch
-	PYTHONWARNINGS=ignore $(PIP) install -q -c constraints.txt -e '.[envpool,kitchen,minari,dev]' $(ROBOSUITE_NEEDS)
+	PYTHONWARNINGS=ignore $(PIP) install -q -c constraints.txt -e '.[envpool,kitchen,minari,reproductions,dev]' $(ROBOSUITE_NEEDS)
 	$(PIP) install -q -c constraints.txt --no-deps robosuite
 	@touch $(STAMP)
 
@@ -49,6 +50,10 @@ lint: install ## ruff, mypy --strict and the direction of imports
 
 bench: install ## measure the speed of pretraining, rollouts and updates
 	$(BIN)/python benchmarks/throughput.py $(ARGS)
+
+reproduce: install ## a study from data to tables (STUDY=toy; hopper, ... take hours: see reproductions/README.md)
+	$(BIN)/python -m reproductions run $(STUDY) $(ARGS)
+	$(BIN)/python -m reproductions analyse $(STUDY)
 
 clean: ## remove .venv, caches and build files; results of runs stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

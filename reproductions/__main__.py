@@ -13,11 +13,6 @@ _Name = Annotated[str, typer.Argument(metavar="STUDY", help="A study of reproduc
 _DEFAULT_RUNS = Path("results/reproductions")
 
 
-@app.callback()
-def _together() -> None:
-    """Makes `run` a word of the command while it is the only one."""
-
-
 @app.command()
 def run(
     name: _Name,
@@ -34,6 +29,33 @@ def run(
     table = results / f"{stem}.parquet"
     StudyRunner(study, runs / stem, table, jobs=jobs, ray_address=ray_address).run()
     typer.echo(f"results: {table}; next: python -m reproductions analyse {name}")
+
+
+@app.command()
+def analyse(
+    name: _Name,
+    results: Annotated[Path, typer.Option(help="Folder of the tables.")] = RESULTS,
+    figures: Annotated[bool, typer.Option(help="Also draw the figures.")] = True,
+) -> None:
+    """Write a study's tables and figures from its results alone, without training."""
+    from reproductions.analyse import TABLES, draw_figures, write_tables
+    from reproductions.collect import read_results
+
+    study = load_study(name)
+    stem = Path(name).stem
+    path = results / f"{stem}.parquet"
+    if not path.is_file():
+        raise StudyError(f"{path} is missing; run the study first: python -m reproductions run {name}")
+    table = read_results(path)
+    folder = results / stem
+    folder.mkdir(parents=True, exist_ok=True)
+    page = write_tables(study, table, stem)
+    (folder / TABLES).write_text(page, encoding="utf-8")
+    drawn = draw_figures(study, table, folder) if figures else []
+    typer.echo(page)
+    typer.echo(f"tables: {folder / TABLES}")
+    for file in drawn:
+        typer.echo(f"figure: {file}")
 
 
 def main() -> None:

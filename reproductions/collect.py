@@ -62,7 +62,9 @@ def _constants(folder: Path, done: dict[str, Any], commit: str) -> dict[str, Any
         "commit": commit,
         "dataset_sha256": done.get("dataset_sha256"),
         "policy_sha256": _sha256(folder / "policy" / "policy.safetensors"),
-        "clone_sha256": json.loads((folder / "experiment.json").read_text(encoding="utf-8"))["pretrained_policy_sha256"],
+        "clone_sha256": json.loads((folder / "experiment.json").read_text(encoding="utf-8"))[
+            "pretrained_policy_sha256"
+        ],
         "versions": " ".join(f"{name} {version}" for name, version in sorted(versions.items())),
     }
 

@@ -44,12 +44,12 @@ def summarise_runs(table: pd.DataFrame, metric: str, limit: float | None = None)
         limit: see `area_under_curve`.
     """
     rows = []
-    for names, run in table.groupby(RUN, sort=True):
+    for _, run in table.groupby(RUN, sort=True):
         curve = run.sort_values("env_steps")
         steps, values = curve["env_steps"].to_numpy(float), curve[metric].to_numpy(float)
         evaluations = curve["eval_return_mean"].dropna()
         rows.append(
-            dict(zip(RUN, names, strict=True))
+            run[RUN].iloc[0].to_dict()
             | {
                 "auc": area_under_curve(steps, values, limit),
                 "last": float(values[-1]),

@@ -1,4 +1,4 @@
-"""Running a study: its experiment files through `rllib train file`, one process each, and what they leave as a table."""
+"""Running a study: its experiment files through `rllib train file`, one process each, and their results as a table."""
 
 import json
 import subprocess
@@ -64,7 +64,9 @@ class StudyRunner:
 
     def _run_seeds(self, methods: Mapping[str, Method], chosen: Chosen) -> pd.DataFrame:
         study = self.study
-        return self._run_files([study_runs(methods, chosen, task, seed) for seed in study.seeds for task in study.tasks])
+        return self._run_files(
+            [study_runs(methods, chosen, task, seed) for seed in study.seeds for task in study.tasks]
+        )
 
     def _run_files(self, files: list[list[Run]]) -> pd.DataFrame:
         with ThreadPoolExecutor(self._jobs) as pool:
@@ -117,7 +119,7 @@ class StudyRunner:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as output:
             command = [sys.executable, "-m", "rllib_scoreflow.cli", *arguments]
-            status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode  # noqa: S603
+            status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
         if status:
             last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
             raise StudyError(f"`rllib {' '.join(arguments)}` ended with status {status}: {' '.join(last)} (log: {log})")
@@ -138,5 +140,5 @@ def best_again(study: Study, results: pd.DataFrame) -> dict[str, Method]:
 
 
 def _git(*arguments: str) -> str:
-    found = subprocess.run(["git", "-C", str(HERE), *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607
+    found = subprocess.run(["git", "-C", str(HERE), *arguments], capture_output=True, text=True, check=False)  # noqa: S607
     return found.stdout.strip()

@@ -43,7 +43,10 @@ def choose_cells(study: Study, results: pd.DataFrame | None) -> Chosen:
         if not path.is_file():
             raise StudyError(f"the cells are those of study {study.tuned_by!r}, which has no results; run it first.")
         theirs = choose_cells(other, read_results(path))
-        return {name: theirs.get(method.config.get("variant", name), (ONLY_CELL, {})) for name, method in study.methods.items()}
+        return {
+            name: theirs.get(method.config.get("variant", name), (ONLY_CELL, {}))
+            for name, method in study.methods.items()
+        }
     if study.tuning is None:
         return {name: (ONLY_CELL, {}) for name in study.methods}
     if results is None or results.empty:
