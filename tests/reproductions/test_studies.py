@@ -115,7 +115,7 @@ def test_a_study_that_cannot_be_meant_is_refused(changes: dict[str, object], wor
 
 
 def test_an_unknown_study_names_those_that_there_are() -> None:
-    with pytest.raises(StudyError, match="there are .*toy"):
+    with pytest.raises(StudyError, match=r"there are .*toy"):
         load_study("hoper")
 
 
