@@ -3,6 +3,7 @@
 import re
 
 MESSAGE_LIMIT = 200
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of an object: another one in each run
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+|\s+")
 
 
@@ -21,8 +22,17 @@ class SimulatorError(RuntimeError):
     """
 
 
+def drop_addresses(text: str) -> str:
+    """A text without the addresses of objects, such as that of ``<function f at 0x7f3a5c>``.
+
+    Args:
+        text: any text.
+    """
+    return _ADDRESS.sub("", text)
+
+
 def shorten(found: object, limit: int = MESSAGE_LIMIT) -> str:
-    """Text from a file as a message may repeat it: on one line, without control characters, cut at `limit`.
+    """Text from a file as a message may repeat it: on one line, no control characters or addresses, cut at `limit`.
 
     A file must not be able to fill the terminal, move its cursor or add lines that look like ours.
 
@@ -38,7 +48,7 @@ def shorten(found: object, limit: int = MESSAGE_LIMIT) -> str:
         except (RecursionError, ValueError):  # nested too deeply; a number of too many digits
             text = f"a {type(found).__name__}"
     # More than the limit is looked at, because the substitution may shorten; all of it would cost time.
-    line = _UNPRINTABLE.sub(" ", text[: 4 * limit]).strip()
+    line = _UNPRINTABLE.sub(" ", drop_addresses(text[: 4 * limit])).strip()
     if len(line) <= limit and len(text) <= 4 * limit:
         return line
     return line[: limit - 4].rstrip() + " ..."

@@ -20,17 +20,18 @@ def extend_module_path(folders: Sequence[Path]) -> None:
     Args:
         folders: such as the working folder and that of the experiment file.
     """
-    known = [*_known_folders(), *(str(folder.resolve()) for folder in folders)]
+    known = [*module_folders(), *(str(folder.resolve()) for folder in folders)]
     os.environ[MODULE_PATH] = os.pathsep.join(dict.fromkeys(known))
     take_module_path()
 
 
 def take_module_path() -> None:
     """Take over the folders that another process named with `extend_module_path`."""
-    sys.path.extend(folder for folder in _known_folders() if folder not in sys.path)
+    sys.path.extend(folder for folder in module_folders() if folder not in sys.path)
 
 
-def _known_folders() -> list[str]:
+def module_folders() -> list[str]:
+    """The folders that this process or another one named with `extend_module_path`."""
     return [folder for folder in os.environ.get(MODULE_PATH, "").split(os.pathsep) if folder]
 
 

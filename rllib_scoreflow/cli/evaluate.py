@@ -64,7 +64,8 @@ def run_evaluation(path: Path, options: EvaluateOptions, *, as_json: bool) -> No
     if policy is not None:
         found = evaluate_flow_policy(policy, options)
     else:
-        from rllib_scoreflow.cli.evaluate_rllib import evaluate_checkpoint, find_checkpoint
+        from rllib_scoreflow.cli.evaluate_rllib import evaluate_checkpoint
+        from rllib_scoreflow.experiments.rllib_checkpoints import find_checkpoint
 
         found = evaluate_checkpoint(find_checkpoint(path), options)
     if as_json:
@@ -248,17 +249,19 @@ def _environment_of(folder: Path, metadata: Any, env: str | None) -> tuple[str, 
     Raises:
         InputError: neither the user nor the policy names one, or the policy alone names a module.
     """
+    from rllib_scoreflow.envs.classes import names_code
+
     own = metadata.env_id
     if env is None and own is None:
         raise InputError(f"{folder} does not say in which environment it acts; give --env ID.")
-    if env is None and ":" in own:
+    if env is None and names_code(own):
         command = shlex.join(["rllib", "evaluate", str(folder), "--env", own])
         raise InputError(
-            f"{folder} acts in the environment '{shorten(own)}', and loading that runs the module before the colon; if "
+            f"{folder} acts in the environment '{shorten(own)}', and loading that runs the module that it names; if "
             f"you trust the module of that name here, say so by naming it: {shorten(command, 1000)}"
         )
     # The same module named by the user is the environment as trained.
-    as_trained = env is None or (env == own and ":" in env)
+    as_trained = env is None or (env == own and names_code(env))
     return env or own, dict(metadata.env_config) if as_trained else {}
 
 

@@ -1,7 +1,6 @@
 """Evaluating a checkpoint of any RLlib algorithm (new API stack), without starting Ray."""
 
 import math
-import pickle
 import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,47 +8,11 @@ from typing import TYPE_CHECKING, Any
 from rllib_scoreflow.envs.contract import reason_of
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.evaluation import standard_error
-from rllib_scoreflow.experiments.quiet import set_log_levels
-from rllib_scoreflow.reports import run_folder
+from rllib_scoreflow.experiments.checks.algorithms import OWN_ALGORITHMS
+from rllib_scoreflow.experiments.rllib_checkpoints import read_checkpoint
 
 if TYPE_CHECKING:
     from rllib_scoreflow.cli.evaluate_options import EvaluateOptions
-
-_MARK = "rllib_checkpoint.json"
-_CONSTRUCTOR = "class_and_ctor_args.pkl"
-
-
-def find_checkpoint(path: Path) -> Path:
-    """Return the Algorithm checkpoint that a path means.
-
-    Args:
-        path: the checkpoint itself, a trial's folder (its newest checkpoint), or a finished
-            experiment's folder.
-
-    Returns:
-        A folder with rllib_checkpoint.json.
-
-    Raises:
-        InputError: there is none, or several trials have one and nothing says which is meant.
-    """
-    if (path / _MARK).is_file():
-        return path
-    done = run_folder.read_json(path / run_folder.DONE_JSON) or {}
-    if done.get("checkpoint") and (path / str(done["checkpoint"]) / _MARK).is_file():
-        return path / str(done["checkpoint"])
-    newest: dict[Path, Path] = {}
-    for mark in sorted([*path.glob(f"checkpoint_*/{_MARK}"), *path.glob(f"*/checkpoint_*/{_MARK}")]):
-        newest[mark.parent.parent] = mark.parent
-    if len(newest) > 1:
-        raise InputError(
-            f"{path} has checkpoints of {len(newest)} trials; give one of them, such as {min(newest.values())}."
-        )
-    if not newest:
-        raise InputError(
-            f"{path} holds neither a policy (policy.json) nor an RLlib checkpoint ({_MARK}); "
-            "give a policy folder, a checkpoint or an experiment's folder."
-        )
-    return next(iter(newest.values()))
 
 
 def evaluate_checkpoint(checkpoint: Path, options: "EvaluateOptions") -> dict[str, Any]:
@@ -106,24 +69,7 @@ def evaluate_checkpoint(checkpoint: Path, options: "EvaluateOptions") -> dict[st
 
 def _read_config(checkpoint: Path) -> tuple[Any, str]:
     """The checkpoint's AlgorithmConfig as an unfrozen copy, and the algorithm's name."""
-    from rllib_scoreflow.experiments.checks.algorithms import OWN_ALGORITHMS, register_own
-
-    register_own()
-    set_log_levels()
-    try:
-        with (checkpoint / _CONSTRUCTOR).open("rb") as file:
-            stored = pickle.load(file)  # noqa: S301 (stated in the help of the command)
-        algorithm = stored["class"]
-        arguments, keywords = stored["ctor_args_and_kwargs"]
-        config = keywords.get("config", arguments[0] if arguments else None)
-        if isinstance(config, dict):
-            config = algorithm.get_default_config().copy(copy_frozen=False).update_from_dict(config)
-        config = config.copy(copy_frozen=False)
-    # A damaged pickle raises whatever its bytes happen to call.
-    except Exception as error:
-        raise InputError(
-            f"{checkpoint} cannot be read as an RLlib checkpoint ({reason_of(error)}); choose another one."
-        ) from error
+    algorithm, config = read_checkpoint(checkpoint)
     if not config.enable_env_runner_and_connector_v2:
         raise InputError(f"{checkpoint} is of RLlib's old API stack, which this command does not evaluate.")
     if algorithm.__name__ in OWN_ALGORITHMS:  # its policy acts in chunks, and only the artefact says how

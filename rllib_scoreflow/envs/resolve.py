@@ -1,16 +1,16 @@
 """From an id to the environment that stands behind it."""
 
-import importlib
 from dataclasses import dataclass
+from typing import Any
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
 from rllib_scoreflow.data.catalog import D4RL_DATASETS
-from rllib_scoreflow.envs.contract import reason_of
+from rllib_scoreflow.envs.classes import NamedCode, find_code, make_code
 from rllib_scoreflow.envs.d4rl.kitchen import KITCHEN_TASKS, require_kitchen
 from rllib_scoreflow.envs.d4rl.locomotion import ANT_ENV_ID, ANT_OBSERVATION_DIM
-from rllib_scoreflow.errors import InputError, shorten
+from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.suggest import similar
 
 
@@ -19,7 +19,7 @@ class EnvSource:
     """The environment behind an id.
 
     Attributes:
-        requested_id: what the user wrote: a D4RL dataset id, a gymnasium id or "module:EnvId".
+        requested_id: what the user wrote: a D4RL dataset id, a gymnasium id, or code as `classes` names it.
         env_id: the gymnasium id.
         spec: gymnasium's registration of it.
         padded_observation_dim: length to which observations are padded with zeros, None = as is.
@@ -32,7 +32,7 @@ class EnvSource:
 
 
 def resolve_env(env_id: str) -> EnvSource:
-    """Find the environment of a D4RL dataset id, a gymnasium id or "module:EnvId".
+    """Find the environment of a D4RL dataset id, a gymnasium id, or of code, see `classes`.
 
     Raises:
         InputError: nothing is registered under the id (names close matches), or its module cannot
@@ -45,9 +45,10 @@ def resolve_env(env_id: str) -> EnvSource:
             gym_id, padded = ANT_ENV_ID, ANT_OBSERVATION_DIM
     if env_id in KITCHEN_TASKS:
         require_kitchen(env_id)
-    module, colon, name = gym_id.rpartition(":")
-    if colon:
-        import_env_module(module, env_id)
+    code = None if gym_id in gym.registry else find_code(gym_id)
+    if code is not None and code.name not in gym.registry:
+        return EnvSource(env_id, code.name, _spec_of(code), padded)
+    name = gym_id if code is None else code.name
     try:
         spec = gym.spec(name)
     except gym.error.Error:
@@ -55,23 +56,15 @@ def resolve_env(env_id: str) -> EnvSource:
     return EnvSource(env_id, name, spec, padded)
 
 
-def import_env_module(module: str, env_id: str) -> None:
-    """Import the module that registers an environment.
+def _spec_of(code: NamedCode) -> EnvSpec:
+    """A registration of gymnasium's for an environment that has none."""
 
-    Raises:
-        InputError: it cannot be found, or raises an exception, or ends the process, which would end in silence.
-    """
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        raise InputError(
-            f"environment {env_id!r}: module {module!r} cannot be imported ({shorten(str(error))}): "
-            "install it or put its folder on PYTHONPATH"
-        ) from error
-    except (Exception, SystemExit) as error:
-        raise InputError(
-            f"environment {env_id!r}: module {module!r} raised {reason_of(error)} when it was imported; correct it"
-        ) from error
+    def make(**config: Any) -> Any:
+        return make_code(code, config)
+
+    make.__module__ = code.module.__name__  # by which it is told apart from the known simulators
+    name = "".join(c for c in code.name if c.isalnum() or c in "_-") or "Environment"
+    return EnvSpec(id=f"{name}-v0", entry_point=make)
 
 
 def _unknown_id_message(env_id: str, name: str) -> str:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rllib_scoreflow.envs.classes import find_file, names_code
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.experiments import weights
+from rllib_scoreflow.experiments.rllib_checkpoints import checkpoint_digest, find_checkpoint
 from rllib_scoreflow.experiments.spec import Experiment
 from rllib_scoreflow.files.digest import file_digest
 from rllib_scoreflow.files.user_paths import expand_user
@@ -57,6 +59,8 @@ def identify(experiment: Experiment, config: Mapping[str, Any], policy: str | No
         if isinstance(experiment.run, str)
         else f"{experiment.run.__module__}:{experiment.run.__qualname__}"
     )
+    if "restore" in settings:
+        settings["restore"] = checkpoint_digest(find_checkpoint(expand_user(settings["restore"])))
     common = {
         "run": run,
         "env": experiment.env if isinstance(experiment.env, str | None) else repr(experiment.env),
@@ -202,16 +206,21 @@ def _choice_of_checkpoint(experiment: Experiment) -> Mapping[str, Any]:
 
 
 def _modules(run: str, env: Any, config: Mapping[str, Any]) -> Iterator[str]:
-    """The modules of ``module:Class`` and ``module:Id``, and those of `plugins`."""
+    """The modules or files of ``module:Class``, ``module:Id`` and ``package.Class``, and those of `plugins`."""
     for name in (run, env, config.get("env")):
         if isinstance(name, str) and ":" in name:
             yield name.rpartition(":")[0]
+        elif isinstance(name, str) and names_code(name) and _module_digest(name.rpartition(".")[0]) is not None:
+            yield name.rpartition(".")[0]
     plugins = config.get("plugins")
     yield from (name for name in (plugins if isinstance(plugins, list) else ()) if isinstance(name, str))
 
 
 def _module_digest(name: str) -> str | None:
     """A hash of a module's source, or of all of a package's; None for what is installed, which has a version."""
+    if name.endswith(".py"):
+        file = find_file(name)
+        return None if file is None else file_digest(file)
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError, AttributeError):

@@ -37,6 +37,7 @@ class ExperimentSettings(Settings):
     stop: dict[Any, float]
     env: str | None = None
     weights_from: str | None = None
+    restore: str | None = None  # an RLlib checkpoint that trials start from, with its counters
     config: dict[Any, Any] | None = None
     num_samples: int = Field(default=1, ge=1, le=_MOST_SAMPLES)
     search_seed: int = Field(default=0, ge=0, le=_LARGEST_SEED)

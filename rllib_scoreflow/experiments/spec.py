@@ -12,7 +12,6 @@ YAML::
 """
 
 import math
-import runpy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +26,7 @@ from rllib_scoreflow.experiments.settings import (
     check_settings,
     refuse_unknown_keys,
 )
-from rllib_scoreflow.experiments.yaml import read_text, read_yaml
+from rllib_scoreflow.experiments.yaml import read_yaml
 from rllib_scoreflow.suggest import hint
 
 # Of the 255 bytes of a file's name.
@@ -35,7 +34,7 @@ _LONGEST_NAME = 200
 EXPERIMENT_KEYS = frozenset(ExperimentSettings.model_fields)
 _SETTINGS = (
     "max_failures", "max_concurrent_trials", "search_seed", "scheduler", "scheduler_config", "metric", "mode",
-    "loggers",
+    "loggers", "restore",
 )  # fmt: skip
 
 
@@ -56,7 +55,7 @@ class Experiment:
         num_samples: how often the grid is repeated, or drawn from the domains.
         checkpoint: CheckpointConfig's arguments.
         settings: max_failures, max_concurrent_trials, search_seed, scheduler, scheduler_config, metric,
-            mode, loggers, as far as given.
+            mode, loggers, restore, as far as given.
         source_text: text of a Python file, which stands for `base` in the fingerprint.
     """
 
@@ -97,44 +96,41 @@ def read_experiments(path: Path) -> dict[str, dict[str, Any]]:
         InputError: the file is missing or has another form.
     """
     if path.suffix == ".py":
-        return _read_python(path)
+        from rllib_scoreflow.experiments.python_files import read_python  # late: environments load much
+
+        return read_python(path)
     if path.suffix not in {".yaml", ".yml", ".json"} and path.exists() and not path.is_dir():
         raise InputError(f"{path} is neither YAML nor Python by its name; rename it to end in .yaml or .py.")
-    raw = read_yaml(path)
+    return read_raw(read_yaml(path), str(path))
+
+
+def read_raw(raw: Any, origin: str) -> dict[str, dict[str, Any]]:
+    """Take the content of a file for raw experiments, name -> keys.
+
+    Args:
+        raw: what the YAML says.
+        origin: what to call the file in messages.
+
+    Raises:
+        InputError: it has another form.
+    """
     if not isinstance(raw, dict) or not raw:
         raise InputError(
-            f"{path} holds no experiments; write them as `name: "
+            f"{origin} holds no experiments; write them as `name: "
             f"{{run: PPO, env: CartPole-v1, stop: ..., config: ...}}`."
         )
     for name, body in raw.items():
         if not isinstance(body, dict):
             remedy = "put it under an experiment's name" if name in EXPERIMENT_KEYS else "give it `run: ALGORITHM`"
-            raise InputError(f"{path}: the top-level key {quote(name)} is not an experiment (a mapping); {remedy}.")
+            raise InputError(f"{origin}: the top-level key {quote(name)} is not an experiment (a mapping); {remedy}.")
     found = {str(name): dict(body) for name, body in raw.items()}
     if len(found) < len(raw):
-        raise InputError(f"{path}: two experiments have one name, as a number and as a text; rename one of them.")
+        raise InputError(f"{origin}: two experiments have one name, as a number and as a text; rename one of them.")
     for name, body in found.items():
         for key in body:
             if not isinstance(key, str) or key.startswith("_"):  # those are for Python files, see below
-                raise InputError(f"{path}: {name}: unknown key {quote(key)}; {hint(str(key), EXPERIMENT_KEYS)}")
+                raise InputError(f"{origin}: {name}: unknown key {quote(key)}; {hint(str(key), EXPERIMENT_KEYS)}")
     return found
-
-
-def _read_python(path: Path) -> dict[str, dict[str, Any]]:
-    text = read_text(path)
-    try:
-        names = runpy.run_path(str(path), run_name="rllib_experiment_file")
-    except InputError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise InputError(f"{path} failed when it was run: {type(error).__name__}: {first_line(error)}.") from error
-    config = names.get("config")
-    if config is None or not hasattr(config, "algo_class") or not hasattr(config, "update_from_dict"):
-        found = "has no variable `config`" if config is None else f"has a `config` of type {type(config).__name__}"
-        raise InputError(f"{path} {found}; set `config` to an AlgorithmConfig such as PPOConfig().")
-    raw: dict[str, Any] = {"run": config.algo_class, "_base": config, "_source": text}
-    raw.update({key: names[key] for key in EXPERIMENT_KEYS - {"run", "config", "env"} if key in names})
-    return {path.stem: raw}
 
 
 def first_line(error: BaseException) -> str:

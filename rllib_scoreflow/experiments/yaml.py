@@ -14,7 +14,7 @@ import yaml
 
 from rllib_scoreflow.errors import InputError, quote, shorten
 
-_MAX_BYTES = 256 * 1024  # parsed in some seconds; an experiment file has a few thousand
+MAX_BYTES = 256 * 1024  # parsed in some seconds; an experiment file has a few thousand
 _MAX_VALUES = 100_000
 _MAX_DEPTH = 50
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # no file name, terminal or JSON takes one
@@ -84,8 +84,8 @@ def parse_yaml(text: str, origin: str) -> Any:
         InputError: the text is not YAML, uses a tag that would build an object, gives a key twice, is too large or
         nested too deeply, or holds a number that is none (``.nan``) or is too large.
     """
-    if len(text) > _MAX_BYTES:
-        raise InputError(f"{origin} has {len(text)} characters and may have {_MAX_BYTES}; is it an experiment file?")
+    if len(text) > MAX_BYTES:
+        raise InputError(f"{origin} has {len(text)} characters and may have {MAX_BYTES}; is it an experiment file?")
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -237,9 +237,9 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path} is {what}; give the path of an experiment file (.yaml or .py).")
     try:
         with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-        if len(content) > _MAX_BYTES:
-            raise InputError(f"{path} has more than {_MAX_BYTES} bytes; give an experiment file (.yaml or .py).")
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise InputError(f"{path} has more than {MAX_BYTES} bytes; give an experiment file (.yaml or .py).")
         return content.decode("utf-8")
     except UnicodeDecodeError:
         raise InputError(f"{path} is not a text file; give a YAML or Python experiment file.") from None

@@ -9,13 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, drop_addresses
 
 # The error of an actor that dies in its constructor reaches the driver as text alone.
 _INPUT_ERROR = re.compile(r"rllib_scoreflow\.errors\.InputError: (?P<message>.+)")
 _LONGEST_NAME = 300
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FULL_TEXT = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
+_PASSING = re.compile(
+    r"[\w.]*(?:Actor|Worker|Node|Object|Owner|Raylet|Connection|BrokenPipe|Timeout|TimedOut|OutOfMemory|Memory|RaySystem|"
+    r"BlockingIO|Cuda|NCCL|Nccl|DistBackend|SimulatorError)\w*(?::|$)|.*CUDA (?:out of memory|error)"
+)
 _LAST_LINE = re.compile(r"^(?:[\w.]+(?:Error|Exception|Exit|Interrupt|Warning)\b.*)$", re.MULTILINE)
 
 
@@ -97,11 +101,22 @@ def summary(error: BaseException) -> str:
     Args:
         error: what a trial failed with.
     """
-    lines = _LAST_LINE.findall(str(error))
-    if lines:
-        return str(lines[-1]).strip()
-    text = str(error).strip().splitlines()
-    return text[-1] if text else type(error).__name__
+    lines = _LAST_LINE.findall(str(error)) or str(error).strip().splitlines()
+    return drop_addresses(str(lines[-1]).strip()) if lines else type(error).__name__
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Whether a trial that has reported nothing since it began would fail with this error again.
+
+    What a process, a machine, the network or the memory has done may be otherwise the next time; what code raises on
+    its way to the first result is raised again.
+
+    Args:
+        error: what the trial failed with.
+    """
+    if input_error_in(error) is not None or disk_is_full(error):
+        return True
+    return _PASSING.match(summary(error)) is None
 
 
 _REMEDIES = {

@@ -42,10 +42,14 @@ class LoggerOptions:
     Attributes:
         wandb_key: API key of Weights & Biases.
         mlflow_uri: tracking URI of MLflow: a server, or ``sqlite:///FILE``.
+        wandb_project: project at Weights & Biases.
+        wandb_run_name: name of the run there.
     """
 
     wandb_key: str | None = field(default=None, repr=False)
     mlflow_uri: str | None = field(default=None, repr=False)
+    wandb_project: str | None = None
+    wandb_run_name: str | None = None
 
 
 def collect_loggers(experiment: Experiment, options: LoggerOptions) -> dict[str, dict[str, Any]]:
@@ -57,8 +61,13 @@ def collect_loggers(experiment: Experiment, options: LoggerOptions) -> dict[str,
     """
     given = experiment.settings.get("loggers") or {}
     found = {name: dict(arguments or {}) for name, arguments in given.items()}
-    if options.wandb_key is not None:
-        found.setdefault("wandb", {})["api_key"] = options.wandb_key
+    for key, value in (
+        ("api_key", options.wandb_key),
+        ("project", options.wandb_project),
+        ("name", options.wandb_run_name),
+    ):
+        if value is not None:
+            found.setdefault("wandb", {})[key] = value
     if options.mlflow_uri is not None:
         found.setdefault("mlflow", {})["tracking_uri"] = options.mlflow_uri
     return found
@@ -74,7 +83,15 @@ def check_loggers(experiment: Experiment, options: LoggerOptions) -> None:
     Raises:
         InputError: naming the key or the option.
     """
-    typed = {"wandb": options.wandb_key and "--wandb-key", "mlflow": options.mlflow_uri and "--mlflow-uri"}
+    wandb = {
+        "--wandb-key": options.wandb_key,
+        "--wandb-project": options.wandb_project,
+        "--wandb-run-name": options.wandb_run_name,
+    }
+    typed = {
+        "wandb": next((option for option, value in wandb.items() if value is not None), None),
+        "mlflow": options.mlflow_uri and "--mlflow-uri",
+    }
     for name, arguments in collect_loggers(experiment, options).items():
         where = f"{experiment.where}: loggers.{name}"
         if name not in _CALLBACKS:

@@ -14,6 +14,7 @@ from rllib_scoreflow.experiments.checks import config as config_check
 from rllib_scoreflow.experiments.checks import env as env_check
 from rllib_scoreflow.experiments.identity import Identity, identify
 from rllib_scoreflow.experiments.overrides import apply_overrides, parse_override
+from rllib_scoreflow.experiments.rllib_checkpoints import restored_from
 from rllib_scoreflow.experiments.spec import Experiment, build_experiment
 from rllib_scoreflow.files import lock as run_lock
 from rllib_scoreflow.files.user_paths import expand_user
@@ -37,7 +38,8 @@ class TrainOptions:
         only: names of the experiments to run; empty for all.
         stop: laid over each experiment's `stop` in full, when given.
         checkpoint: CheckpointConfig's arguments given as options.
-        settings: scheduler and scheduler_config given as options.
+        settings: keys of an experiment given as options, such as scheduler and env.
+        config: keys of the algorithm's config given as options.
         resume: go on with unfinished runs.
         overwrite: replace runs that are unfinished or of another configuration.
         loggers: for Weights & Biases and MLflow.
@@ -51,6 +53,7 @@ class TrainOptions:
     stop: Mapping[str, Any] | None = None
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
     resume: bool = False
     overwrite: bool = False
     loggers: LoggerOptions = field(default_factory=LoggerOptions)
@@ -157,6 +160,11 @@ def prepare(raw: Mapping[str, Mapping[str, Any]], origin: str, options: TrainOpt
         if options.stop is not None:
             body["stop"] = dict(options.stop)
         body.update(options.settings)
+        if options.config or "env" in options.settings:
+            config = dict(body.get("config") or {})
+            if "env" in options.settings:
+                config.pop("env", None)  # where files may have it too
+            body["config"] = {**config, **options.config}
         experiment = build_experiment(name, body, origin)
         experiments.append(replace(experiment, checkpoint={**experiment.checkpoint, **options.checkpoint}))
     _check_order(experiments)
@@ -208,6 +216,7 @@ def _check(experiment: Experiment, parent: Path) -> Any:
     config = add_mutations(experiment, algorithm, config_check.check_config(experiment, algorithm))
     env = experiment.env if experiment.env is not None else config.get("env")
     if algorithm.__name__ not in algorithms.OWN_ALGORITHMS:  # those check their environment in validate()
+        env_check.require_env(env, experiment.base, algorithm, where)
         env_check.check_env(env, where)
     config_check.validate_options(experiment, algorithm, expand_mutations(experiment, config))
     keys = config_check.result_keys(experiment, algorithm, config)
@@ -216,6 +225,9 @@ def _check(experiment: Experiment, parent: Path) -> Any:
     make_scheduler(experiment)
     if experiment.weights_from is not None and PRETRAINED_KEY not in algorithms.config_keys(algorithm):
         raise InputError(f"{where}: {algorithm.__name__} cannot start from a policy; take `weights_from` away.")
+    restore = experiment.setting("restore")
+    if restore is not None:
+        restored_from(restore, algorithm, where)
     if experiment.weights_from is None:
         _validate(experiment, algorithm, config)
     return Stage(experiment, algorithm, config, stop, parent / experiment.name)

@@ -16,6 +16,7 @@ from rllib_scoreflow.reports import metrics
 from rllib_scoreflow.runs.failures import disk_is_full, input_error_in, summary
 from rllib_scoreflow.runs.result_loggers import row_before_training
 from rllib_scoreflow.runs.session import INTERRUPT, stop_tune
+from rllib_scoreflow.runs.tune_adapter import last_error
 from rllib_scoreflow.terminal import new_console
 
 NOTE = "note"  # a result's text on what went wrong in an iteration, and was overcome
@@ -104,20 +105,25 @@ class ProgressLines(Callback):  # type: ignore[misc, unused-ignore]
         if INTERRUPT.asked.is_set() and not (trial.last_result or {}).get("done"):
             stop_tune()
 
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Say that a trial failed and is about to be tried again; not after bad input, or on a full disk.
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """End the run at once after bad input, or on a full disk: other trials would meet the same.
 
         Raises:
             InputError: the one with which the trial failed.
             RuntimeError: the disk is full.
         """
-        text = _error_text(trial)
-        error = None if text is None else RuntimeError(text)
-        found = None if error is None else input_error_in(error)
+        error = last_error(trial)
+        if error is None:
+            return
+        found = input_error_in(error)
         if found is not None:
             raise found
-        if error is not None and disk_is_full(error):
+        if disk_is_full(error):
             raise error
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Say that a trial failed and is about to be tried again."""
+        error = last_error(trial)
         reason = "it was lost" if error is None else summary(error)
         name = _name(trial, trials) or "the trial"
         self._console.print(
@@ -239,15 +245,6 @@ def trial_folder(trial: Trial) -> str:
     text = "_".join(f"{key.rsplit('/', 1)[-1]}={_short(value)}" for key, value in chosen.items())
     safe = "".join(c if c.isalnum() or c in "=.-_+" else "_" for c in text)[:80]
     return f"{label}_{safe}" if safe else label
-
-
-def _error_text(trial: Trial) -> str | None:
-    """What the trial failed with last; its copy among the results may be some seconds behind."""
-    try:
-        text = Path(trial.error_file or "").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    return text.rsplit("\nFailure # ", 1)[-1]
 
 
 def _look_up(config: Mapping[str, Any], path: list[str], otherwise: Any) -> Any:

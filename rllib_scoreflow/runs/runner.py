@@ -13,6 +13,7 @@ from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.experiments.checks.algorithms import config_keys
 from rllib_scoreflow.experiments.checks.schedulers import judged_by, make_scheduler, mutations, scheduler_name
 from rllib_scoreflow.experiments.identity import PATH_KEYS, with_absolute_paths
+from rllib_scoreflow.experiments.rllib_checkpoints import restored_from
 from rllib_scoreflow.experiments.search_space import to_tune
 from rllib_scoreflow.experiments.settings import CheckpointSettings
 from rllib_scoreflow.experiments.spec import Experiment
@@ -83,7 +84,7 @@ def run_stage(stage: Stage, digest: str, weights: Path | None, *, resume: bool, 
         param_space=param_space(stage, weights),
         tune_config=tune.TuneConfig(
             num_samples=stage.experiment.num_samples,
-            search_alg=_seeded_search(stage.experiment, found),
+            search_alg=_seeded_search(stage.experiment, found, _restored_from(stage)),
             scheduler=make_scheduler(stage.experiment),
             trial_dirname_creator=trial_folder,
             **judged_by(stage.experiment),
@@ -171,7 +172,12 @@ def _ends_so_far(folder: Path) -> list[Mapping[str, float]]:
     return ends
 
 
-def _seeded_search(experiment: Experiment, found: Mapping[str, Progress]) -> Any:
+def _restored_from(stage: Stage) -> Path | None:
+    path = stage.experiment.setting("restore")
+    return None if path is None else restored_from(path, stage.algorithm, stage.experiment.where)
+
+
+def _seeded_search(experiment: Experiment, found: Mapping[str, Progress], restore: Path | None = None) -> Any:
     """Tune's own generator of trials, with a seed; population-based training draws from global ones."""
     import numpy as np
 
@@ -181,7 +187,7 @@ def _seeded_search(experiment: Experiment, found: Mapping[str, Progress]) -> Any
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 (what Tune draws from)
     concurrent = experiment.setting("max_concurrent_trials")
-    return ResumingSearch(found, mutations(experiment), max_concurrent=concurrent, seed=seed)
+    return ResumingSearch(found, mutations(experiment), max_concurrent=concurrent, seed=seed, restore=restore)
 
 
 def checkpoint_settings(experiment: Experiment) -> dict[str, Any]:

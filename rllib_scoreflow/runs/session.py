@@ -1,6 +1,7 @@
 """Ray for one command: started quietly, stopped always; and what Ctrl-C does."""
 
 import contextlib
+import importlib.util
 import os
 import signal
 import socket
@@ -21,6 +22,7 @@ from rllib_scoreflow.plugins import MODULE_PATH
 _WATCH_S = 1.0
 _TOGETHER_S = 1.0
 _CONNECT_S = 5.0
+_SMALLEST_STORE = 75 * 2**20  # bytes; Ray refuses less
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class RayOptions:
         num_gpus: GPUs of it, or None for all.
         verbosity: as in `quieten`.
         wait_s: how long to wait for an existing cluster to grow to what a trial asks for, seconds.
+        object_store_bytes: size of the own cluster's object store, or None for Ray's choice.
+        dashboard: whether the own cluster serves Ray's dashboard.
     """
 
     address: str | None = None
@@ -41,13 +45,28 @@ class RayOptions:
     num_gpus: int | None = None
     verbosity: int = 0
     wait_s: float = 900.0
+    object_store_bytes: int | None = None
+    dashboard: bool = False
 
     def __post_init__(self) -> None:
-        if self.address is not None and (self.num_cpus is not None or self.num_gpus is not None):
+        own = {
+            "--ray-num-cpus": self.num_cpus is not None,
+            "--ray-num-gpus": self.num_gpus is not None,
+            "--ray-object-store-memory": self.object_store_bytes is not None,
+            "--ray-ui": self.dashboard,
+        }
+        given = next((option for option, is_given in own.items() if is_given), None)
+        if self.address is not None and given is not None:
             raise InputError(
-                "--ray-num-cpus and --ray-num-gpus describe a Ray of this command's own and "
-                "cannot go with --ray-address; "
-                "leave one of them out."
+                f"{given} describes a Ray of this command's own and cannot go with --ray-address; drop one of them."
+            )
+        if self.object_store_bytes is not None and self.object_store_bytes < _SMALLEST_STORE:
+            raise InputError(
+                f"--ray-object-store-memory is {self.object_store_bytes} bytes; Ray takes {_SMALLEST_STORE} at least."
+            )
+        if self.dashboard and importlib.util.find_spec("aiohttp_cors") is None:
+            raise InputError(
+                "--ray-ui needs Ray's dashboard, which is not installed; run `pip install 'ray[default]'`."
             )
 
 
@@ -100,7 +119,7 @@ def ray_session(options: RayOptions) -> Iterator[None]:
     set_log_levels()
     level = ("error", "warning", "info")[min(options.verbosity, 2)]
     arguments: dict[str, Any] = {
-        "include_dashboard": False,
+        "include_dashboard": options.dashboard,
         "log_to_driver": options.verbosity > 0,
         "logging_level": level.upper(),
         "runtime_env": {
@@ -113,16 +132,23 @@ def ray_session(options: RayOptions) -> Iterator[None]:
         arguments["address"] = options.address
         del arguments["include_dashboard"]
     else:
-        arguments.update(num_cpus=options.num_cpus, num_gpus=options.num_gpus, address="local")
+        arguments.update(
+            num_cpus=options.num_cpus,
+            num_gpus=options.num_gpus,
+            object_store_memory=options.object_store_bytes,
+            address="local",
+        )
     try:
         with sessions_of_their_own():
-            ray.init(**arguments)
+            context = ray.init(**arguments)
     except (ConnectionError, ValueError) as error:
         if options.address is None:
             raise
         reason = shorten(str(error).splitlines()[0].rstrip("."))
         raise InputError(f"--ray-address {options.address}: no Ray cluster answers there ({reason}).") from error
     try:
+        if options.dashboard:
+            print(f"Ray's dashboard: http://{context.dashboard_url}", flush=True)
         yield
     finally:
         ray.shutdown()

@@ -21,6 +21,7 @@ from ray.tune.utils.util import SafeFallbackEncoder
 
 from rllib_scoreflow.reports import trial_files
 from rllib_scoreflow.reports.run_folder import write_json
+from rllib_scoreflow.runs.failures import is_permanent
 from rllib_scoreflow.runs.resume import PARAMETERS, Progress
 
 
@@ -32,13 +33,21 @@ class ResumingSearch(BasicVariantGenerator):
         changed: keys of the config that a scheduler changes during the run, nested as in the config.
         max_concurrent: most trials that run at a time, 0 for any number.
         seed: of the draws.
+        restore: checkpoint that trials begin from which have none of their own, None for new ones.
     """
 
     def __init__(
-        self, found: Mapping[str, Progress], changed: Mapping[str, Any], *, max_concurrent: int, seed: int
+        self,
+        found: Mapping[str, Progress],
+        changed: Mapping[str, Any],
+        *,
+        max_concurrent: int,
+        seed: int,
+        restore: Path | None = None,
     ) -> None:
         super().__init__(max_concurrent=max_concurrent, random_state=seed)
         self._found, self._changed = dict(found), dict(changed)
+        self._restore = restore
         known = [str(progress.result["trial_id"]) for progress in found.values() if progress.result.get("trial_id")]
         if known:  # services that log runs know them by this id
             self._uuid_prefix = known[0].rsplit("_", 1)[0] + "_"
@@ -46,6 +55,12 @@ class ResumingSearch(BasicVariantGenerator):
     def next_trial(self) -> Trial | None:
         """The next trial, which may be done already."""
         trial = super().next_trial()
+        if trial is not None:
+            trial.__class__ = JudgedTrial
+        if trial is not None and self._restore is not None:  # what `restore` of Tune's own experiments does
+            trial.restore_path = str(self._restore)
+            saved = Checkpoint.from_directory(trial.restore_path)
+            trial._restore_checkpoint_result = _TrainingResult(checkpoint=saved, metrics={})
         progress = None if trial is None else self._found.get(trial.custom_dirname)
         if progress is not None:
             take_up(trial, progress, self._changed)
@@ -55,6 +70,33 @@ class ResumingSearch(BasicVariantGenerator):
 
     def save_to_dir(self, *args: Any, **kwargs: Any) -> None:
         """Keeps no state: nothing of it would be read."""
+
+
+class JudgedTrial(Trial):  # type: ignore[misc, unused-ignore]
+    """A trial that is not begun again after an error that would come again."""
+
+    _results_at_failure = 0
+
+    def should_recover(self) -> bool:
+        """Called by Tune once the trial's error is written down, to ask whether to start it again."""
+        error, results = last_error(self), int((self.last_result or {}).get(trial_files.ITERATION, 0))
+        stands_still, self._results_at_failure = results <= self._results_at_failure, results
+        if error is not None and stands_still and is_permanent(error):
+            return False
+        return bool(super().should_recover())
+
+
+def last_error(trial: Trial) -> RuntimeError | None:
+    """What a trial failed with last; its copy among the results may be some seconds behind.
+
+    Args:
+        trial: a Tune trial.
+    """
+    try:
+        text = Path(trial.error_file or "").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return RuntimeError(text.rsplit("\nFailure # ", 1)[-1])
 
 
 def take_up(trial: Trial, progress: Progress, changed: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from rllib_scoreflow.cli.main import resume_command
+from rllib_scoreflow.cli.train_command import resume_command
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.experiments.identity import identify
 from rllib_scoreflow.experiments.spec import Experiment, build_experiment

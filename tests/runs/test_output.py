@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from rllib_scoreflow.cli.evaluate import print_evaluation
-from rllib_scoreflow.cli.main import resume_command
+from rllib_scoreflow.cli.train_command import resume_command
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.evaluation import EvaluationResult
 from rllib_scoreflow.experiments.spec import Experiment

@@ -6,6 +6,7 @@ import gymnasium as gym
 
 from rllib_scoreflow.algorithms.common.ray_adapter import is_registered_env
 from rllib_scoreflow.data.catalog import D4RL_DATASETS
+from rllib_scoreflow.envs.classes import names_code
 from rllib_scoreflow.errors import InputError, shorten
 
 _REMEDY = (
@@ -28,7 +29,7 @@ def check_env_option(env: Any) -> None:
     if not isinstance(env, str):
         name = getattr(env, "__name__", None) or type(env).__name__
         raise InputError(f"Option 'env' is {shorten(str(name), 60)}, which is no id: {_REMEDY}.")
-    if env in D4RL_DATASETS or env.rpartition(":")[2] in gym.registry:
+    if env in D4RL_DATASETS or names_code(env) or env.rpartition(":")[2] in gym.registry:
         return
     if is_registered_env(env):
         raise InputError(f"Option 'env' is '{env}', which is registered with Ray Tune only: {_REMEDY}.")

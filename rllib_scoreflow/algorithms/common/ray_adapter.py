@@ -6,6 +6,7 @@ arrays below `EnvRunner.sample()`; and Tune none to ask whether a name is regist
 """
 
 import abc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,11 @@ def is_registered_env(name: str) -> bool:
     """Whether `tune.register_env` has been called with a name."""
     found: bool = _global_registry.contains(ENV_CREATOR, name)
     return found
+
+
+def find_registered_env(name: str) -> Callable[[Any], Any] | None:
+    """What `tune.register_env` has been called with under a name; None where it has not."""
+    return _global_registry.get(ENV_CREATOR, name) if is_registered_env(name) else None
 
 
 def find_trainable(name: str) -> Any:

@@ -1,54 +1,81 @@
-"""Checking the environment id before Ray starts."""
+"""Checking the environment before Ray starts, and telling RLlib how to make one that is named by its code."""
 
-import importlib
+import functools
 from typing import Any
 
 from rllib_scoreflow.errors import InputError, quote
-from rllib_scoreflow.suggest import hint
+from rllib_scoreflow.experiments.checks.algorithms import register_own
+from rllib_scoreflow.suggest import nearest
+
+# Parts of ids, and the package that registers them.
+_PACKAGES = {
+    "ALE/": "ale-py",
+    "NoFrameskip": "ale-py",
+    "dm_control/": "shimmy[dm-control]",
+    "BulletEnv": "pybullet",
+}
+
+
+def require_env(env: Any, config: Any, algorithm: type[Any], where: str) -> None:
+    """Refuse an experiment that says neither where it acts nor between which spaces.
+
+    Args:
+        env: what it names as its environment.
+        config: its AlgorithmConfig, of a Python file, or None.
+        algorithm: its Algorithm class, one of RLlib's.
+        where: the start of the message.
+
+    Raises:
+        InputError: see above.
+    """
+    if env is not None or (config is not None and (config.env or config.observation_space)):
+        return
+    raise InputError(f"{where}: {algorithm.__name__} needs an environment; give `env: ID`, or the option --env ID.")
 
 
 def check_env(env: Any, where: str) -> None:
-    """Check that an environment id is known; nothing is constructed.
+    """Check that an environment is known; nothing is constructed.
+
+    What is named by its code is registered with Ray under the text that names it, so that every process makes it so.
 
     Args:
-        env: an id registered with Gymnasium or Tune, ``module:EnvId``, a dotted class path, a D4RL
-            dataset id, or None or a class (neither is checked).
+        env: an id registered with Gymnasium or Tune, code as `envs.classes` names it, or None or a class (neither is
+            checked).
         where: the start of the message.
 
     Raises:
         InputError: the id is unknown (the nearest one is given), or its module raises an exception.
     """
     import gymnasium as gym
+    from ray.tune import register_env
 
     from rllib_scoreflow.algorithms.common.ray_adapter import is_registered_env
-    from rllib_scoreflow.envs.resolve import import_env_module
+    from rllib_scoreflow.envs.classes import find_code, make_env
 
-    if not isinstance(env, str) or is_registered_env(env):
+    if not isinstance(env, str) or env in gym.registry or is_registered_env(env):
         return
-    if _is_class_path(env):
-        return
-    module, _, name = env.rpartition(":")
+    register_own()
     try:
-        if module:
-            import_env_module(module, env)
-        gym.spec(name)
+        code = find_code(env)
     except InputError as error:
         raise InputError(f"{where}: {error}.") from error
+    if code is not None and (code.found is not None or code.name not in gym.registry or ".py:" in env):
+        register_env(env, functools.partial(make_env, env))
+    if code is not None:
+        return
+    try:
+        gym.spec(env)
     except gym.error.Error:
-        remedy = _remedy(name, list(gym.registry))
-        raise InputError(f"{where}: unknown environment {quote(env)}; {remedy}") from None
+        raise InputError(f"{where}: unknown environment {quote(env)}; {_remedy(env, list(gym.registry))}") from None
 
 
 def _remedy(env: str, known: list[str]) -> str:
-    text = hint(env, known)
-    return text if text.startswith("did") else "give an id registered with Gymnasium, or module:EnvId."
-
-
-def _is_class_path(env: str) -> bool:
-    module, _, name = env.rpartition(".")
-    if not module or not module.replace(".", "").isidentifier() or not name.isidentifier():
-        return False
-    try:
-        return hasattr(importlib.import_module(module), name)
-    except Exception:  # what it raises is told where the id is taken for one of Gymnasium's
-        return False
+    near = nearest(env, known)
+    if near is not None:
+        return f"did you mean {near!r}?"
+    package = (
+        "ale-py" if "NoFrameskip" in env else next((p for start, p in _PACKAGES.items() if env.startswith(start)), None)
+    )
+    if package is not None:
+        return f"it comes with the package {package}, which is not installed or not imported; give MODULE:ID."
+    return "give an id registered with Gymnasium, module:Id, a class's dotted path, or file.py:Class."

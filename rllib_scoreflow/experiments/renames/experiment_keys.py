@@ -13,6 +13,5 @@ EXPERIMENT_KEYS: Table = {
     "local_dir": Removed("use the option --results-dir instead"),
     "storage_path": Removed("use the option --results-dir instead"),
     "upload_dir": Removed("use the option --results-dir instead"),
-    "restore": Removed("use the option --resume instead"),
     "resources_per_trial": Removed("set num_learners, num_env_runners and so on in config instead"),
 }
