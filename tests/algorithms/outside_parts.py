@@ -1,4 +1,4 @@
-"""A user's own velocity field, denoising process, advantage estimator, reader and environment, named by `plugins`."""
+"""A user's own velocity field, process, objective, advantage estimator, reader and environment, named by `plugins`."""
 
 from typing import Literal
 
@@ -11,6 +11,7 @@ from rllib_scoreflow.data.readers import READERS, Reader
 from rllib_scoreflow.data.schema import RawColumns
 from rllib_scoreflow.flow.advantages import ESTIMATORS
 from rllib_scoreflow.flow.fields import FIELDS, FieldConfig, VelocityField
+from rllib_scoreflow.flow.objectives import OBJECTIVES, ChainObjective, Surrogate
 from rllib_scoreflow.flow.processes import PROCESSES, DenoisingProcess, ProcessConfig, Transition
 
 
@@ -62,6 +63,23 @@ class Pushed(DenoisingProcess):
 
     def diagnostics(self, evaluation):
         return {"push_size": evaluation.details["push"].abs().mean()}
+
+
+@OBJECTIVES.register("outside_penalty")
+class Penalised(ChainObjective):
+    """PPO's other form (arXiv 1707.06347, section 4): the KL divergence is paid for, and no ratio is clipped."""
+
+    METRICS = ChainObjective.METRICS | {"penalty"}
+    PRICE = 0.5
+
+    def surrogate(self, process, evaluation, columns, advantages, *, clip_range, entropy_coeff):
+        clipped = super().surrogate(
+            process, evaluation, columns, advantages, clip_range=clip_range, entropy_coeff=entropy_coeff
+        )
+        gain = (evaluation.logp - columns[self.REFERENCE[0]]).exp() * advantages
+        penalty = self.PRICE * clipped.kl
+        loss = penalty - gain - entropy_coeff * evaluation.entropy
+        return Surrogate(loss, clipped.kl, {**clipped.metrics, "policy_loss": -gain, "penalty": penalty})
 
 
 @ESTIMATORS.register("outside_returns_to_go")

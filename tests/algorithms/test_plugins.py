@@ -1,4 +1,4 @@
-"""A user's own velocity field, denoising process, estimator, reader and environment, from outside the package."""
+"""A user's own velocity field, process, objective, estimator, reader and environment, from outside the package."""
 
 import h5py
 import numpy as np
@@ -48,6 +48,7 @@ def test_parts_from_outside_train_like_the_packages_own(table, tmp_path, remote)
         .training(
             pretrained_policy=str(tmp_path / "clone"),
             process={"type": "outside_push", "sigma": 0.15},
+            objective="outside_penalty",
             advantages="outside_returns_to_go",
             lr=1e-3,
             lr_warmup_iterations=0,
@@ -61,9 +62,9 @@ def test_parts_from_outside_train_like_the_packages_own(table, tmp_path, remote)
     algo.flow_policy().save(tmp_path / "tuned")
     algo.stop()
     assert all(result["ratio_mean"] == pytest.approx(1.0, abs=0.2) for result in results)
-    # The process's own network is trained, its options and diagnostics are known.
+    # The process's own network is trained; options, diagnostics and metrics of all parts are known.
     declared = tuning.reported_results()
-    for name in ("lr/push", "grad_norm/push", "moved/push", "push_size", "sigma_mean"):
+    for name in ("lr/push", "grad_norm/push", "moved/push", "push_size", "penalty", "sigma_mean"):
         assert results[1][name] > 0.0, name
         assert declared.has(name), name
     assert not declared.has("alpha/step_0")
@@ -80,6 +81,7 @@ def test_parts_from_outside_train_like_the_packages_own(table, tmp_path, remote)
     [
         ({"plugins": ["no_such_module_anywhere"]}, "no_such_module_anywhere.*cannot be imported"),
         ({"advantages": "gea"}, "advantages.*did you mean 'gae'"),
+        ({"plugins": PLUGINS, "objective": "outside_penatly"}, "objective.*did you mean 'outside_penalty'"),
         ({"process": {"type": "gausian"}}, "process.type.*did you mean 'gaussian'"),
         ({"plugins": PLUGINS, "process": {"type": "outside_push", "sigm": 1.0}}, "did you mean 'process.sigma'"),
         ({"plugins": PLUGINS, "process": {"type": "outside_push"}, "noise": {"sigma_max": 1.0}}, "noise.*no effect"),
