@@ -1,37 +1,47 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, where no file may become longer than 10 bytes: a disk that is full then.
 
-import resource
-import signal
+The limit holds for a whole process, whose own output may be a file too; so each case is a process of its own.
+"""
+
+import subprocess
+import sys
 
 import pytest
 
+LIMITED = """
+import pathlib, resource, signal, sys
 from rllib_scoreflow.files.atomic import append_line, atomic_path
-
-
-@pytest.fixture
-def most_bytes():
-    """No file may become longer than 10 bytes: a disk that is full then."""
-    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
-
-
-def test_a_line_is_appended_whole_or_not_at_all(tmp_path, most_bytes):
-    path = tmp_path / "log"
-    append_line(path, "123")
-    with pytest.raises(OSError, match="too large"):
-        append_line(path, "0123456789")
-    assert path.read_text() == "123\n"
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+path = pathlib.Path(sys.argv[1])
+"""
+TOO_LONG_A_LINE = """
+append_line(path, "123")
+try:
+    append_line(path, "0123456789")
+except OSError as error:
+    assert "too large" in str(error)
+    assert path.read_text() == "123\\n"
     append_line(path, "45")
-    assert path.read_text() == "123\n45\n"
-
-
-def test_a_file_that_does_not_fit_leaves_the_one_before(tmp_path, most_bytes):
-    path = tmp_path / "note.json"
-    path.write_text("before")
-    with pytest.raises(OSError, match="too large"), atomic_path(path) as temporary:
+    sys.exit(3)
+"""
+TOO_LONG_A_FILE = """
+path.write_text("before")
+try:
+    with atomic_path(path) as temporary:
         temporary.write_text("a text of more than ten bytes")
-    assert path.read_text() == "before"
-    assert [one.name for one in tmp_path.iterdir()] == ["note.json"]
+except OSError as error:
+    assert "too large" in str(error)
+    sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize(("code", "left"), [(TOO_LONG_A_LINE, "123\n45\n"), (TOO_LONG_A_FILE, "before")])
+def test_a_file_that_does_not_fit_is_left_as_it_was(tmp_path, code: str, left: str):
+    path = tmp_path / "note"
+    ended = subprocess.run(
+        [sys.executable, "-c", LIMITED + code, str(path)], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 3, ended.stderr
+    assert path.read_text() == left
+    assert [one.name for one in tmp_path.iterdir()] == ["note"]
