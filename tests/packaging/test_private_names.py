@@ -1,4 +1,4 @@
-"""Private names of Ray stand in the adapters alone, and what overrides RLlib says so.
+"""Private names of Ray stand in the adapters alone, those of its options in one table, and overrides say that they are.
 
 The adapters themselves have tests that fail loudly when Ray changes what they lean on.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 import rllib_scoreflow
 
@@ -21,6 +22,8 @@ PACKAGE = Path(rllib_scoreflow.__file__).parent
 ADAPTERS = {"ray_adapter.py", "tune_adapter.py"}
 ROOMS = ("algorithms", "experiments", "runs", "cli")  # nothing else meets an object of Ray's
 FILES = [path for room in ROOMS for path in sorted((PACKAGE / room).rglob("*.py")) if path.name not in ADAPTERS]
+OPTIONS = PACKAGE / "algorithms/common/rllib_options.py"
+"""The table of RLlib's options, which a test compares with RLlib: the one place that names private ones."""
 IMPORT = re.compile(r"^\s*(?:from|import) ray\b", re.MULTILINE)
 # Public in spite of the underscore: what RLlib's documentation tells to override, a method of every named tuple, a
 # function of the standard library.
@@ -110,6 +113,52 @@ def findings(path: Path, source: str | None = None) -> list[str]:
         if foreign:
             found.append(f"line {use.line}: {use.name}")
     return found
+
+
+@functools.cache
+def private_options() -> frozenset[str]:
+    """Attributes of RLlib's config, keys of its dictionary and arguments of its setters that are private."""
+    names = {*vars(AlgorithmConfig()), *AlgorithmConfig().to_dict()}
+    for name, member in inspect.getmembers(AlgorithmConfig):
+        names |= {name, *(inspect.signature(member).parameters if inspect.isfunction(member) else ())}
+    return frozenset(filter(is_private, names))
+
+
+def named_options(source: str) -> list[str]:
+    """Private options of RLlib's that a source names as text, alone or among other words; docstrings may."""
+    tree = ast.parse(source)
+    texts = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return [
+        f"line {node.lineno}: {word}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in texts
+        for word in node.value.split()
+        if word in private_options()
+    ]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_private_options_of_rllib_stand_in_their_table_alone() -> None:
+    assert len(private_options()) > 20
+    assert named_options(OPTIONS.read_text()) != []
+    files = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name not in ADAPTERS and path != OPTIONS]
+    assert {path.name: found for path in files if (found := named_options(path.read_text()))} == {}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "config.update_from_dict({'_learner_class': learner})",
+        "PARTS = ('env_runner_cls', '_learner_connector')",
+        "NAMES = 'model _model_config'.split()",
+        "known = name == '_enable_new_api_stack'",
+        "text = f'{name} _is_online'",
+    ],
+)
+def test_a_private_option_is_found(line: str) -> None:
+    assert len(named_options(f'"""Of `_is_online` a docstring may _is_online speak."""\n{line}')) == 1
+    assert named_options("NAMES = ('env_runner_cls', '_no_option', 'learner_class')") == []
 
 
 @pytest.mark.filterwarnings("ignore")

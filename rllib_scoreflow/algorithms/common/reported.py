@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from rllib_scoreflow.algorithms.common.rllib_options import OWN_CODE
 from rllib_scoreflow.data.catalog import normalized_score
 from rllib_scoreflow.errors import InputError
 
@@ -26,10 +27,6 @@ GROWING_RESULTS = frozenset(
 _COUNTS = frozenset({"gradient_steps", "episodes", "num_episodes", "num_env_steps_sampled", "env_steps_this_iteration"})
 _TIMED = ("timers/", "perf/", "learners/__all_modules__/")
 _LEARNER = "learners/default_policy"
-# Options that take a user's own code, which may log what it likes.
-_PARTS = (
-    "env_runner_cls", "_learner_class", "_env_to_module_connector", "_module_to_env_connector", "_learner_connector",
-)  # fmt: skip
 _SHARES = ("success_rate", "clip_fraction", "explained_variance", "_clip_rate", "_clamp_rate")
 
 
@@ -140,7 +137,7 @@ def has_own_parts(config: Any) -> bool:
     functions = [value for name, value in vars(config).items() if name.startswith("callbacks_on_")]
     classes = [each for each in force_list(config.callbacks_class) if each is not RLlibCallback]
     default = {} if config.algo_class is None else vars(config.algo_class.get_default_config())
-    parts = [getattr(config, name) for name in _PARTS if getattr(config, name) != default.get(name)]
+    parts = [getattr(config, name) for name in OWN_CODE if getattr(config, name) != default.get(name)]
     return bool(classes) or any(value is not None for value in (*functions, *parts))
 
 

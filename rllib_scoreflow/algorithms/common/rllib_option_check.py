@@ -9,7 +9,14 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils import force_list
 
-from rllib_scoreflow.algorithms.common.rllib_options import BOOKKEEPING, EFFECTS, SHOWN_AS, Honoured, Refused
+from rllib_scoreflow.algorithms.common.rllib_options import (
+    BOOKKEEPING,
+    EFFECTS,
+    PASSED_OVER,
+    SHOWN_AS,
+    Honoured,
+    Refused,
+)
 from rllib_scoreflow.errors import InputError, quote, shorten
 from rllib_scoreflow.suggest import hint
 
@@ -66,7 +73,7 @@ def refusal_of(algorithm: str, key: str) -> str | None:
         key: The option as a user writes it.
     """
     attribute = {shown: name for name, shown in SHOWN_AS.items()}.get(key, key)
-    if attribute in BOOKKEEPING or key == "_enable_new_api_stack":  # the latter RLlib passes over
+    if attribute in BOOKKEEPING or key in PASSED_OVER:
         return "it is a note of RLlib's own; leave it out"
     effect = EFFECTS[algorithm].get(attribute)
     return effect.because if isinstance(effect, Refused) else None

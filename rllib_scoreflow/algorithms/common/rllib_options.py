@@ -68,6 +68,14 @@ BOOKKEEPING = (
     "algo_class", "_is_online", "_is_frozen", "_validate_config", "_use_msgpack_checkpoints", "in_evaluation",
     "simple_optimizer",
 )  # fmt: skip
+PASSED_OVER = ("_enable_new_api_stack",)
+"""Keys that RLlib itself reads over."""
+NO_OPTIONS = frozenset({"algo_class", "_is_frozen", "in_evaluation"})
+"""Attributes of any algorithm's config that are none of its options."""
+OWN_CODE = (
+    "env_runner_cls", "_learner_class", "_env_to_module_connector", "_module_to_env_connector", "_learner_connector",
+)  # fmt: skip
+"""Options that take a user's own code, which may report what it likes."""
 
 # The same in both algorithms.
 _SHARED: dict[str, Effect] = {

@@ -5,6 +5,7 @@ import importlib
 import re
 from typing import Any
 
+from rllib_scoreflow.algorithms.common.rllib_options import NO_OPTIONS
 from rllib_scoreflow.errors import InputError, quote, shorten
 from rllib_scoreflow.experiments.quiet import set_log_levels
 from rllib_scoreflow.experiments.spec import first_line
@@ -22,7 +23,6 @@ _SPELLINGS = {
     "num_workers": "num_env_runners",
     "num_cpus_for_driver": "num_cpus_for_main_process",
 }
-_INTERNAL = frozenset({"algo_class", "_is_frozen", "in_evaluation"})
 
 
 def register_own() -> None:
@@ -138,7 +138,7 @@ def option_defaults(algorithm: type[Any]) -> dict[str, Any]:
         algorithm: a class from `find_algorithm`.
     """
     default = algorithm.get_default_config()
-    options = {key: value for key, value in vars(default).items() if key not in _INTERNAL}
+    options = {key: value for key, value in vars(default).items() if key not in NO_OPTIONS}
     for base in type(default).__mro__:
         for name, member in vars(base).items():
             if not isinstance(member, property) or name in options or current_name(algorithm, name) is not None:
