@@ -5,6 +5,7 @@ import pytest
 
 from rllib_scoreflow.algorithms.flow_bc import FlowBCConfig
 from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
+from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.policy import FlowPolicy
 
 
@@ -26,6 +27,16 @@ def test_how_many_steps_are_trained(policy_folders, kind, options, tuned, steps)
     _, folder = policy_folders[kind, "state"]
     chain = ScoreFlowConfig().training(pretrained_policy=str(folder), **options).initial_policy().config.sde.chain
     assert (chain.tuned_steps, chain.denoising_steps) == (tuned, steps)
+
+
+def test_one_step_is_refused(policy_folders) -> None:
+    _, folder = policy_folders["epsilon", "state"]
+    config = ScoreFlowConfig().training(pretrained_policy=str(folder), variant="reinflow", chain={"denoising_steps": 1})
+    with pytest.raises(InputError, match=r"^Option 'chain.denoising_steps' is 1, .*'epsilon'.* take 2 steps or more"):
+        config.initial_policy()
+    fpo = {"variant": "flow", "objective": "fpo", "chain": {"denoising_steps": 1}}
+    chain = ScoreFlowConfig().training(pretrained_policy=str(folder), **fpo).initial_policy().config.sde.chain
+    assert chain.denoising_steps == 1
 
 
 @pytest.mark.slow

@@ -28,8 +28,8 @@ def load_initial_policy(config: Any) -> FlowPolicy:
     """The pretrained policy with the drift, noise and chain of a `ScoreFlowConfig`.
 
     Raises:
-        InputError: If there is no policy at `pretrained_policy`, a section has a bad entry, or the policy lacks the
-            learned start that `chain` asks for.
+        InputError: If there is no policy at `pretrained_policy`, a section has a bad entry, the policy lacks the
+            learned start that `chain` asks for, or its kind leaves the chain no step to train.
     """
     sde = build_denoising(config)
     assert config.pretrained_policy is not None
@@ -60,8 +60,15 @@ def load_initial_policy(config: Any) -> FlowPolicy:
 def _chain_of_kind(config: Any, chain: ChainConfig, field: FieldConfig) -> dict[str, Any]:
     """The options of the chain that follow the kind of the velocity, where neither the variant nor the run says."""
     steps = chain.denoising_steps if "denoising_steps" in chain.model_fields_set else default_steps(field)
-    trains_chains = OBJECTIVES.choose(config.objective).EVALUATES_CHAINS
-    return {"denoising_steps": steps, "tuned_steps": default_tuned_steps(field, steps) if trains_chains else None}
+    if not OBJECTIVES.choose(config.objective).EVALUATES_CHAINS:
+        return {"denoising_steps": steps}
+    if field.make_kind().untuned_steps >= steps:
+        raise InputError(
+            f"Option 'chain.denoising_steps' is {steps}, and a velocity of kind '{field.kind}' knows nothing of the "
+            "action at the first step, so that PPO on chains has nothing to train; take 2 steps or more, or the "
+            "objective 'fpo'."
+        )
+    return {"denoising_steps": steps, "tuned_steps": default_tuned_steps(field, steps)}
 
 
 def build_denoising(config: Any, defaults: Mapping[str, Any] | None = None) -> SDEConfig:
