@@ -11,6 +11,8 @@ from rllib_scoreflow.errors import InputError, shorten
 from rllib_scoreflow.experiments.weights import find_policy
 from rllib_scoreflow.flow.start import STARTS
 
+_PICTURES = ("video", "contact_sheet")
+
 
 def variants_of(policy: Any) -> tuple[str, ...]:
     """Return what --variant may be for a FlowPolicy."""
@@ -134,6 +136,8 @@ class Player:
         from rllib_scoreflow.policy import FlowPolicy
 
         policy = FlowPolicy.load(folder)
+        options.check_algorithm(folder, "FlowBC" if policy.metadata.variant == "flow" else "ScoreFlow")
+        options.rollout.refuse(str(folder))
         env_id, env_config = _environment_of(folder, policy.metadata, options.env)
         for key in ("max_episode_steps", "success"):
             if getattr(options, key) is not None:
@@ -289,7 +293,7 @@ def print_evaluation(found: dict[str, Any]) -> None:
         lines.append(("normalised score", f"{found['normalized_score']:.1f} (D4RL: 0 random, 100 expert)"))
     if found.get("seconds_per_action") is not None:
         lines.append(("time per action", f"{1000 * found['seconds_per_action']:.2f} ms (one observation, one thread)"))
-    lines += [(key.replace("_", " "), found[key]) for key in ("video", "contact_sheet") if found.get(key)]
+    lines += [(key.replace("_", " "), found[key]) for key in ("steps", "rollouts", *_PICTURES) if found.get(key)]
     width = max(17, *(len(name) for name, _ in lines))
     for name, text in lines:
         print(f"{name:<{width}} {text}")

@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 Source = Annotated[Path, typer.Argument(help="A policy folder, a checkpoint, or an experiment's folder.")]
-Episodes = Annotated[int, typer.Option(help="Episodes to play.", min=1)]
+Episodes = Annotated[
+    int | None, typer.Option(help="Episodes to play (default 20, or as many as --steps take; 0 with --steps).", min=0)
+]
 Seed = Annotated[int, typer.Option(help="Same seed, same initial states.", min=0)]
 DenoisingSteps = Annotated[
     str | None, typer.Option(help="Steps K of the flow, or several (default: as trained).", metavar="K[,K...]")
@@ -37,7 +39,32 @@ Plot = Annotated[Path | None, typer.Option(help="Draw the sweep or the attributi
 OverwriteAttribution = Annotated[bool, typer.Option("--overwrite", help="Replace the run's earlier attribution.")]
 Environment = Annotated[
     str | None,
-    typer.Option(help="Environment (default: as trained). One of the form module:Id has to be named: it runs code."),
+    typer.Option(
+        "--env", "-e", help="Environment (default: as trained). One that a policy names by its code has to be named."
+    ),
+]
+Algorithm = Annotated[
+    str | None, typer.Option("--algo", "--run", "-a", "-r", help="Refuse what is of another algorithm.")
+]
+Steps = Annotated[
+    int | None,
+    typer.Option(help="Checkpoints of RLlib: end after the episode with this step (0: no limit).", min=0),
+]
+Render = Annotated[bool, typer.Option("--render", help="Checkpoints of RLlib: show the environment in a window.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Checkpoints of RLlib: pickle every step into this new file, a list per episode."),
+]
+Config = Annotated[
+    str,
+    typer.Option(
+        "--config", "-c", help="Checkpoints of RLlib: env, env_config, explore, over its own.", metavar="JSON"
+    ),
+]
+SaveInfo = Annotated[bool, typer.Option("--save-info", help="With --out: each step's info too.")]
+UseShelve = Annotated[bool, typer.Option("--use-shelve", help="With --out: a shelf with an entry per episode.")]
+TrackProgress = Annotated[
+    bool, typer.Option("--track-progress", help="With --out: keep a file beside it that says how far it is.")
 ]
 Backend = Annotated[str, typer.Option(help="auto, envpool or gymnasium.")]
 MaxEpisodeSteps = Annotated[

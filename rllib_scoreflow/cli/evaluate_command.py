@@ -1,26 +1,35 @@
 """``rllib evaluate``: its options. Imports are late, so that help and mistakes come fast."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rllib_scoreflow.cli.evaluate_arguments import (
+    Algorithm,
     AsJson,
     Attribute,
     Backend,
     Clone,
+    Config,
     ContactSheet,
     DenoisingSteps,
     Environment,
     Episodes,
     MaxEpisodeSteps,
+    Out,
     Output,
     OverwriteAttribution,
     Plot,
+    Render,
+    SaveInfo,
     SearchStart,
     Seed,
     Source,
     Start,
+    Steps,
     Success,
     Sweep,
+    TrackProgress,
+    UseShelve,
     Variant,
     Video,
 )
@@ -29,11 +38,15 @@ from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.files.user_paths import expand_user
 from rllib_scoreflow.plugins import extend_module_path, import_plugins
 
+if TYPE_CHECKING:
+    from rllib_scoreflow.cli.evaluate_options import EvaluateOptions
+    from rllib_scoreflow.cli.evaluate_sweep import Settings
+
 
 def evaluate(
     path: Source,
     *,
-    episodes: Episodes = 20,
+    episodes: Episodes = None,
     seed: Seed = 0,
     denoising_steps: DenoisingSteps = None,
     variant: Variant = None,
@@ -51,6 +64,14 @@ def evaluate(
     success: Success = None,
     video: Video = None,
     contact_sheet: ContactSheet = None,
+    algo: Algorithm = None,
+    steps: Steps = None,
+    render: Render = False,
+    out: Out = None,
+    config: Config = "{}",
+    save_info: SaveInfo = False,
+    use_shelve: UseShelve = False,
+    track_progress: TrackProgress = False,
     plugins: Plugins = None,
     as_json: AsJson = False,
     verbose: Verbose = 0,
@@ -60,19 +81,21 @@ def evaluate(
     Exported policies (and checkpoints of FlowBC and ScoreFlow, which hold one) are safe to load.
     Checkpoints of other RLlib algorithms are unpickled, which runs code from them: evaluate only those that you trust.
     """
-    from rllib_scoreflow.cli.evaluate import run_evaluation
-    from rllib_scoreflow.cli.evaluate_attribution import run_attribution
     from rllib_scoreflow.cli.evaluate_options import EvaluateOptions
-    from rllib_scoreflow.cli.evaluate_start import run_start_search
-    from rllib_scoreflow.cli.evaluate_sweep import read_settings, run_sweep
+    from rllib_scoreflow.cli.evaluate_sweep import read_settings
+    from rllib_scoreflow.cli.rollouts import RolloutOptions
     from rllib_scoreflow.experiments.quiet import quieten
+    from rllib_scoreflow.experiments.yaml import parse_mapping
 
     quieten(verbose)
     extend_module_path([Path.cwd()])
     import_plugins(plugins or ())
     path, settings = expand_user(path), read_settings(denoising_steps, variant)
-    named = (video, contact_sheet, plot, clone, output)
-    video, contact_sheet, plot, clone, output = (file and expand_user(file) for file in named)
+    named = (video, contact_sheet, plot, clone, output, out)
+    video, contact_sheet, plot, clone, output, out = (file and expand_user(file) for file in named)
+    rollout = RolloutOptions(
+        steps or None, render, out, parse_mapping(config, "--config"), save_info, use_shelve, track_progress
+    )
     _check_together(
         attribute=attribute,
         sweep=sweep or settings.several,
@@ -82,7 +105,7 @@ def evaluate(
         overwrite=overwrite,
     )
     options = EvaluateOptions(
-        episodes,
+        _how_many(episodes, rollout.steps),
         seed,
         start=start,
         env=env,
@@ -91,7 +114,32 @@ def evaluate(
         contact_sheet=contact_sheet,
         max_episode_steps=max_episode_steps,
         success=success,
+        algorithm=algo,
+        rollout=rollout,
     )
+    modes = (attribute, search_start, sweep)
+    _play(path, options, settings, modes, clone=clone, output=output, plot=plot, overwrite=overwrite, as_json=as_json)
+
+
+def _play(
+    path: Path,
+    options: "EvaluateOptions",
+    settings: "Settings",
+    modes: tuple[bool, int | None, bool],
+    *,
+    clone: Path | None,
+    output: Path | None,
+    plot: Path | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Evaluate in the mode that was asked for: attribution, search of a start, sweep, or plainly."""
+    from rllib_scoreflow.cli.evaluate import run_evaluation
+    from rllib_scoreflow.cli.evaluate_attribution import run_attribution
+    from rllib_scoreflow.cli.evaluate_start import run_start_search
+    from rllib_scoreflow.cli.evaluate_sweep import run_sweep
+
+    attribute, search_start, sweep = modes
     if attribute:
         run_attribution(path, settings.only(options), clone=clone, plot=plot, overwrite=overwrite, as_json=as_json)
     elif search_start is not None:
@@ -103,6 +151,13 @@ def evaluate(
         raise InputError(f"--plot {plot} draws a sweep or an attribution; give --sweep, or several --denoising-steps.")
     else:
         run_evaluation(path, settings.only(options), as_json=as_json)
+
+
+def _how_many(episodes: int | None, steps: int | None) -> int:
+    """How many episodes are played, 0 for as many as the steps take."""
+    if episodes == 0 and steps is None:
+        raise InputError("--episodes 0 is without end; give a number, or --steps too.")
+    return (20 if steps is None else 0) if episodes is None else episodes
 
 
 def _check_together(

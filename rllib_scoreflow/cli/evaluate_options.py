@@ -1,10 +1,11 @@
 """What `rllib evaluate` and `rllib demo` are asked to play, checked."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.cli.rollouts import RolloutOptions
+from rllib_scoreflow.errors import InputError, quote
 from rllib_scoreflow.flow.start import STARTS
 from rllib_scoreflow.suggest import hint
 
@@ -51,7 +52,7 @@ class EvaluateOptions:
     """What to play.
 
     Attributes:
-        episodes: number of episodes.
+        episodes: number of episodes; 0 for any number, where `rollout` says how many steps.
         seed: of the initial states.
         denoising_steps: K, or None for the policy's own.
         variant: "flow" for the plain flow, "scoreflow" for the drift it was fine-tuned with, None
@@ -63,6 +64,8 @@ class EvaluateOptions:
         contact_sheet: .png to draw frames of the same episode on.
         max_episode_steps: time limit in primitive steps, or None for the policy's or the registered one.
         success: "last" or "any" step of an episode decides its success, None for the policy's own rule.
+        algorithm: what the checkpoint must be of, None for anything.
+        rollout: what is for checkpoints of RLlib's own algorithms alone.
     """
 
     episodes: int
@@ -76,6 +79,8 @@ class EvaluateOptions:
     contact_sheet: Path | None = None
     max_episode_steps: int | None = None
     success: str | None = None
+    algorithm: str | None = None
+    rollout: RolloutOptions = field(default_factory=RolloutOptions)
 
     def __post_init__(self) -> None:
         check_choice("--variant", self.variant, VARIANTS)
@@ -88,6 +93,19 @@ class EvaluateOptions:
         ):
             if target is not None:
                 check_new_file(option, target, ending)
+
+    def check_algorithm(self, what: Path, algorithm: str) -> None:
+        """Refuse a checkpoint or policy of another algorithm than the one that was named.
+
+        Args:
+            what: the checkpoint or policy.
+            algorithm: of which it is.
+
+        Raises:
+            InputError: it is another one.
+        """
+        if self.algorithm not in (None, algorithm):
+            raise InputError(f"--algo {quote(self.algorithm)}, but {what} is of {algorithm}; leave --algo out.")
 
     def refuse_settings(self, mode: str, why: str) -> None:
         """Refuse what says how one policy is played, or shows it, for a mode that plays several.

@@ -5,7 +5,6 @@ An example of Ray builds its config below ``if __name__ == "__main__"`` and hand
 as far as that: what Tune was to get is the experiment.
 """
 
-import ast
 import contextlib
 import io
 import runpy
@@ -17,11 +16,11 @@ from typing import Any, NoReturn
 
 from rllib_scoreflow.envs.contract import reason_of
 from rllib_scoreflow.errors import InputError, shorten
+from rllib_scoreflow.experiments.example_scripts import main_block, training_calls, trains_once
 from rllib_scoreflow.experiments.settings import ExperimentSettings
 from rllib_scoreflow.experiments.yaml import read_text
 
 _AS_MODULE, _AS_SCRIPT = "rllib_experiment_file", "__main__"
-_EXAMPLE = "run_rllib_example_script_experiment"
 # Result key -> the argument of an example's parser that says when to stop, as RLlib's function takes them.
 _STOPS = {
     "env_runners/episode_return_mean": "stop_reward",
@@ -78,13 +77,12 @@ def _read_example(path: Path, text: str) -> dict[str, Any]:
     Raises:
         InputError: the file is no such script, or does more than that.
     """
-    main = _main_block(text, path)
-    calls = [node for part in main for node in ast.walk(part) if isinstance(node, ast.Call) and _name(node) == _EXAMPLE]
-    if not calls:
+    main = main_block(text)
+    if not training_calls(main):
         has = "trains by itself" if main else "has no variable `config`"
         remedy = f"run it with `python {path}`, or set" if main else "set"
         raise InputError(f"{path} {has}; {remedy} `config` to an AlgorithmConfig such as PPOConfig().")
-    if len(calls) > 1 or not any(node is calls[0] for node in ast.walk(main[-1])):
+    if not trains_once(text):
         raise InputError(
             f"{path} does more than one training, and this command would leave the rest out; run it with "
             f"`python {path}`."
@@ -95,20 +93,6 @@ def _read_example(path: Path, text: str) -> dict[str, Any]:
     except _HandedToTune as handed:
         return _experiment_of(handed, path)
     raise InputError(f"{path} ended without a training; run it with `python {path}`.")
-
-
-def _main_block(text: str, path: Path) -> list[ast.stmt]:
-    """What a file does when it is run as a script and not when it is imported."""
-    try:
-        tree = ast.parse(text)
-    except SyntaxError as error:  # nothing came so far: the file has been run
-        raise InputError(f"{path} is no Python ({reason_of(error)}); correct it.") from None
-    blocks = [node.body for node in tree.body if isinstance(node, ast.If) and "__main__" in ast.unparse(node.test)]
-    return [statement for block in blocks for statement in block]
-
-
-def _name(call: ast.Call) -> str:
-    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
 class _HandedToTune(BaseException):

@@ -14,6 +14,7 @@ from rllib_scoreflow.files.policy_folder import POLICY_JSON
 from rllib_scoreflow.reports import metrics
 
 BEGUN_JSON = "experiment.json"
+MODULE_FOLDERS = "module_folders"  # key of it: where the run looked for modules of the user
 DONE_JSON = "done.json"
 PLOT_NAME = "learning_curve.png"
 _REMEDY = "copy the file again, or train again with --overwrite"
@@ -36,6 +37,7 @@ class StageFile(BaseModel):
     mode: Literal["max", "min"] | None = None
     pretrained_policy: str | None = None
     pretrained_policy_sha256: str | None = None
+    module_folders: list[str] | None = None
     versions: dict[str, str] | None = None
     checkpoint: str | None = None
     policy: str | None = None

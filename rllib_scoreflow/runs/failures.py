@@ -101,8 +101,12 @@ def summary(error: BaseException) -> str:
     Args:
         error: what a trial failed with.
     """
-    lines = _LAST_LINE.findall(str(error)) or str(error).strip().splitlines()
-    return drop_addresses(str(lines[-1]).strip()) if lines else type(error).__name__
+    text = str(error).strip()
+    found = list(_LAST_LINE.finditer(text))
+    lines = text[found[-1].start() :].splitlines() if found else text.splitlines()[-1:]
+    if len(lines) > 1 and lines[0].rstrip().endswith(":"):  # the line says that the next one is the reason
+        lines[0] += f" {lines[1].strip()}"
+    return drop_addresses(lines[0].strip()) if lines else type(error).__name__
 
 
 def is_permanent(error: BaseException) -> bool:

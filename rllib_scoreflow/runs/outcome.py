@@ -11,6 +11,7 @@ from rllib_scoreflow.experiments.search_space import find_swept_keys, overlay
 from rllib_scoreflow.experiments.spec import Experiment
 from rllib_scoreflow.experiments.weights import find_policy, policy_digest
 from rllib_scoreflow.files.user_paths import expand_user
+from rllib_scoreflow.plugins import module_folders
 from rllib_scoreflow.reports import run_folder
 from rllib_scoreflow.reports.clone import clone_against_data
 from rllib_scoreflow.reports.plots import learning_curve, read_results
@@ -85,6 +86,7 @@ def description(stage: Stage, digest: str, weights: Path | None) -> dict[str, An
         **judged_by(experiment),
         "pretrained_policy": None if weights is None else str(weights),
         "pretrained_policy_sha256": _start_digest(stage, weights),
+        run_folder.MODULE_FOLDERS: module_folders(),
         "versions": installed_versions(),
     }
 

@@ -82,6 +82,16 @@ def test_tune_asks_a_trial_whether_to_begin_it_again() -> None:
     assert issubclass(tune.Trainable, object)
 
 
+def test_a_summary_is_not_cut_after_a_colon() -> None:
+    text = "trace\nRuntimeError: Error(s) in loading state_dict for Net:\n\tsize mismatch for weight\n\tanother\n"
+    assert (
+        summary(RuntimeError(text)) == "RuntimeError: Error(s) in loading state_dict for Net: size mismatch for weight"
+    )
+    assert summary(RuntimeError("a\nValueError: plain\n")) == "ValueError: plain"
+    assert summary(RuntimeError("only\nwords")) == "words"
+    assert summary(RuntimeError()) == "RuntimeError"
+
+
 def test_messages_hold_no_addresses() -> None:
     error = RuntimeError(f"x\nTypeError: <object {object()!r}> is not {test_messages_hold_no_addresses!r}, at 0x10 mm")
     assert "0x" not in summary(error)
