@@ -111,7 +111,7 @@ def measure_attribution(folder: Path, clone: Path, options: EvaluateOptions, *, 
         "clone": str(clone),
         **{key: found[0][key] for key in ("env_id", "backend", "seed", "episodes")},
         "rows": found,
-        "comparisons": compare_rows(results),
+        "comparisons": compare_rows(results, found[-1]["start"]),
     }
 
 

@@ -23,9 +23,11 @@ COMPARISONS: tuple[tuple[str, str, str], ...] = (
     ("f", "b", "training, from a zero start"),
     ("e", "d", "the drift, after training"),
     ("f", "e", "zero start, after training"),
-    ("g", "e", "exploration noise"),
 )
 """Rows that differ in one thing: the greater minus the lesser, and what the difference is."""
+EXPLORATION = "exploration noise"
+"""The difference of row (g), which starts as the policy does, and the row without noise that starts so too."""
+_WITH_START = {"normal": "e", "zero": "f"}
 
 
 @dataclass(frozen=True)
@@ -128,15 +130,18 @@ def row_to_dict(row: Row, result: EvaluationResult, first: EvaluationResult) -> 
     }
 
 
-def compare_rows(results: Mapping[str, EvaluationResult]) -> list[dict[str, Any]]:
-    """Return every difference of `COMPARISONS` and, last, what was learned, as JSON values.
+def compare_rows(results: Mapping[str, EvaluationResult], own_start: str) -> list[dict[str, Any]]:
+    """Return every difference of `COMPARISONS`, that of `EXPLORATION` and, last, what was learned, as JSON values.
 
     What was learned is the best of the fine-tuned rows without noise minus the best of the clone's rows: a gain that
     the clone has from another start or drift alone is none of it.
 
     Args:
         results: what the rows found, by their keys.
+        own_start: where the fine-tuned policy's chains start; none of the other rows starts at a learned one.
     """
+    same_start = _WITH_START.get(own_start)
+    explored = () if same_start is None else (("g", same_start, EXPLORATION),)
     best = {rows: max(rows, key=lambda key: results[key].return_mean) for rows in (CLONE_ROWS, TUNED_ROWS)}
     learned = (best[TUNED_ROWS], best[CLONE_ROWS], "learning: best fine-tuned row minus best row of the clone")
     return [
@@ -146,5 +151,5 @@ def compare_rows(results: Mapping[str, EvaluationResult]) -> list[dict[str, Any]
             "name": name,
             **asdict(paired_difference(results[row], results[other])),
         }
-        for row, other, name in (*COMPARISONS, learned)
+        for row, other, name in (*COMPARISONS, *explored, learned)
     ]

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from rllib_scoreflow.envs import sub_env_seeds
-from rllib_scoreflow.evaluation import evaluate_policy
-from rllib_scoreflow.evaluation.attribution import COMPARISONS
+from rllib_scoreflow.evaluation import EvaluationResult, evaluate_policy
+from rllib_scoreflow.evaluation.attribution import COMPARISONS, compare_rows
 from rllib_scoreflow.evaluation.paired import Manner, Place, play_same_episodes
 from rllib_scoreflow.experiments.weights import policy_digest
 from rllib_scoreflow.reports import run_folder
@@ -107,10 +107,9 @@ def test_differences_are_paired_and_learning_is_best_against_best(rllib, run):
     expected = expected_rows()
     for comparison, (row, other, name) in zip(found["comparisons"], COMPARISONS, strict=False):
         assert (comparison["row"], comparison["minus"], comparison["name"]) == (row, other, name)
-        if row != "g":
-            difference = expected[row] - expected[other]
-            assert comparison["return_mean"] == pytest.approx(difference.mean(), abs=1e-5)
-            assert comparison["return_stderr"] == pytest.approx(difference.std(ddof=1) / EPISODES**0.5, abs=1e-5)
+        difference = expected[row] - expected[other]
+        assert comparison["return_mean"] == pytest.approx(difference.mean(), abs=1e-5)
+        assert comparison["return_stderr"] == pytest.approx(difference.std(ddof=1) / EPISODES**0.5, abs=1e-5)
     best = [max(keys, key=lambda key: expected[key].mean()) for keys in ("def", "abc")]
     learned = found["comparisons"][-1]
     assert [learned["row"], learned["minus"]] == best
@@ -118,6 +117,14 @@ def test_differences_are_paired_and_learning_is_best_against_best(rllib, run):
     training = next(one for one in found["comparisons"] if (one["row"], one["minus"]) == ("f", "b"))
     lengths = np.array(found["rows"][0]["lengths"])
     assert training["return_mean"] == pytest.approx((TUNED - CLONE) * lengths.mean(), abs=1e-5)
+
+
+@pytest.mark.parametrize(("start", "other"), [("normal", "e"), ("zero", "f"), ("learned", None)])
+def test_exploration_is_compared_with_the_row_of_the_same_start(start, other):
+    """So that the noise alone makes the difference."""
+    row = EvaluationResult("Toy-v0", "gymnasium", 0, returns=(1.0, 2.0), lengths=(3, 3), successes=(None, None))
+    found = [(one["row"], one["minus"]) for one in compare_rows(dict.fromkeys("abcdefg", row), start)]
+    assert [minus for key, minus in found if key == "g"] == ([other] if other else [])
 
 
 def test_the_rows_are_kept_shown_by_report_and_not_replaced_silently(rllib, run):
