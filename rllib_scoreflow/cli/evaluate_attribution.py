@@ -99,13 +99,14 @@ def measure_attribution(folder: Path, clone: Path, options: EvaluateOptions, *, 
     results: dict[str, EvaluationResult] = {}
     found: list[dict[str, Any]] = []
     if not quiet:
-        _print_heading(folder, clone, player.env_id, options)
+        episodes = f"the same {options.episodes} episodes each, seed {options.seed}"
+        print(f"{folder} and its clone {clone} on {player.env_id}, {episodes}", flush=True)
     with one_thread():
         for row, result in play_rows(rows, place, episodes=options.episodes, seed=options.seed):
             results[row.key] = result
             found.append(row_to_dict(row, result, results["a"]))
             if not quiet:
-                _print_row(found[-1])
+                _print_row(found)
     return {
         "policy": str(folder),
         "clone": str(clone),
@@ -124,21 +125,19 @@ def _draw(found: dict[str, Any], plot: Path) -> None:
     draw_attribution(points, quantity, title, plot)
 
 
-def _print_heading(folder: Path, clone: Path, env_id: str, options: EvaluateOptions) -> None:
-    from rllib_scoreflow.reports.attribution import HEADINGS
+def _print_row(found: list[dict[str, Any]]) -> None:
+    """Print the last row, under the headings if it is the first."""
+    from rllib_scoreflow.reports.attribution import AttributionRow, cells_of, headings_of
 
-    print(f"{folder} and its clone {clone} on {env_id}, the same {options.episodes} episodes each, seed {options.seed}")
-    print(_line(HEADINGS))
-
-
-def _print_row(row: dict[str, Any]) -> None:
-    from rllib_scoreflow.reports.attribution import AttributionRow, cells_of
-
-    print(_line(cells_of(AttributionRow.model_validate(row))), flush=True)
+    rows = [AttributionRow.model_validate(row) for row in found]
+    headings = headings_of(rows[:1])
+    if len(rows) == 1:
+        print(_line(headings))
+    print(_line(cells_of(rows[-1])[: len(headings)]), flush=True)
 
 
 def _line(cells: Any) -> str:
-    return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, _WIDTHS, strict=True)).rstrip()
+    return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, _WIDTHS, strict=False)).rstrip()
 
 
 def _print_comparisons(found: dict[str, Any]) -> None:

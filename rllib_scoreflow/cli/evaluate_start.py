@@ -69,7 +69,8 @@ def run_start_search(path: Path, options: EvaluateOptions, *, candidates: int, o
     gained = with_error(difference.return_mean, difference.return_stderr, sign="+")
     print(f"best start, on the episodes of the search (seed {options.seed}): {_figures(best.result)}")
     print(f"best start, on other episodes (seed {other['seed']}): {_figures(again)}")
-    print(f"{own_start} start, on those other episodes: {_figures(own)}; the best start has {gained} (paired)")
+    remark = "" if difference.return_mean > 0.0 else ", no gain: more starts, or more episodes for each, may find one"
+    print(f"{own_start} start, on those other episodes: {_figures(own)}; the best start has {gained} (paired){remark}")
     print(f"policy: {written}")
 
 

@@ -12,7 +12,7 @@ from rllib_scoreflow.files.json import check_form, read_json
 from rllib_scoreflow.reports.run_folder import write_json
 
 ATTRIBUTION_JSON = "attribution.json"
-HEADINGS = ("row", "policy", "K", "start", "return", "minus (a)", "success %")
+_HEADINGS = ("row", "policy", "K", "start", "return", "minus (a)", "success %")
 _REMEDY = "measure again with rllib evaluate --attribute --overwrite"
 _CLONE_ROWS = "abc"
 
@@ -95,8 +95,17 @@ def write_attribution(folder: Path, found: Mapping[str, Any]) -> Path:
     return path
 
 
+def headings_of(rows: Sequence[AttributionRow]) -> tuple[str, ...]:
+    """Return the headings of the table; of success there is a column where the environment tells it.
+
+    Args:
+        rows: the rows, or the first of them.
+    """
+    return _HEADINGS if any(row.success_rate is not None for row in rows) else _HEADINGS[:-1]
+
+
 def cells_of(row: AttributionRow) -> list[str]:
-    """Return a row of the table, under `HEADINGS`.
+    """Return a row of the table, one cell for each of the headings and, last, that of success.
 
     Args:
         row: the row.

@@ -12,7 +12,7 @@ import yaml
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.files.atomic import atomic_path
 from rllib_scoreflow.reports import metrics, run_folder
-from rllib_scoreflow.reports.attribution import HEADINGS, Attribution, cells_of, read_attribution, sentence_of
+from rllib_scoreflow.reports.attribution import Attribution, cells_of, headings_of, read_attribution, sentence_of
 from rllib_scoreflow.reports.plots import learning_curve
 from rllib_scoreflow.reports.run_folder import PLOT_NAME, dataset_hash_of, last_figures
 from rllib_scoreflow.reports.sweep import SWEEP_PLOT, Sweep, draw_sweep, read_sweep, table_of
@@ -46,7 +46,9 @@ class Page:
     @property
     def attribution_table(self) -> tuple[tuple[str, ...], list[list[str]]]:
         """Headings and rows of the attribution."""
-        return HEADINGS, [cells_of(row) for row in self.attribution.rows] if self.attribution else []
+        rows = self.attribution.rows if self.attribution else []
+        headings = headings_of(rows)
+        return headings, [cells_of(row)[: len(headings)] for row in rows]
 
     @property
     def comparisons(self) -> list[str]:

@@ -15,6 +15,7 @@ from rllib_scoreflow.evaluation.attribution import COMPARISONS, compare_rows
 from rllib_scoreflow.evaluation.paired import Manner, Place, play_same_episodes
 from rllib_scoreflow.experiments.weights import policy_digest
 from rllib_scoreflow.reports import run_folder
+from rllib_scoreflow.reports.attribution import AttributionRow, cells_of, headings_of
 
 TOY = "toy_envs:ToyCountdown-v0"
 NAMED = ("--env", TOY)
@@ -127,12 +128,32 @@ def test_exploration_is_compared_with_the_row_of_the_same_start(start, other):
     assert [minus for key, minus in found if key == "g"] == ([other] if other else [])
 
 
+@pytest.mark.parametrize(("rates", "told"), [((None, None), False), ((None, 0.5), True)])
+def test_success_has_a_column_where_it_is_told(rates, told):
+    same = {
+        "row": "a",
+        "name": "clone",
+        "denoising_steps": 4,
+        "start": "zero",
+        "return_mean": 1.0,
+        "return_stderr": 0.1,
+    }
+    difference = {"return_mean": 0.0, "return_stderr": 0.0}
+    rows = [
+        AttributionRow.model_validate({**same, "success_rate": rate, "success_stderr": None, "minus_a": difference})
+        for rate in rates
+    ]
+    assert ("success %" in headings_of(rows)) == told
+    assert len(cells_of(rows[0])) == len(headings_of(rows)) + (not told)
+
+
 def test_the_rows_are_kept_shown_by_report_and_not_replaced_silently(rllib, run):
     answer = rllib("evaluate", run, *NAMED, *WORDS)
     assert answer.status == 0, answer.err
     lines = answer.out.splitlines()
     assert [line.split()[0] for line in lines[2:9]] == list("abcdefg")
     assert lines[9] == "paired differences:"
+    assert lines[1].split() == ["row", "policy", "K", "start", "return", "minus", "(a)", "success", "%"]
     assert "(f) - (b)  training, from a zero start: +" in answer.out
     kept = (run / "attribution.json").read_text()
     again = rllib("evaluate", run, *NAMED, *WORDS)

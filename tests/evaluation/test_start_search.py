@@ -1,6 +1,7 @@
 """``rllib evaluate --start`` and ``--search-start``, on a policy that acts by its start alone."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -75,6 +76,17 @@ def test_a_sweep_and_people_are_told_the_start(rllib, still):
     lines = answer.out.splitlines()
     assert [line.startswith(begin) for line, begin in zip(lines, begins, strict=True)] == [True] * 6
     assert all("±" in line for line in lines[:5])
+    gain = float(re.search(r"the best start has ([-+][\d.]+) ", lines[4])[1])
+    assert lines[4].endswith("(paired)") == (gain > 0.0)
+
+
+def test_a_start_that_is_no_gain_is_told(rllib, make_policy, tmp_path):
+    """From its own start this policy acts at the upper bound, which no other start surpasses."""
+    best = make_policy(0.0, variant="flow", steps=2).with_start("learned", np.array([1.0], np.float32))
+    folder = best.save(tmp_path / "best")
+    lines = rllib("evaluate", folder, *NAMED, "--episodes", 2, "--search-start", 2, "--output", "t").out.splitlines()
+    assert lines[4].startswith("learned start, on those other episodes: ")
+    assert lines[4].endswith("(paired), no gain: more starts, or more episodes for each, may find one")
 
 
 @pytest.mark.parametrize(
