@@ -20,7 +20,7 @@ import gymnasium as gym
 
 from rllib_scoreflow.envs.contract import reason_of
 from rllib_scoreflow.errors import InputError, quote, shorten
-from rllib_scoreflow.plugins import module_folders
+from rllib_scoreflow.plugins import extend_module_path, module_folders
 from rllib_scoreflow.suggest import similar
 
 # What RLlib's environments call the mapping that they are made with.
@@ -192,6 +192,7 @@ def _execute(path: Path, text: str) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses and pickle look it up
+    extend_module_path([path.parent])  # what lies beside it can be imported, as with `python FILE`
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:

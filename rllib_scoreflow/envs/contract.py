@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 _STEP = "(observation, reward, terminated, truncated, info)"
 _NUMBERS = "biuf"
+_LONGEST_REASON = 800  # characters
 
 
 class CheckedEnv:
@@ -177,8 +178,8 @@ class CheckedEnv:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return type and text of another's exception on one line."""
-    text = shorten(str(error)).rstrip(". ")
+    """Return type and text of another's exception on one line, whole unless it is very long."""
+    text = shorten(str(error), _LONGEST_REASON).rstrip(". ")
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

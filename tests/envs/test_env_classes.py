@@ -70,6 +70,17 @@ def test_an_absolute_path_is_one_too(module, tmp_path) -> None:
     assert gain_of(f"{tmp_path / module}.py:Walk", gain=4.0) == 4.0
 
 
+def test_what_lies_beside_a_file_can_be_imported(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv(MODULE_PATH, "")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "lying_beside.py").write_text("GAIN = 8.0\n")
+    source = textwrap.dedent(SOURCE.format(mark="x")).replace("beside_x", "lying_beside")
+    (tmp_path / "deep" / "alone.py").write_text(source)
+    assert gain_of("deep/alone.py:Walk") == 8.0
+
+
 def test_a_class_with_arguments_gets_the_parts_of_its_config(module) -> None:
     assert gain_of(f"{module}.Parts") == 7.0
     assert gain_of(f"{module}.Parts", gain=3.0) == 3.0

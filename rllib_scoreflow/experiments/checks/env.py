@@ -7,12 +7,12 @@ from rllib_scoreflow.errors import InputError, quote
 from rllib_scoreflow.experiments.checks.algorithms import register_own
 from rllib_scoreflow.suggest import nearest
 
-# Parts of ids, and the package that registers them.
+# Parts of ids, the package that has them, and its module that registers them.
 _PACKAGES = {
-    "ALE/": "ale-py",
-    "NoFrameskip": "ale-py",
-    "dm_control/": "shimmy[dm-control]",
-    "BulletEnv": "pybullet",
+    "ALE/": ("ale-py", "ale_py"),
+    "NoFrameskip": ("ale-py", "ale_py"),
+    "dm_control/": ("shimmy[dm-control]", "shimmy"),
+    "BulletEnv": ("pybullet", "pybullet_envs"),
 }
 
 
@@ -70,12 +70,10 @@ def check_env(env: Any, where: str) -> None:
 
 
 def _remedy(env: str, known: list[str]) -> str:
+    package, module = next((found for part, found in _PACKAGES.items() if part in env), (None, None))
+    if package is not None:
+        return f"it comes with the package {package}: install that, and give {module}:{env}."
     near = nearest(env, known)
     if near is not None:
         return f"did you mean {near!r}?"
-    package = (
-        "ale-py" if "NoFrameskip" in env else next((p for start, p in _PACKAGES.items() if env.startswith(start)), None)
-    )
-    if package is not None:
-        return f"it comes with the package {package}, which is not installed or not imported; give MODULE:ID."
     return "give an id registered with Gymnasium, module:Id, a class's dotted path, or file.py:Class."
