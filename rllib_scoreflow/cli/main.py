@@ -117,11 +117,12 @@ def run(arguments: list[str]) -> int:
             raise
         return 2
     except SystemExit as error:  # in an environment's step, for example: it would end the command in silence
+        if isinstance(error.__context__, BrokenPipeError):  # what Typer makes of it
+            return _end_output()
         _complain(f"a module or an environment ended the process (SystemExit: {quote(error.code)}); correct it.")
         return 2
     except BrokenPipeError:  # the reader of our output has gone, as in `rllib ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        return _end_output()
     except OSError as error:
         sentence = file_system_sentence(error)
         if sentence is None or traceback:
@@ -137,6 +138,12 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted; unfinished training goes on with the same command and --resume.")
         return 130
+
+
+def _end_output() -> int:
+    """Let what is still to be written vanish; the exit status of a command whose reader has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
 
 
 def _check_text(arguments: list[str]) -> None:

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -160,3 +161,14 @@ def test_a_planted_home_is_refused(tmp_path, monkeypatch):
     (tmp_path / f"rllib_scoreflow-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="set HOME"):
         ensure_home()
+
+
+def test_a_reader_that_has_gone_is_no_fault():
+    """As in `rllib ... | head`."""
+    code = "import sys; from rllib_scoreflow.cli.main import run; sys.exit(run(['--help']))"
+    reading, writing = os.pipe()
+    os.close(reading)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, text=True) as process:
+        os.close(writing)
+        _, said = process.communicate()
+    assert (process.returncode, said) == (128 + signal.SIGPIPE, "")
