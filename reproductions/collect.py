@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 from reproductions.experiments import CLONE, Run, file_name
 
 ATTRIBUTION_ROWS = "abcdefg"
-_KEYS = ["stage", "task", "method", "cell", "seed", "iteration"]
+KEYS = ("stage", "task", "method", "cell", "seed")
+"""The columns that name a run."""
+_POINT = [*KEYS, "iteration"]
 _CURVE = {
     "env_steps": "env_steps", "return_mean": "return_mean", "return_stderr": "return_stderr",
     "eval_return_mean": "eval_return_mean", "eval_return_stderr": "eval_return_stderr", "time_total_s": "seconds",
@@ -40,7 +42,7 @@ def collect_run(results: Path, run: Run, commit: str) -> pd.DataFrame:
     constants = _constants(folder, json.loads(done.read_text(encoding="utf-8")), commit)
     constants |= _clone_evaluation(folder.parent / CLONE.format(run.clone))
     constants |= _attribution(folder / "attribution.json")
-    return frame.drop_duplicates(_KEYS, keep="last").assign(**constants)
+    return frame.drop_duplicates(_POINT, keep="last").assign(**constants)
 
 
 def _point(result: dict[str, Any], run: Run) -> dict[str, Any]:
@@ -98,8 +100,8 @@ def write_results(frames: list[pd.DataFrame], path: Path) -> pd.DataFrame:
     filled = [frame.dropna(axis="columns", how="all") for frame in [*held, *frames] if not frame.empty]
     if not filled:
         return pd.DataFrame()
-    table = pd.concat(filled, ignore_index=True).drop_duplicates(_KEYS, keep="last")
-    table = table.sort_values(_KEYS, ignore_index=True)
+    table = pd.concat(filled, ignore_index=True).drop_duplicates(_POINT, keep="last")
+    table = table.sort_values(_POINT, ignore_index=True)
     floats = table.select_dtypes("float").columns
     table[floats] = table[floats].map(lambda value: float(f"{value:.{_DIGITS}g}"))
     path.parent.mkdir(parents=True, exist_ok=True)

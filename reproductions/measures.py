@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
-RUN = ["stage", "task", "method", "cell", "seed"]
-"""The columns that name a run."""
+from reproductions.collect import KEYS
+
+RUN = list(KEYS)
 
 
 def area_under_curve(steps: np.ndarray, returns: np.ndarray, limit: float | None = None) -> float:

@@ -11,7 +11,7 @@ from threading import Lock
 import pandas as pd
 import yaml
 
-from reproductions.collect import collect_run, write_results
+from reproductions.collect import KEYS, collect_run, read_results, write_results
 from reproductions.experiments import Run, experiment_file, file_name, study_runs, tuning_runs
 from reproductions.measures import summarise_runs
 from reproductions.study import HERE, Method, Study, StudyError, merge
@@ -69,17 +69,31 @@ class StudyRunner:
         )
 
     def _run_files(self, files: list[list[Run]]) -> pd.DataFrame:
+        """Runs files side by side; one that fails does not keep the others from their end."""
         with ThreadPoolExecutor(self._jobs) as pool:
-            for _ in pool.map(self._run_file, files):
-                pass
+            failures = [failure for failure in pool.map(self._try_file, files) if failure is not None]
+        if failures:
+            raise StudyError("\n".join(failures))
         return self._collect([])
 
-    def _run_file(self, runs: list[Run]) -> None:
+    def _try_file(self, runs: list[Run]) -> str | None:
+        try:
+            self._run_file(runs)
+        except StudyError as error:
+            return str(error)
+        finally:
+            self._collect(runs)
+        return None
+
+    def _run_file(self, wanted: list[Run]) -> None:
+        runs = [run for run in wanted if not self._is_recorded(run)]
+        if not runs:
+            return
         name = file_name(runs[0].task, runs[0].seed)
         results = self.folder / name
         missing = [run for run in runs if not (results / run.experiment / "done.json").is_file()]
         if missing:
-            self._say(f"{name}: {len(missing)} of {len(runs)} runs ({', '.join(run.experiment for run in missing)})")
+            self._say(f"{name}: {len(missing)} of {len(wanted)} runs ({', '.join(run.experiment for run in missing)})")
             self._note_commit(results, missing)
             path = self.folder / "experiments" / f"{name}.yaml"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +103,17 @@ class StudyRunner:
                                                   "--resume", *address])  # fmt: skip
         for run in runs:
             self._attribute(results / run.experiment, run)
-        self._collect(runs)
+
+    def _is_recorded(self, run: Run) -> bool:
+        """Whether the table holds a run whole: what was committed is not run again where its folder is gone."""
+        if not self.table.is_file():
+            return False
+        held = read_results(self.table)
+        mine = held[(held[list(KEYS)] == [getattr(run, key) for key in KEYS]).all(axis=1)]
+        attributed = (
+            run.stage == "tuning" or not self.study.episodes or ("row_a" in mine and bool(mine["row_a"].notna().any()))
+        )
+        return not mine.empty and attributed
 
     def _attribute(self, folder: Path, run: Run) -> None:
         if run.stage == "tuning" or not self.study.episodes or (folder / "attribution.json").is_file():

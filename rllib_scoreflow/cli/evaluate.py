@@ -136,7 +136,7 @@ class Player:
         from rllib_scoreflow.policy import FlowPolicy
 
         policy = FlowPolicy.load(folder)
-        options.check_algorithm(folder, "FlowBC" if policy.metadata.variant == "flow" else "ScoreFlow")
+        options.check_algorithm(folder, "ScoreFlow" if policy.metadata.fine_tuned else "FlowBC")
         options.rollout.refuse(str(folder))
         env_id, env_config = _environment_of(folder, policy.metadata, options.env)
         for key in ("max_episode_steps", "success"):

@@ -41,7 +41,7 @@ def run_attribution(
     from rllib_scoreflow.policy import read_metadata
     from rllib_scoreflow.reports.attribution import ATTRIBUTION_JSON, write_attribution
 
-    if read_metadata(folder).metadata.variant == "flow":
+    if not read_metadata(folder).metadata.fine_tuned:
         raise InputError(
             f"{folder} was cloned and not fine-tuned, so there is nothing to attribute; give a run after it."
         )

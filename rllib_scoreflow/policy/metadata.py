@@ -89,6 +89,11 @@ class PolicyMetadata(BaseModel):
     env_steps: int = 0
     versions: dict[str, str] = {}
 
+    @property
+    def fine_tuned(self) -> bool:
+        """Whether it was fine-tuned; FPO does so to a plain flow."""
+        return self.variant != "flow" or self.env_steps > 0
+
     @field_validator("variant")
     @classmethod
     def _is_a_variant(cls, variant: str) -> str:

@@ -14,6 +14,8 @@ from rllib_scoreflow.evaluation import EvaluationResult, evaluate_policy
 from rllib_scoreflow.evaluation.attribution import COMPARISONS, compare_rows
 from rllib_scoreflow.evaluation.paired import Manner, Place, play_same_episodes
 from rllib_scoreflow.experiments.weights import policy_digest
+from rllib_scoreflow.flow.config import NoiseConfig, ScoreConfig
+from rllib_scoreflow.policy import FlowPolicy
 from rllib_scoreflow.reports import run_folder
 from rllib_scoreflow.reports.attribution import AttributionRow, cells_of, headings_of
 
@@ -224,6 +226,21 @@ def test_a_clone_has_nothing_to_attribute(refused, run):
     policy = run.parent / "pre"
     for words in ((), ("--clone", policy)):
         assert "was cloned and not fine-tuned" in refused("evaluate", policy, *NAMED, "--attribute", *words)
+
+
+def test_a_plain_flow_that_was_fine_tuned_has_something_to_attribute(rllib, run):
+    # FPO trains the velocity of a plain flow.
+    policy = FlowPolicy.load(run / "policy")
+    chain = policy.config.sde.chain
+    tuned = policy.with_dynamics(ScoreConfig(strength="none"), NoiseConfig(kind="none"), chain, "flow")
+    tuned.metadata = policy.metadata.model_copy(update={"variant": "flow", "env_steps": 1000})
+    shutil.rmtree(run / "policy")
+    tuned.save(run / "policy")
+    answer = rllib("evaluate", run, *NAMED, *WORDS, "--json")
+    assert answer.status == 0, answer.err
+    rows = {row["row"]: row["returns"] for row in json.loads(answer.out)["rows"]}
+    assert rows["d"] == rows["e"]
+    np.testing.assert_allclose(rows["e"], expected_rows()["d"], rtol=1e-5)
 
 
 def test_up_to_forty_episodes_are_those_of_an_evaluation_and_more_begin_alike(make_policy):

@@ -9,7 +9,7 @@ import yaml
 from reproductions.analyse import TABLES, write_tables
 from reproductions.collect import read_results, write_results
 from reproductions.experiments import experiment_file, study_runs, tuning_runs
-from reproductions.run import best_again
+from reproductions.run import StudyRunner, best_again
 from reproductions.study import ONLY_CELL, RESULTS, STUDIES, Study, StudyError, cells, load_study
 from reproductions.tuning import choose_cells
 from rllib_scoreflow.experiments.checks.algorithms import find_algorithm, register_own
@@ -127,3 +127,13 @@ def test_new_runs_are_added_to_the_table_and_replace_their_former_selves(tmp_pat
     assert set(table.loc[table["method"] == "a", "eval_return_mean"]) == {3.0}
     assert read_results(path).equals(table)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_run_that_the_table_holds_is_not_run_again(tmp_path: Path) -> None:
+    table = tmp_path / "toy.parquet"
+    write_results([curves({"a": 1.0, "b": 1.0}).assign(row_a=1.0)], table)
+    said: list[str] = []
+    runner = StudyRunner(toy(), tmp_path / "runs", table, say=said.append)
+    assert len(runner.run()) == 12
+    assert said == []
+    assert not (tmp_path / "runs").exists()
