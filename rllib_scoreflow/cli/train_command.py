@@ -22,6 +22,15 @@ train_app = typer.Typer(
 )
 
 
+def path_or_address(text: str) -> Path | str:
+    """Tell a path, as a Path, from an address, as it is: a Path would take one of its slashes.
+
+    Args:
+        text: as typed.
+    """
+    return text if "://" in text else Path(text)
+
+
 @train_app.callback()
 @takes_train_choices
 def train_one(
@@ -37,7 +46,8 @@ def train_one(
         typer.Option("--name", "--experiment-name", "-n", help="Name of the experiment (default ALGO-ENV)."),
     ] = None,
     config_file: Annotated[
-        str | None, typer.Option("--config-file", "-f", help="The same as `file FILE`.", metavar="FILE")
+        Any,
+        typer.Option("--config-file", "-f", help="The same as `file FILE`.", metavar="FILE", parser=path_or_address),
     ] = None,
     choices: TrainChoices,
 ) -> None:
@@ -74,9 +84,11 @@ def train_one(
 @takes_train_choices
 def train_file(
     file: Annotated[
-        str,
+        Any,
         typer.Argument(
-            help="A .yaml file, its https:// address, or a .py file with a variable `config`.", show_default=False
+            help="A .yaml file, its https:// address, or a .py file with a variable `config`.",
+            show_default=False,
+            parser=path_or_address,
         ),
     ],
     *,
@@ -91,18 +103,18 @@ def train_file(
     _train_file(file, choices, only=tuple(only or ()), env=env)
 
 
-def _train_file(file: str, choices: TrainChoices, *, only: tuple[str, ...], env: str | None) -> None:
+def _train_file(file: Path | str, choices: TrainChoices, *, only: tuple[str, ...], env: str | None) -> None:
     options = train_options(choices, only=only, env=env)
-    from rllib_scoreflow.experiments.remote import is_address, read_address
+    from rllib_scoreflow.experiments.remote import read_address
     from rllib_scoreflow.experiments.spec import read_experiments
     from rllib_scoreflow.runs.plan import train
 
-    if is_address(file):
+    if isinstance(file, str):
         extend_module_path([Path.cwd()])
         fetched = read_address(file)
         train(fetched.experiments, fetched.origin, Path.cwd(), fetched.stem, options)
         return
-    path = expand_user(Path(file))
+    path = expand_user(file)
     extend_module_path([Path.cwd(), path.parent])
     train(read_experiments(path), str(path), path.parent, path.stem, options)
 

@@ -30,15 +30,6 @@ class RemoteFile:
     stem: str
 
 
-def is_address(file: str) -> bool:
-    """Whether a text is the address of a file and no path.
-
-    Args:
-        file: what the user gave as a file.
-    """
-    return "://" in file
-
-
 def read_address(address: str) -> RemoteFile:
     """Read an experiment file over HTTPS; nothing of it is kept.
 
