@@ -72,8 +72,10 @@ PASSED_OVER = ("_enable_new_api_stack",)
 """Keys that RLlib itself reads over."""
 NO_OPTIONS = frozenset({"algo_class", "_is_frozen", "in_evaluation"})
 """Attributes of any algorithm's config that are none of its options."""
+ENV_TO_MODULE = "_env_to_module_connector"
+"""What makes the connectors between an environment and the policy."""
 OWN_CODE = (
-    "env_runner_cls", "_learner_class", "_env_to_module_connector", "_module_to_env_connector", "_learner_connector",
+    "env_runner_cls", "_learner_class", ENV_TO_MODULE, "_module_to_env_connector", "_learner_connector",
 )  # fmt: skip
 """Options that take a user's own code, which may report what it likes."""
 

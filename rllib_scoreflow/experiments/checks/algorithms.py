@@ -8,6 +8,8 @@ from typing import Any
 from rllib_scoreflow.algorithms.common.rllib_options import NO_OPTIONS
 from rllib_scoreflow.errors import InputError, quote, shorten
 from rllib_scoreflow.experiments.quiet import set_log_levels
+from rllib_scoreflow.experiments.renames import algorithms as renames
+from rllib_scoreflow.experiments.renames.table import Removed
 from rllib_scoreflow.experiments.spec import first_line
 from rllib_scoreflow.suggest import hint
 
@@ -62,6 +64,9 @@ def find_algorithm(run: Any, where: str) -> type[Any]:
         register_own()
         found = find_trainable(run)
         if found is None:
+            gone = renames.ALGORITHMS.get(run)
+            if isinstance(gone, Removed):
+                raise InputError(f"{where}: there is no algorithm {quote(run)} any more: {gone.reason}.")
             known = {
                 *ALGORITHMS,
                 *(name for name in OWN_ALGORITHMS if find_trainable(name) is not None),
@@ -97,6 +102,18 @@ def own_name(algorithm: type[Any]) -> str | None:
     from rllib_scoreflow.algorithms.registry import ALGORITHMS
 
     return next((name for name, own in ALGORITHMS.items() if issubclass(algorithm, own)), None)
+
+
+def base_name(algorithm: type[Any]) -> str:
+    """Return the name of RLlib's own algorithm that a class is or extends, or else its own name.
+
+    Args:
+        algorithm: an Algorithm class.
+    """
+    for base in algorithm.__mro__:
+        if base.__module__.startswith("ray.rllib.algorithms.") and base.__name__ != "Algorithm":
+            return base.__name__
+    return algorithm.__name__
 
 
 def refusal_of(algorithm: type[Any], key: str) -> str | None:

@@ -10,12 +10,14 @@ from rllib_scoreflow.errors import InputError, quote
 from rllib_scoreflow.experiments import search_space
 from rllib_scoreflow.experiments.checks.algorithms import (
     attribute_of,
+    base_name,
     config_keys,
     current_name,
     option_defaults,
     refusal_of,
     settable_key,
 )
+from rllib_scoreflow.experiments.checks.effects import is_dropped, why_without_effect
 from rllib_scoreflow.experiments.checks.result_keys import ResultKeys, reported_results
 from rllib_scoreflow.experiments.checks.types import as_int_if_meant, fits, means_int, setter_annotations, wanted_words
 from rllib_scoreflow.experiments.identity import with_absolute_paths
@@ -26,6 +28,8 @@ from rllib_scoreflow.suggest import hint, nearest
 
 _MAX_VALIDATED_COMBINATIONS = 32
 _UNKNOWN = object()
+# RLlib makes policies and functions of what is below it.
+MULTIAGENT = "multiagent"
 
 
 def check_config(experiment: Experiment, algorithm: type[Any]) -> dict[str, Any]:
@@ -66,6 +70,9 @@ def check_keys(config: Mapping[str, Any], algorithm: type[Any], where: str) -> d
         reason = refusal_of(algorithm, str(key) if today is None else today)
         if reason is not None and not is_space(value) and value != attributes.get(attribute, _UNKNOWN):
             raise InputError(f"{where}.{key} is {quote(value)}, which has no effect on {algorithm.__name__}: {reason}.")
+        if key == MULTIAGENT and isinstance(value, Mapping) and own_options is None:  # as `translation` makes it
+            checked[key] = dict(value)
+            continue
         if attribute not in attributes:
             if today is not None:
                 raise InputError(f"{where}.{key} is called {today} in this version of RLlib; write that.")
@@ -85,19 +92,35 @@ def check_keys(config: Mapping[str, Any], algorithm: type[Any], where: str) -> d
             annotations.get(attribute, annotations.get(key)),
             own_types.get(attribute),
             functools.partial(own_options.find_problem, attribute) if attribute in own_types else None,
+            attribute == "lr" and "actor_lr" in attributes,  # where each network has its rate, the common one is null
         )
+        if is_dropped(algorithm, attribute):  # whose default says nothing of its type
+            _refuse_without_effect(algorithm, value, option, attribute)
         checked[target] = _check_space(value, option) if is_space(value) else _check_value(value, option)
+        _refuse_without_effect(algorithm, value, option, attribute)
     return checked
 
 
+def _refuse_without_effect(algorithm: type[Any], value: Any, option: "_Option", attribute: str) -> None:
+    """Refuse a value of an option of RLlib's that nothing looks at."""
+    points = next(iter(value.values())) if is_space(value) else [value]
+    if isinstance(points, list) and all(point == option.default for point in points):
+        return
+    base = base_name(algorithm)
+    reason = why_without_effect(algorithm, base, attribute)
+    if reason is not None:
+        raise InputError(f"{option.name} is {quote(value)}, which has no effect on {base}: {reason}.")
+
+
 class _Option(NamedTuple):
-    """An option's name in messages and default; its setter's annotation; type and check of one of this package's."""
+    """An option's name in messages and default; its setter's annotation; type and check of one of ours; null?"""
 
     name: str
     default: Any
     annotation: Any
     own: Any
     find_problem: Callable[[Any], Mapping[str, Any] | None] | None
+    may_be_null: bool
 
 
 def _check_space(value: Mapping[str, Any], option: _Option) -> dict[str, Any]:
@@ -126,7 +149,7 @@ def _check_value(value: Any, option: _Option) -> Any:
     elif value is None:
         # An empty value (`lr:`) is a slip where a number is needed; null means "wait for ever" for
         # RLlib's timeouts.
-        if type(default) in (bool, int, float) and not name.endswith("_s"):
+        if type(default) in (bool, int, float) and not name.endswith("_s") and not option.may_be_null:
             raise InputError(f"{name} is empty and must be {wanted_words(default)}; give a value or drop the key.")
     else:
         if name.rpartition(".")[2].startswith(("num_cpus_", "num_gpus_")) and isinstance(default, int):

@@ -26,6 +26,9 @@ RETIRED_IDS: Mapping[str, str] = {
 MOVED_MODULES: Mapping[str, str] = {
     "ray.rllib.examples.env.multi_agent": "ray.rllib.examples.envs.classes.multi_agent",
     "ray.rllib.examples.env": "ray.rllib.examples.envs.classes",
+    "ray.rllib.examples.multi_agent_and_self_play.policy_mapping_fn.PolicyMappingFn": (
+        "rllib_scoreflow.experiments.translation.agents.name_by_number"
+    ),
     "ray.rllib.examples.multi_agent_and_self_play": "ray.rllib.examples.multi_agent.utils",
 }
 

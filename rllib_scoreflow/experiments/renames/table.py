@@ -1,7 +1,8 @@
-"""The form of an entry: what an old name is called now, or why it is gone and what to do."""
+"""The form of an entry: what an old name is called now, what is always so now, or why it is gone and what to do."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,19 @@ class Renamed:
 
 
 @dataclass(frozen=True)
+class Always:
+    """One value of it is how things always are now; the others are gone.
+
+    Attributes:
+        value: that value.
+        otherwise: why no other is taken, and the remedy; a clause without a full stop.
+    """
+
+    value: Any
+    otherwise: str
+
+
+@dataclass(frozen=True)
 class Removed:
     """There is no such thing any more.
 
@@ -26,7 +40,7 @@ class Removed:
     reason: str
 
 
-Entry = Renamed | Removed
+Entry = Renamed | Always | Removed
 Table = Mapping[str, Entry]
 
 
