@@ -4,6 +4,7 @@
 name that it gives to Ray's `register_env`. Ids of gymnasium alone are no business of this module.
 """
 
+import copy
 import functools
 import hashlib
 import importlib
@@ -124,7 +125,8 @@ def call_with(make: Callable[..., Any], config: Mapping[str, Any]) -> Any:
 
     Args:
         make: one whose first argument is called `config`, or has no default, is given the mapping; any other one is
-            given its parts by their names.
+            given its parts by their names. So is one whose first argument is the mapping's only key, as old
+            files have it, for Ray gave a class named by its path all by name: ``env_config: {config: {size: 4}}``.
         config: `env_config`.
     """
     try:
@@ -136,6 +138,9 @@ def call_with(make: Callable[..., Any], config: Mapping[str, Any]) -> Any:
         return make(**config)  # says itself what it cannot take
     if first.kind in (first.POSITIONAL_ONLY, first.VAR_POSITIONAL):
         return make(config)
+    config = copy.copy(config)  # that of several environments of one EnvRunner, and some take things out of it
+    if len(config) == 1 and isinstance(config.get(first.name), Mapping):
+        return make(**{first.name: copy.copy(config[first.name])})
     named = any(first.name == name or first.name.endswith(f"_{name}") for name in _CONFIG_NAMES)
     required = first.default is first.empty and first.kind is first.POSITIONAL_OR_KEYWORD
     if named or (required and first.name not in config):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rllib_scoreflow.envs.classes import find_file, names_code
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, drop_addresses
 from rllib_scoreflow.experiments import weights
 from rllib_scoreflow.experiments.rllib_checkpoints import checkpoint_digest, find_checkpoint
 from rllib_scoreflow.experiments.spec import Experiment
@@ -90,7 +90,9 @@ def identify(experiment: Experiment, config: Mapping[str, Any], policy: str | No
 
 
 def _digest(parts: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(_with_text_keys(parts), sort_keys=True, default=repr).encode()).hexdigest()
+    # A function counts by its name, and not by where this process has it.
+    text = json.dumps(_with_text_keys(parts), sort_keys=True, default=lambda value: drop_addresses(repr(value)))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _with_text_keys(value: Any) -> Any:

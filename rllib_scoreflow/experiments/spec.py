@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rllib_scoreflow.errors import InputError, quote, shorten
+from rllib_scoreflow.experiments import search_space
 from rllib_scoreflow.experiments.renames import experiment_keys as renames
 from rllib_scoreflow.experiments.renames.table import Removed, Renamed
 from rllib_scoreflow.experiments.settings import (
@@ -57,6 +58,7 @@ class Experiment:
         settings: max_failures, max_concurrent_trials, search_seed, scheduler, scheduler_config, metric,
             mode, loggers, restore, as far as given.
         source_text: text of a Python file, which stands for `base` in the fingerprint.
+        notes: what was translated into today's keys, each without a full stop.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Experiment:
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     source_text: str | None = None
+    notes: tuple[str, ...] = ()
 
     def setting(self, key: str) -> Any:
         """One of the settings, or its default."""
@@ -173,6 +176,9 @@ def build_experiment(name: str, raw: Mapping[str, Any], origin: str) -> Experime
             f"{where}: `stop` is missing, so the run would never end; give for example `stop: "
             f"{{training_iteration: 10}}`."
         )
+    config = rest.get("config") or {}
+    if search_space.is_space(rest.get("env")):
+        config = {**config, "env": rest.pop("env")}
     # A Python file gives the class itself.
     named = {"run": rest["run"].__name__} if isinstance(rest["run"], type) else {}
     check_settings(ExperimentSettings, rest | named, where)
@@ -186,7 +192,7 @@ def build_experiment(name: str, raw: Mapping[str, Any], origin: str) -> Experime
         origin=origin,
         run=raw["run"],
         env=rest.get("env"),
-        config=rest.get("config") or {},
+        config=config,
         base=raw.get("_base"),
         stop=rest["stop"],
         weights_from=rest.get("weights_from"),

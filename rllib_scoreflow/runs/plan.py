@@ -16,6 +16,7 @@ from rllib_scoreflow.experiments.identity import Identity, identify
 from rllib_scoreflow.experiments.overrides import apply_overrides, parse_override
 from rllib_scoreflow.experiments.rllib_checkpoints import restored_from
 from rllib_scoreflow.experiments.spec import Experiment, build_experiment
+from rllib_scoreflow.experiments.translation.draft import each_value
 from rllib_scoreflow.files import lock as run_lock
 from rllib_scoreflow.files.user_paths import expand_user
 from rllib_scoreflow.reports import run_folder
@@ -24,6 +25,7 @@ from rllib_scoreflow.runs.failures import Interrupted, naming_full_disk
 from rllib_scoreflow.runs.loggers import LoggerOptions, check_loggers
 from rllib_scoreflow.runs.session import INTERRUPT, RayOptions, ray_resources, ray_session
 from rllib_scoreflow.suggest import hint
+from rllib_scoreflow.terminal import new_console
 
 PRETRAINED_KEY = "pretrained_policy"
 
@@ -90,11 +92,12 @@ def train(
     from rllib_scoreflow.reports.sweep import print_sweep, read_sweep
     from rllib_scoreflow.runs import outcome, resources, runner
     from rllib_scoreflow.runs.summary import display_path, print_summary
-    from rllib_scoreflow.terminal import new_console, wide_console
+    from rllib_scoreflow.terminal import wide_console
 
     for experiment in experiments:
         check_loggers(experiment, options.loggers)
     planned = [_check(experiment, options.results_dir / stem) for experiment in experiments]
+    _say_translated(planned)
     sources = _weights_sources(planned, base_dir)
     run_lock.refuse_busy(stage.folder for stage in planned)
     to_run = _check_states(planned, sources, options)
@@ -209,15 +212,18 @@ def _check_order(experiments: Sequence[Experiment]) -> None:
 def _check(experiment: Experiment, parent: Path) -> Any:
     from rllib_scoreflow.experiments.checks.schedulers import add_mutations, expand_mutations, make_scheduler
     from rllib_scoreflow.experiments.checks.stopping import check_results, check_stop
+    from rllib_scoreflow.experiments.translation.translate import translate
     from rllib_scoreflow.runs.outcome import Stage
 
     where = experiment.where
     algorithm = algorithms.find_algorithm(experiment.run, where)
+    experiment = translate(experiment, algorithm)
     config = add_mutations(experiment, algorithm, config_check.check_config(experiment, algorithm))
     env = experiment.env if experiment.env is not None else config.get("env")
     if algorithm.__name__ not in algorithms.OWN_ALGORITHMS:  # those check their environment in validate()
         env_check.require_env(env, experiment.base, algorithm, where)
-        env_check.check_env(env, where)
+        for each in each_value(env):
+            env_check.check_env(each, where)
     config_check.validate_options(experiment, algorithm, expand_mutations(experiment, config))
     keys = config_check.result_keys(experiment, algorithm, config)
     stop = check_stop(experiment.stop, where, keys)
@@ -231,6 +237,13 @@ def _check(experiment: Experiment, parent: Path) -> Any:
     if experiment.weights_from is None:
         _validate(experiment, algorithm, config)
     return Stage(experiment, algorithm, config, stop, parent / experiment.name)
+
+
+def _say_translated(planned: Sequence[Any]) -> None:
+    """Says once what earlier versions of RLlib called otherwise."""
+    console = new_console(soft_wrap=True)
+    for note in dict.fromkeys(note for stage in planned for note in stage.experiment.notes):
+        console.print(f"Note: {note}.", markup=False)
 
 
 def _validate(experiment: Experiment, algorithm: type[Any], config: Mapping[str, Any]) -> None:

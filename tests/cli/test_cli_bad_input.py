@@ -53,8 +53,11 @@ def test_files_that_hold_no_experiments(refused, tmp_path, text):
         ({"stop": {"training_iteration": 5, "time_total_s": -60}}, ["stop.time_total_s is -60"]),
         ({"config": {"callbacks": "no_module.Hooks"}}, ["config.callbacks", "no_module.Hooks"]),
         ({"config": {"callbacks_on_train_result": "print"}}, ["config.callbacks_on_train_result", "a function"]),
-        ({"config": {"num_envs_per_worker": 2}}, ["config.num_envs_per_worker is called num_envs_per_env_runner"]),
-        ({"config": {"evaluation_num_workers": 1}}, ["is called evaluation_num_env_runners"]),
+        (
+            {"config": {"num_envs_per_worker": 2, "num_envs_per_env_runner": 3}},
+            ["num_envs_per_worker and num_envs_per_env_runner are the same and have two values, 2 and 3"],
+        ),
+        ({"config": {"num_workers": "two"}}, ["config.num_env_runners is 'two'"]),
         ({"config": {"in_evaluation": True}}, ["no key 'in_evaluation'"]),
         ({"run": "FlowBC", "config": {"in_evaluation": True}}, ["config.in_evaluation", "no effect"]),
         ({"run": "FlowBC", "config": {"_enable_new_api_stack": False}}, ["config._enable_new_api_stack", "no effect"]),

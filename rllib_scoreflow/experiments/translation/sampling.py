@@ -1,0 +1,120 @@
+"""What EnvRunners do: environments, observation filter, exploration, episodes' lengths."""
+
+from collections.abc import Mapping
+
+import gymnasium as gym
+
+from rllib_scoreflow.algorithms.common.rllib_options import ENV_TO_MODULE
+from rllib_scoreflow.envs import time_limited
+from rllib_scoreflow.envs.classes import find_code
+from rllib_scoreflow.errors import InputError, quote
+from rllib_scoreflow.experiments.translation import agents, connectors
+from rllib_scoreflow.experiments.translation.draft import Draft, absent, map_values
+
+_FILTERS = {"MeanStdFilter", "ConcurrentMeanStdFilter"}
+_NOT_FLATTENED = {"DreamerV3", "BC", "MARWIL", "CQL"}  # those learn from recordings, or look at spaces themselves
+_EPSILON = {"type", "initial_epsilon", "final_epsilon", "epsilon_timesteps", "warmup_timesteps"}
+_EXPLORATION = "RLModules explore by their forward_exploration(), so write an RLModule of your own"
+
+
+def translate(draft: Draft) -> None:
+    """Translate the keys about sampling.
+
+    Raises:
+        InputError: one has no counterpart.
+    """
+    agents.translate(draft)
+    _filter_observations(draft)
+    _explore(draft)
+    _limit_episodes(draft)
+    _step_in_parallel(draft)
+    _lengthen_fragments(draft)
+
+
+def _filter_observations(draft: Draft) -> None:
+    name = draft.take("observation_filter")
+    if absent(name) or name in ("NoFilter", None):
+        return
+    draft.one_value("observation_filter", name, "a connector")
+    if name not in _FILTERS:
+        raise InputError(f"{draft.where}.observation_filter is {quote(name)} and must be NoFilter or MeanStdFilter.")
+    if draft.algorithm == "DreamerV3":
+        raise draft.refuse("observation_filter", name, "DreamerV3 has symlog_obs in its place")
+    several = agents.has_several(draft)
+    function = connectors.filter_each_agent_by_mean_and_std if several else connectors.filter_by_mean_and_std
+    draft.put("observation_filter", ENV_TO_MODULE, function)
+    draft.say("observation_filter: MeanStdFilter is RLlib's connector MeanStdFilter now")
+
+
+def flatten_observations(draft: Draft) -> None:
+    """Let an old file's EnvRunners flatten what is not a box, as preprocessors did, unless it has connectors.
+
+    Args:
+        draft: a config that all else has changed.
+    """
+    if draft.notes and draft.shown == "{}" and draft.algorithm not in _NOT_FLATTENED:
+        several = agents.has_several(draft)
+        function = connectors.flatten_each_agent if several else connectors.flatten
+        draft.config.setdefault(ENV_TO_MODULE, function)
+
+
+def _explore(draft: Draft) -> None:
+    given = draft.take("exploration_config")
+    if absent(given) or not given or given == draft.defaults.get("exploration_config"):
+        return
+    draft.one_value("exploration_config", given, "other keys")
+    kind = given.get("type") if isinstance(given, Mapping) else None
+    kind = str(kind).rpartition(".")[2] if kind is not None else None
+    if kind in (None, "EpsilonGreedy") and "epsilon" in draft.defaults and draft.algorithm == "DQN":
+        unknown = sorted(set(given) - _EPSILON)
+        if unknown:
+            raise draft.refuse(f"exploration_config.{unknown[0]}", given[unknown[0]], "give epsilon, a schedule")
+        first, last = float(given.get("initial_epsilon", 1.0)), float(given.get("final_epsilon", 0.05))
+        wait, steps = int(given.get("warmup_timesteps", 0)), int(given.get("epsilon_timesteps", 100_000))
+        schedule = [[0, first], *([[wait, first]] if wait else []), [wait + steps, last]]
+        draft.put("exploration_config", "epsilon", schedule)
+        draft.say(f"exploration_config is epsilon: {schedule} now")
+    elif kind == "StochasticSampling" and draft.algorithm != "DQN" and not given.get("random_timesteps"):
+        draft.say("exploration_config: {type: StochasticSampling} is always so now")
+    else:
+        raise draft.refuse("exploration_config", given, _EXPLORATION)
+
+
+def _limit_episodes(draft: Draft) -> None:
+    horizon = draft.take("horizon")
+    if absent(horizon) or horizon is None:
+        return
+    env = draft.env if draft.env is not None else draft.config.get("env")
+    known = isinstance(env, str) and env.rpartition(":")[2] in gym.registry
+    if not known:
+        if not isinstance(env, str) or not _makes_an_environment(env):
+            raise draft.refuse("horizon", horizon, "put gymnasium.wrappers.TimeLimit around the environment")
+        draft.put_below("horizon", "env_config", time_limited.ENV, env)
+        draft.limited = f"{time_limited.__name__}.{time_limited.TimeLimited.__name__}"
+    draft.put_below("horizon", "env_config", time_limited.MAX_EPISODE_STEPS, horizon)
+    draft.say(f"horizon is called env_config.{time_limited.MAX_EPISODE_STEPS} now")
+
+
+def _makes_an_environment(path: str) -> bool:
+    try:
+        code = find_code(path)
+    except InputError:  # said where the environment is checked
+        return False
+    found = None if code is None else code.found
+    return found is not None and not any(base.__name__ == "MultiAgentEnv" for base in getattr(found, "__mro__", ()))
+
+
+def _lengthen_fragments(draft: Draft) -> None:
+    """A fragment must hold the steps of one n-step return, which RLlib saw to itself."""
+    steps, length = draft.config.get("n_step"), draft.config.get("rollout_fragment_length")
+    if draft.algorithm in ("DQN", "SAC") and isinstance(steps, int) and isinstance(length, int) and length < steps:
+        draft.config["rollout_fragment_length"] = steps
+        draft.say(f"rollout_fragment_length is {steps}, as n_step needs as many steps")
+
+
+def _step_in_parallel(draft: Draft) -> None:
+    remote = draft.take("remote_worker_envs")
+    if absent(remote) or remote is False:
+        return
+    draft.put("remote_worker_envs", "gym_env_vectorize_mode", map_values(remote, lambda on: "async" if on else "sync"))
+    draft.say("remote_worker_envs: true is called gym_env_vectorize_mode: async now")

@@ -1,0 +1,92 @@
+"""An experiment with old keys, as one with today's."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from rllib_scoreflow.experiments import search_space
+from rllib_scoreflow.experiments.checks.algorithms import base_name, option_defaults, own_name, refusal_of
+from rllib_scoreflow.experiments.renames.environments import current_environment
+from rllib_scoreflow.experiments.spec import Experiment
+from rllib_scoreflow.experiments.translation import keys, learning, networks, offline, replay, sampling
+from rllib_scoreflow.experiments.translation.draft import Draft, map_values
+
+_EVALUATION = "evaluation_config"
+
+
+def translate(experiment: Experiment, algorithm: type[Any]) -> Experiment:
+    """Return an experiment in today's keys and environments; its `notes` say what was translated.
+
+    Args:
+        experiment: as the file has it.
+        algorithm: its Algorithm class.
+
+    Raises:
+        InputError: a key has no counterpart; the reason and the remedy are given.
+    """
+    notes: list[str] = []
+    env = _todays_env(experiment.env, notes)
+    config = dict(experiment.config)
+    if "env" in config:
+        config["env"] = map_values(config["env"], lambda one: _todays_env(one, notes))
+    draft = _translated(config, algorithm, f"{experiment.where}: config", env)
+    if draft.limited is not None:
+        env = draft.limited
+        draft.config.pop("env", None)
+    config, found = draft.config, draft.notes
+    return replace(experiment, env=env, config=config, notes=tuple(dict.fromkeys([*notes, *found])))
+
+
+def _todays_env(env: Any, notes: list[str]) -> Any:
+    from rllib_scoreflow.algorithms.common.ray_adapter import is_registered_env
+
+    if not isinstance(env, str) or is_registered_env(env):
+        return env
+    today = current_environment(env)
+    if today != env:
+        moved = "." in env and ":" not in env
+        notes.append(f"{env} has moved to {today}" if moved else f"{env} is retired, so {today} is run")
+    return today
+
+
+def translate_config(
+    config: Mapping[str, Any], algorithm: type[Any], where: str, env: Any = None
+) -> tuple[dict[str, Any], list[str]]:
+    """Return a config in today's keys, and what was translated; see `translate`.
+
+    Args:
+        config: key -> value.
+        algorithm: an Algorithm class.
+        where: the start of messages.
+        env: the environment.
+    """
+    draft = _translated(config, algorithm, where, env)
+    return draft.config, draft.notes
+
+
+def _translated(config: Mapping[str, Any], algorithm: type[Any], where: str, env: Any) -> Draft:
+    draft = Draft(dict(config), base_name(algorithm), option_defaults(algorithm), where, env)
+    _step(draft, algorithm)
+    nested = draft.config.get(_EVALUATION)
+    if isinstance(nested, Mapping) and not search_space.is_space(nested):
+        below = Draft(dict(nested), draft.algorithm, draft.defaults, f"{where}.{_EVALUATION}", env)
+        below.shown, below.notes = f"{_EVALUATION}.{{}}", draft.notes
+        _step(below, algorithm)
+        if "lr" not in nested:
+            below.config.pop("lr", None)
+        draft.config[_EVALUATION] = below.config
+    return draft
+
+
+def _step(draft: Draft, algorithm: type[Any]) -> None:
+    if own_name(algorithm) is not None:  # which say themselves what has no effect, of old keys too
+        keys.rename(draft, {key for key in draft.config if refusal_of(algorithm, keys.new_name(key)) is not None})
+        return
+    keys.rename(draft)
+    offline.translate(draft)  # what a file without its data says first
+    sampling.translate(draft)
+    learning.translate(draft)
+    networks.translate(draft)
+    replay.translate(draft)
+    keys.refuse_removed(draft)
+    sampling.flatten_observations(draft)
