@@ -28,7 +28,7 @@ from rllib_scoreflow.flow.config import (
 from rllib_scoreflow.flow.kinds import KINDS, Draws
 from rllib_scoreflow.observations import IMAGES, STATE
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig
-from rllib_scoreflow.policy.onnx_export import export_onnx
+from rllib_scoreflow.policy.onnx_export import _Denoiser, export_onnx
 
 OWN_KINDS = ("flow", "shortcut", "meanflow", "epsilon")
 STOCHASTIC = sorted(set(VARIANTS) - {"flow"})
@@ -167,6 +167,7 @@ def clone_a_little(policy: FlowPolicy, observed: str) -> None:
     """Some gradient steps of cloning, after which estimates of the data, hence actions, lie within their bounds."""
     velocity, draws = policy.sde.velocity, Draws(torch.Generator().manual_seed(0), torch.device("cpu"))
     kind, dim = policy.config.sde.velocity.make_kind(), policy.config.chunk_dim
+    torch.manual_seed(1)
     optimizer = torch.optim.Adam(velocity.parameters(), lr=1e-2)
     with torch.no_grad():
         features = policy.features(observations(observed, 64))
@@ -180,19 +181,35 @@ def clone_a_little(policy: FlowPolicy, observed: str) -> None:
         policy.sde.lead.velocity.load_state_dict(velocity.state_dict())
 
 
+EXPORTED: dict[tuple[str, ...], onnxruntime.InferenceSession] = {}
+"""Files by the graph that they were traced from: that of many variants is the plain flow's, and is exported once."""
+
+
+def exported(policy: FlowPolicy, file, start: str) -> onnxruntime.InferenceSession:
+    inputs = [torch.rand(3, 3), *([torch.rand(3, 4)] if start == "normal" else [])]
+    if policy.encoder is not None:
+        inputs.insert(1, torch.zeros((3, 1, 32, 40, 3), dtype=torch.uint8))
+    steps, kind = policy.config.sde.chain.denoising_steps, policy.config.sde.velocity.kind
+    graph = (torch.export.export(_Denoiser(policy, steps).eval(), tuple(inputs)).graph_module.code, kind, start)
+    if graph not in EXPORTED:
+        about = export_onnx(policy, file)
+        assert (about["kind"], about["start"], about["denoising_steps"]) == (kind, start, str(steps))
+        EXPORTED[graph] = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    return EXPORTED[graph]
+
+
 def check_export(file, variant: str, kind: str, observed: str, start: str) -> None:
     """The file of one combination agrees with the policy of every one that differs in random steps or precision.
 
-    These two are how an update explores and computes. What is exported does not explore, and its weights are float32:
-    so all of them give the same actions to the last bit, and one file stands for all.
+    So does that of another variant whose graph is the same, with the same weights. Random steps and precision are how
+    an update explores and computes. What is exported does not explore, and its weights are float32: so all of them give
+    the same actions to the last bit, and one file stands for all.
     """
     policies = {steps: build_policy(variant, kind, observed, steps, start, steps=2) for steps in RANDOM_STEPS}
     allowed = {steps: policy for steps, policy in policies.items() if policy is not None}
     first = next(iter(allowed.values()))
     clone_a_little(first, observed)
-    about = export_onnx(first, file)
-    assert (about["kind"], about["start"], about["denoising_steps"]) == (kind, start, "2")
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    session = exported(first, file, start)
     for rows in (1, 33):
         seen = observations(observed, rows)
         given = {name: value.numpy() for name, value in (seen if isinstance(seen, dict) else {STATE: seen}).items()}
@@ -201,7 +218,8 @@ def check_export(file, variant: str, kind: str, observed: str, start: str) -> No
         assert [one.name for one in session.get_inputs()] == list(inputs)
         found = session.run(["actions"], inputs)[0].reshape(rows, 4)
         expected = first.act(given if observed == "pixels" else given[STATE], initial=initial)
-        np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+        # The first of two steps of a noise predictor multiplies what its output is rounded by by 285.
+        np.testing.assert_allclose(found, expected, atol=3e-4 if kind == "epsilon" else 1e-5, rtol=0)
         assert rows == 1 or np.mean(np.abs(expected) < 0.99) > 0.1  # the bounds of an action do not hide a difference
         for policy, precision in itertools.product(allowed.values(), PRECISIONS):
             module = build_module(policy, precision)

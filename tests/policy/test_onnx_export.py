@@ -23,7 +23,7 @@ from rllib_scoreflow.flow.config import (
     apply_variant,
 )
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata
-from rllib_scoreflow.policy.onnx_export import export_onnx
+from rllib_scoreflow.policy.onnx_export import export_onnx, tolerance_of
 
 STATE_DIM, A, H, K = 3, 2, 4, 2
 CAMERAS, SIZE = ("front", "wrist"), (32, 40)
@@ -222,6 +222,26 @@ def test_a_file_that_deviates_is_not_written(tmp_path) -> None:
     with pytest.raises(InputError, match=r"differ from torch's by nan .* no file was written"):
         export_onnx(policy, tmp_path / "policy.onnx", denoising_steps=1)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "steps", "expected"),
+    [("flow", 1, 1e-5), ("meanflow", 4, 1e-5), ("epsilon", 1, 406e-6), ("epsilon", 4, 153e-6), ("epsilon", 200, 1e-5)],
+)
+def test_what_a_step_multiplies_rounding_by_is_allowed_for(kind: str, steps: int, expected: float) -> None:
+    """Of a noise predictor by `a(s) b / a - c` at `a = 0.0025`, `b = 1`; in float32 that is more than 1e-5."""
+    assert tolerance_of(make_policy(kind, "state", "flow"), steps) == pytest.approx(expected, rel=5e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_a_noise_predictor_is_exported_in_spite_of_rounding(tmp_path, steps: int) -> None:
+    for seed in range(3):
+        policy = make_policy("epsilon", "state", "flow")
+        with torch.no_grad():
+            for weight in policy.sde.velocity.parameters():
+                weight.add_(0.3 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed)))
+        export_onnx(policy, tmp_path / f"{seed}.onnx", denoising_steps=steps)
 
 
 def test_a_missing_package_is_named_and_ray_is_not_needed(tmp_path) -> None:
