@@ -65,7 +65,9 @@ def update_step(random_steps: str, precision: Any) -> Step:
     spec = module_spec(make_policy(random_steps), critic=critic, behavior_coeff=0.0, precision=precision)
     spec.observation_space = gym.spaces.Box(-1.0, 1.0, (STATE,), np.float32)
     module = spec.build()
-    optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=1e-5)
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    # As the Learner has it.
+    optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=None if precision == "float32" else True)
     batch = {Columns.OBS: torch.rand(MICROBATCH, STATE) * 2.0 - 1.0}
     batch |= module.forward_exploration(batch)
     advantages = torch.randn(MICROBATCH)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch.distributions import Independent, Normal, kl_divergence
@@ -130,7 +131,7 @@ class ChainGaussian:
     def _steps(self) -> Independent[Normal]:
         return _gaussian(self._of_drawn(self.mean), self._of_drawn(self.std))
 
-    @property
+    @cached_property
     def _drawn_place(self) -> torch.Tensor:
         """Which of the points that may be drawn is the one with a spread, int64 `[B]`."""
         return (self.std[:, self.scale.drawn] > 0.0).any(dim=-1).int().argmax(dim=1)

@@ -8,10 +8,16 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from rllib_scoreflow.flow.fields.base import FIELDS, FieldConfig, VelocityField, as_column
+from rllib_scoreflow.flow.fields.layers import Mish, OutputLayer
 from rllib_scoreflow.flow.precision import full_precision
 from rllib_scoreflow.flow.section import MAX_LAYERS
 
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "mish": nn.Mish, "tanh": nn.Tanh}
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "mish": Mish, "tanh": nn.Tanh}
+
+
+def activation_behind(name: str) -> nn.Module:
+    """An activation of what nobody else reads, such as a linear layer's output: in its place where that is possible."""
+    return nn.ReLU(inplace=True) if name == "relu" else _ACTIVATIONS[name]()
 
 
 class TimeEmbedding(nn.Module):
@@ -32,7 +38,9 @@ class TimeEmbedding(nn.Module):
     def forward(self, times: torch.Tensor) -> torch.Tensor:
         """Embeds times `[B, num_times]` (float32) as `[B, time_dim]`."""
         angles = (times.unsqueeze(-1) * self.frequencies).flatten(1)
-        embedded: torch.Tensor = self.mlp(torch.cat([angles.sin(), angles.cos()], dim=-1))
+        # Layers this small are faster in float32 than with what it takes to round for them.
+        with full_precision(times.device):
+            embedded: torch.Tensor = self.mlp(torch.cat([angles.sin(), angles.cos()], dim=-1))
         return embedded
 
 
@@ -42,25 +50,13 @@ class ResidualBlock(nn.Module):
     def __init__(self, dim: int, activation: str) -> None:
         """Creates a block of width `dim`."""
         super().__init__()
-        act = _ACTIVATIONS[activation]
-        self.layers = nn.Sequential(act(), nn.Linear(dim, dim), act(), nn.Linear(dim, dim))
+        layers = _ACTIVATIONS[activation](), nn.Linear(dim, dim), activation_behind(activation), nn.Linear(dim, dim)
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Returns `x + f(x)`, shape `[B, D]`."""
         out: torch.Tensor = x + self.layers(x)
         return out
-
-
-class OutputLayer(nn.Linear):
-    """A linear layer in float32, whatever precision the layers in front of it have (`flow.precision`).
-
-    It is cheap, and a rounded velocity would hide what a gradient step changes.
-    """
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`[B, output_dim]`, float32."""
-        with full_precision(x.device):
-            return super().forward(x.to(self.weight.dtype))
 
 
 def residual_mlp(
@@ -77,23 +73,21 @@ def residual_mlp(
     One input layer, then residual blocks of two layers each (a plain layer where the count is even). `output_bias` sets
     the bias of the last layer, which is otherwise drawn near 0.
     """
-    act = _ACTIVATIONS[activation]
     layers: list[nn.Module] = [nn.Linear(input_dim, hidden_dim)]
     if num_layers % 2 == 0:
-        layers += [act(), nn.Linear(hidden_dim, hidden_dim)]
+        layers += [activation_behind(activation), nn.Linear(hidden_dim, hidden_dim)]
     layers += [ResidualBlock(hidden_dim, activation) for _ in range((num_layers - 1) // 2)]
     output = OutputLayer(hidden_dim, output_dim)
     if output_bias is not None:
         nn.init.constant_(output.bias, output_bias)
-    return nn.Sequential(*layers, act(), output)
+    return nn.Sequential(*layers, activation_behind(activation), output)
 
 
 def plain_mlp(input_dim: int, widths: tuple[int, ...], activation: str) -> nn.Sequential:
     """MLP `[B, input_dim]` -> `[B, widths[-1]]` with activations between its layers."""
-    act = _ACTIVATIONS[activation]
     layers: list[nn.Module] = []
     for width_in, width_out in zip((input_dim, *widths[:-1]), widths, strict=True):
-        layers += [nn.Linear(width_in, width_out), act()]
+        layers += [nn.Linear(width_in, width_out), activation_behind(activation)]
     return nn.Sequential(*layers[:-1])
 
 
