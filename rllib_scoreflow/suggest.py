@@ -3,10 +3,12 @@
 import difflib
 from collections.abc import Iterable
 
+_ALIKE = 0.7  # below it, words have little more than letters in common
+_MOST_LISTED = 15  # a wall of keys is read by nobody
 _LONGEST_WORD = 100  # comparing takes time with the square of the length
 
 
-def nearest(word: str, valid: Iterable[str], cutoff: float = 0.6) -> str | None:
+def nearest(word: str, valid: Iterable[str], cutoff: float = _ALIKE) -> str | None:
     """Return the valid word most like `word`, or None when none is like it.
 
     Args:
@@ -36,7 +38,7 @@ def similar(word: str, valid: Iterable[str], most: int = 3, cutoff: float = 0.5)
 
 
 def hint(word: str, valid: Iterable[str], what: str = "valid ones") -> str:
-    """Return the remedy for an unknown word: the nearest valid one, or the first of them all.
+    """Return the remedy for an unknown word: the nearest valid one, or all of them if they are few.
 
     Args:
         word: what the user wrote.
@@ -50,5 +52,6 @@ def hint(word: str, valid: Iterable[str], what: str = "valid ones") -> str:
     match = nearest(word, choices)
     if match is not None:
         return f"did you mean {match!r}?"
-    listed = ", ".join(choices[:30]) + (", ..." if len(choices) > 30 else "")
-    return f"{what}: {listed}."
+    if len(choices) > _MOST_LISTED:
+        return f"none of the {len(choices)} that there are is like it, so take it out or correct it."
+    return f"{what}: {', '.join(choices)}."

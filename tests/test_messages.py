@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from rllib_scoreflow.errors import InputError, shorten
+from rllib_scoreflow.experiments.checks.config import one_sentence
 from rllib_scoreflow.experiments.spec import build_experiment, read_experiments
 from rllib_scoreflow.files.json import parse_json, read_json
 from rllib_scoreflow.files.user_paths import expand_user
+from rllib_scoreflow.suggest import hint
 
 
 @pytest.mark.parametrize(
@@ -110,3 +112,19 @@ def test_a_message_on_an_experiment_file_repeats_little_of_it(tmp_path, content)
     with pytest.raises(InputError) as error:
         read()
     assert str(error.value).count("x") < 250
+
+
+def test_a_refusal_of_rllib_is_told_whole_and_without_its_way_round_it():
+    text = "`a` (3) must be below `b`! " + "Try this. " * 60
+    told = one_sentence(ValueError(f"{text}To suppress all validation errors, set `x(y=False)` at your own risk."))
+    assert told == text.rstrip(" .")
+    assert one_sentence(ValueError("<f object at 0x7f1234567890> is none.")) == "<f object> is none"
+
+
+def test_a_word_that_is_like_none_is_no_reason_to_list_hundreds():
+    words = [f"option_{number}" for number in range(40)]
+    assert hint("option_77", words).startswith("did you mean 'option_7")
+    assert "option" not in hint("zzz", words)
+    assert "40" in hint("zzz", words)
+    assert hint("zzz", words[:3]) == "valid ones: option_0, option_1, option_2."
+    assert "did you mean" not in hint("rollout", ["log_level", "gamma"])

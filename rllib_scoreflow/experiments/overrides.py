@@ -7,6 +7,7 @@ from typing import Any
 
 from rllib_scoreflow.errors import InputError, quote
 from rllib_scoreflow.experiments.spec import EXPERIMENT_KEYS
+from rllib_scoreflow.experiments.translation.keys import new_name
 from rllib_scoreflow.experiments.yaml import parse_yaml
 from rllib_scoreflow.suggest import hint
 
@@ -115,6 +116,7 @@ def _targets(
 
 
 def _assign(body: dict[str, Any], path: tuple[str, ...], override: Override) -> None:
+    _drop_other_names(body, path)
     here: dict[str, Any] = body
     for depth, part in enumerate(path[:-1]):
         below = here.get(part)
@@ -125,3 +127,12 @@ def _assign(body: dict[str, Any], path: tuple[str, ...], override: Override) -> 
             raise InputError(f"--set {quote(override.text)}: {upto} is {quote(below)}, which has no keys below it.")
         here = below
     here[path[-1]] = override.value
+
+
+def _drop_other_names(body: dict[str, Any], path: tuple[str, ...]) -> None:
+    """Takes the other names of a key out of `config`: what comes last counts, however it is called."""
+    config = body.get("config")
+    if path[0] != "config" or len(path) != 2 or not isinstance(config, dict):
+        return
+    for key in [key for key in config if key != path[1] and new_name(str(key)) == new_name(path[1])]:
+        del config[key]

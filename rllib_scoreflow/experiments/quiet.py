@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import warnings
 
 _QUIET = {
@@ -21,6 +22,10 @@ _QUIET = {
 }
 
 
+# What RLlib says of settings that it does not heed as they are; all else at this level is for its developers.
+_UNHEEDED = re.compile(
+    r"ignor|no effect|not have any effect|doesn't occur|overrid|overwrit|not be used|no longer used", re.IGNORECASE
+)
 _chosen = {"level": logging.WARNING}
 
 
@@ -45,6 +50,28 @@ def set_log_levels() -> None:
     for name in ("ray", "ray.rllib", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(_chosen["level"])
     if _chosen["level"] == logging.ERROR:
+        logging.getLogger("ray.rllib").setLevel(logging.WARNING)
+        for handler in {*logging.getLogger("ray").handlers, *logging.getLogger("ray.rllib").handlers}:
+            if not any(isinstance(each, Unheeded) for each in handler.filters):
+                handler.addFilter(Unheeded())
         # A failed trial is reported by the command, in one line and with the place of its
         # traceback.
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+
+
+class Unheeded(logging.Filter):
+    """Of RLlib's warnings, lets pass those on settings that it does not heed, each once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether a record is shown."""
+        if not record.name.startswith("ray.rllib") or record.levelno > logging.WARNING:
+            return True
+        text = record.getMessage()
+        if _UNHEEDED.search(text) is None or text in self._said:
+            return False
+        self._said.add(text)
+        return True

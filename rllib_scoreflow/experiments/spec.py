@@ -59,6 +59,7 @@ class Experiment:
             mode, loggers, restore, as far as given.
         source_text: text of a Python file, which stands for `base` in the fingerprint.
         notes: what was translated into today's keys, each without a full stop.
+        renamed: today's key -> what the file calls it, where that is another name.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Experiment:
     settings: Mapping[str, Any] = field(default_factory=dict)
     source_text: str | None = None
     notes: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     def setting(self, key: str) -> Any:
         """One of the settings, or its default."""

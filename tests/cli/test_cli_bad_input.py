@@ -57,7 +57,7 @@ def test_files_that_hold_no_experiments(refused, tmp_path, text):
             {"config": {"num_envs_per_worker": 2, "num_envs_per_env_runner": 3}},
             ["num_envs_per_worker and num_envs_per_env_runner are the same and have two values, 2 and 3"],
         ),
-        ({"config": {"num_workers": "two"}}, ["config.num_env_runners is 'two'"]),
+        ({"config": {"num_workers": "two"}}, ["config.num_workers (now num_env_runners) is 'two'"]),
         ({"config": {"in_evaluation": True}}, ["no key 'in_evaluation'"]),
         ({"run": "FlowBC", "config": {"in_evaluation": True}}, ["config.in_evaluation", "no effect"]),
         ({"run": "FlowBC", "config": {"_enable_new_api_stack": False}}, ["config._enable_new_api_stack", "no effect"]),

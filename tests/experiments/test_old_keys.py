@@ -1,6 +1,8 @@
 """Keys of earlier versions of RLlib: translated ones have their effect, the others are refused by name."""
 
 import importlib
+import io
+import logging
 
 import gymnasium as gym
 import pytest
@@ -238,3 +240,47 @@ def test_the_key_of_a_translated_experiment_is_the_same_in_every_process():
     other.__name__ = other.__qualname__ = "filter_by_mean_and_std"
     changed = {key: other if value is connectors.filter_by_mean_and_std else value for key, value in config.items()}
     assert identify(experiment, changed, None).digest == first
+
+
+def test_a_bad_value_is_told_under_the_name_that_the_file_has():
+    algorithm = find_algorithm("PPO", "here")
+    with pytest.raises(InputError, match=r"config\.num_workers \(now num_env_runners\) is 'two'"):
+        check_config(translated(num_workers="two"), algorithm)
+
+
+@pytest.mark.parametrize("run", ["BC", "MARWIL", "CQL"])
+def test_what_learns_offline_asks_for_its_data(run):
+    assert refusal(run) == f"f.yaml: exp: {run} learns from recorded data; give `config: {{input: PATH}}`."
+
+
+@pytest.mark.parametrize("horizon", [0, -3, 2.5, "long", True])
+def test_a_horizon_is_a_number_of_steps(horizon):
+    assert f"config.horizon is {horizon!r}" in refusal(horizon=horizon)
+
+
+def test_mutations_have_todays_names():
+    settings = {"scheduler": "pbt", "scheduler_config": {"hyperparam_mutations": {"num_sgd_iter": [1, 2]}}}
+    experiment = translate(Experiment("exp", "f.yaml", "PPO", settings=settings), find_algorithm("PPO", "here"))
+    assert experiment.settings["scheduler_config"]["hyperparam_mutations"] == {"num_epochs": [1, 2]}
+    assert experiment.notes == ("num_sgd_iter is called num_epochs now",)
+
+
+def test_rllibs_warnings_about_settings_that_it_ignores_are_shown(monkeypatch):
+    quiet = importlib.import_module("rllib_scoreflow.experiments.quiet")
+    monkeypatch.setitem(quiet._chosen, "level", logging.ERROR)
+    handler = logging.StreamHandler(io.StringIO())
+    logging.getLogger("ray.rllib").addHandler(handler)
+    levels = {name: logging.getLogger(name).level for name in ("ray", "ray.rllib", "ray.tune", "ray.train", "ray.data")}
+    try:
+        config = built(
+            evaluation_interval=1, evaluation_duration="auto", evaluation_parallel_to_training=True,
+            evaluation_num_workers=1,
+        )  # fmt: skip
+        config.validate()
+    finally:
+        logging.getLogger("ray.rllib").removeHandler(handler)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+    shown = handler.stream.getvalue()
+    assert shown.count("which is ignored") == 1
+    assert "new API stack" not in shown

@@ -72,3 +72,10 @@ def test_bad_overrides_are_refused(text, words):
         apply(text)
     assert "--set" in str(caught.value)
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+@pytest.mark.parametrize("key", ["num_epochs", "num_sgd_iter"])
+def test_what_comes_last_counts_however_it_is_called(key):
+    raw = {"a": {"run": "PPO", "config": {"num_sgd_iter": 4, "num_epochs": 4, "gamma": 0.9}}}
+    changed = apply_overrides(raw, [parse_override(f"config.{key}=2")], lambda body: {key: True})
+    assert changed["a"]["config"] == {key: 2, "gamma": 0.9}

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from rllib_scoreflow.errors import InputError, quote
+from rllib_scoreflow.errors import InputError, drop_addresses, quote
 from rllib_scoreflow.experiments import search_space
 from rllib_scoreflow.experiments.checks.algorithms import (
     attribute_of,
@@ -17,7 +17,7 @@ from rllib_scoreflow.experiments.checks.algorithms import (
     refusal_of,
     settable_key,
 )
-from rllib_scoreflow.experiments.checks.effects import is_dropped, why_without_effect
+from rllib_scoreflow.experiments.checks.effects import OFFLINE, is_dropped, why_without_effect
 from rllib_scoreflow.experiments.checks.result_keys import ResultKeys, reported_results
 from rllib_scoreflow.experiments.checks.types import as_int_if_meant, fits, means_int, setter_annotations, wanted_words
 from rllib_scoreflow.experiments.identity import with_absolute_paths
@@ -28,6 +28,8 @@ from rllib_scoreflow.suggest import hint, nearest
 
 _MAX_VALIDATED_COMBINATIONS = 32
 _UNKNOWN = object()
+# RLlib ends each of its refusals so; a config that is not validated fails later on.
+_RLLIBS_ADVICE = re.compile(r"To suppress all validation errors, set .* at your own risk\.?")
 # RLlib makes policies and functions of what is below it.
 MULTIAGENT = "multiagent"
 
@@ -45,16 +47,19 @@ def check_config(experiment: Experiment, algorithm: type[Any]) -> dict[str, Any]
     Raises:
         InputError: an unknown key (with the nearest valid one) or a wrong type.
     """
-    return check_keys(experiment.config, algorithm, f"{experiment.where}: config")
+    return check_keys(experiment.config, algorithm, f"{experiment.where}: config", experiment.renamed)
 
 
-def check_keys(config: Mapping[str, Any], algorithm: type[Any], where: str) -> dict[str, Any]:
+def check_keys(
+    config: Mapping[str, Any], algorithm: type[Any], where: str, renamed: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Check the keys and types of a config; see `check_config`.
 
     Args:
         config: key -> value.
         algorithm: an Algorithm class.
         where: the start of the messages.
+        renamed: key -> what the file calls it, where that is another name.
     """
     search_space.refuse_code(config, where)
     attributes = option_defaults(algorithm)
@@ -78,7 +83,7 @@ def check_keys(config: Mapping[str, Any], algorithm: type[Any], where: str) -> d
                 raise InputError(f"{where}.{key} is called {today} in this version of RLlib; write that.")
             known = (name for name in config_keys(algorithm) if refusal_of(algorithm, name) is None)
             raise InputError(f"{where}: {algorithm.__name__} has no key {quote(key)}; {hint(str(key), known)}")
-        name = f"{where}.{key}"
+        name = f"{where}.{key}" if not renamed or key not in renamed else f"{where}.{renamed[key]} (now {key})"
         functions = value if isinstance(value, list) else [value]
         if value is not None and attribute.startswith("callbacks_on_") and not all(map(callable, functions)):
             because = "must be a function, which no text stands for; give `callbacks: module.Class`"
@@ -265,6 +270,7 @@ def validate_options(experiment: Experiment, algorithm: type[Any], config: Mappi
 def _judge(experiment: Experiment, algorithm: type[Any], config: Mapping[str, Any], method: str) -> None:
     for chosen in sample_combinations(config):
         built = build_config(experiment, algorithm, chosen)
+        _require_data(experiment, algorithm, built)
         try:
             getattr(built, method)()
         except InputError as error:
@@ -272,6 +278,13 @@ def _judge(experiment: Experiment, algorithm: type[Any], config: Mapping[str, An
         except Exception as error:
             reason = one_sentence(error)
             raise InputError(f"{experiment.where}: {algorithm.__name__} refuses its config: {reason}.") from error
+
+
+def _require_data(experiment: Experiment, algorithm: type[Any], built: Any) -> None:
+    """Refuse one of RLlib's offline algorithms without data, which would take the word `sampler` for a path."""
+    base = base_name(algorithm)
+    if base in OFFLINE and built.input_ == "sampler":
+        raise InputError(f"{experiment.where}: {base} learns from recorded data; give `config: {{input: PATH}}`.")
 
 
 def result_keys(experiment: Experiment, algorithm: type[Any], config: Mapping[str, Any]) -> ResultKeys:
@@ -286,13 +299,11 @@ def result_keys(experiment: Experiment, algorithm: type[Any], config: Mapping[st
     return ResultKeys(reported_results(each, algorithm) for each in configs)
 
 
-def one_sentence(error: BaseException, limit: int = 300) -> str:
+def one_sentence(error: BaseException) -> str:
     """Return the first paragraph of an exception's text on one line, without its full stop.
 
     Args:
         error: the exception.
-        limit: number of characters after which the text is cut.
     """
-    paragraph = str(error).strip().split("\n\n")[0]
-    text = " ".join(paragraph.split()).rstrip(".") or first_line(error)
-    return text if len(text) <= limit else text[:limit].rstrip() + " ..."
+    paragraph = " ".join(str(error).strip().split("\n\n")[0].split())
+    return drop_addresses(_RLLIBS_ADVICE.sub("", paragraph)).strip().rstrip(".!") or first_line(error)

@@ -19,7 +19,8 @@ _DROPPED = "= DEPRECATED_VALUE"
 _ASSIGNED = re.compile(r"^\s*self\.(\w+)(?:\s*:[^=]+)?\s*=[^=]")
 # Marked, or near a mark, and looked at all the same.
 _STILL_READ = frozenset({"train_batch_size", "num_gpus", *BOOKKEEPING})
-_OFFLINE = ("BC", "MARWIL", "CQL")
+# Those that learn from recorded data.
+OFFLINE = ("BC", "MARWIL", "CQL")
 
 
 def _each(reason: str, names: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rllib_scoreflow.algorithms.common.reported import EPISODE_RESULTS, TUNE_RESULTS, Reported, has_own_parts
 from rllib_scoreflow.errors import InputError, quote
-from rllib_scoreflow.experiments.renames.results import OLD_KEYS
+from rllib_scoreflow.experiments.renames.results import OLD_KEYS, TRAINED, todays_key
 from rllib_scoreflow.suggest import nearest
 
 _SAMPLED = {
@@ -54,6 +54,7 @@ def reported_results(config: Any, algorithm: type[Any]) -> Reported:
     else:
         why = f"{algorithm.__name__} learns offline and samples nothing"
         absent |= dict.fromkeys(("env_runners/", "num_env_steps_sampled"), why)
+        names.add(TRAINED)
     if config.evaluation_interval:
         names |= {f"evaluation/env_runners/{name}" for name in _SAMPLED}
         below += tuple(f"evaluation/env_runners/{start}" for start in _SAMPLED_BELOW)
@@ -91,7 +92,8 @@ class ResultKeys:
             if refusal is not None:
                 raise InputError(f"{what} {refusal}")
         # An old name is taken as it is where it is reported itself.
-        return key if all(reported.has(key) for reported in self._each) else OLD_KEYS.get(key, key)
+        kept = all(reported.has(key) for reported in self._each)
+        return key if kept or not self._each else _todays(key, self._each[0])
 
     def check_reachable(self, key: str, value: float, what: str) -> None:
         """Refuse a stop that a result with a bound, such as a share, never reaches, or that every count has reached.
@@ -119,8 +121,12 @@ class ResultKeys:
         return all(reported.grows(key) or (reported.may_be_more and not reported.has(key)) for reported in self._each)
 
 
+def _todays(key: str, reported: Reported) -> str:
+    return todays_key(key, offline=TRAINED in reported.names)
+
+
 def _refusal(key: str, reported: Reported) -> str | None:
-    today = OLD_KEYS.get(key, key)
+    today = _todays(key, reported)
     if reported.has(key) or reported.has(today):
         return None
     why = reported.why_not(key) or reported.why_not(today)

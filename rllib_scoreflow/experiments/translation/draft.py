@@ -23,6 +23,7 @@ class Draft:
         limited: the environment that takes its place, with a time limit, or None.
         shown: how a key is shown in notes, with ``{}`` for the key.
         notes: what was translated: sentences without a full stop.
+        renamed: today's key -> the old one, of keys that only have another name.
     """
 
     config: dict[str, Any]
@@ -33,6 +34,7 @@ class Draft:
     limited: str | None = None
     shown: str = "{}"
     notes: list[str] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)
 
     def say(self, note: str) -> None:
         """Add a note, unless it is there."""

@@ -33,6 +33,7 @@ def rename(draft: Draft, kept: Set[str] = frozenset()) -> None:
         entry = table.get(key)
         if isinstance(entry, Renamed) and key not in kept:
             draft.put(draft.shown.format(key), entry.new, draft.config.pop(key))
+            draft.renamed[entry.new] = key
             draft.say(say_renamed(draft.shown.format(key), draft.shown.format(entry.new)))
 
 

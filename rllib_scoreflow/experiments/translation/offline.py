@@ -6,11 +6,11 @@ from typing import Any
 
 from rllib_scoreflow.errors import InputError, quote
 from rllib_scoreflow.experiments import search_space
+from rllib_scoreflow.experiments.checks.effects import OFFLINE
 from rllib_scoreflow.experiments.renames.table import say_renamed
 from rllib_scoreflow.experiments.translation.draft import Draft, absent
 from rllib_scoreflow.files.user_paths import expand_user
 
-OFFLINE = ("BC", "MARWIL", "CQL")
 _READERS = {"json": "read_json", "parquet": "read_parquet"}
 _ITERATIONS = "dataset_num_iters_per_learner"
 

@@ -9,7 +9,7 @@ from rllib_scoreflow.envs import time_limited
 from rllib_scoreflow.envs.classes import find_code
 from rllib_scoreflow.errors import InputError, quote
 from rllib_scoreflow.experiments.translation import agents, connectors
-from rllib_scoreflow.experiments.translation.draft import Draft, absent, map_values
+from rllib_scoreflow.experiments.translation.draft import Draft, absent, each_value, map_values
 
 _FILTERS = {"MeanStdFilter", "ConcurrentMeanStdFilter"}
 _NOT_FLATTENED = {"DreamerV3", "BC", "MARWIL", "CQL"}  # those learn from recordings, or look at spaces themselves
@@ -84,6 +84,9 @@ def _limit_episodes(draft: Draft) -> None:
     horizon = draft.take("horizon")
     if absent(horizon) or horizon is None:
         return
+    for steps in each_value(horizon):
+        if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+            raise InputError(f"{draft.where}.horizon is {quote(steps)} and must be a whole number of at least 1.")
     env = draft.env if draft.env is not None else draft.config.get("env")
     known = isinstance(env, str) and env.rpartition(":")[2] in gym.registry
     if not known:

@@ -7,11 +7,13 @@ from typing import Any
 from rllib_scoreflow.experiments import search_space
 from rllib_scoreflow.experiments.checks.algorithms import base_name, option_defaults, own_name, refusal_of
 from rllib_scoreflow.experiments.renames.environments import current_environment
+from rllib_scoreflow.experiments.renames.table import say_renamed
 from rllib_scoreflow.experiments.spec import Experiment
 from rllib_scoreflow.experiments.translation import keys, learning, networks, offline, replay, sampling
 from rllib_scoreflow.experiments.translation.draft import Draft, map_values
 
 _EVALUATION = "evaluation_config"
+_MUTATIONS = "hyperparam_mutations"
 
 
 def translate(experiment: Experiment, algorithm: type[Any]) -> Experiment:
@@ -33,8 +35,22 @@ def translate(experiment: Experiment, algorithm: type[Any]) -> Experiment:
     if draft.limited is not None:
         env = draft.limited
         draft.config.pop("env", None)
-    config, found = draft.config, draft.notes
-    return replace(experiment, env=env, config=config, notes=tuple(dict.fromkeys([*notes, *found])))
+    settings = _todays_mutations(experiment.settings, draft)
+    said = tuple(dict.fromkeys([*notes, *draft.notes]))
+    return replace(experiment, env=env, config=draft.config, settings=settings, notes=said, renamed=dict(draft.renamed))
+
+
+def _todays_mutations(settings: Mapping[str, Any], draft: Draft) -> Mapping[str, Any]:
+    """What population-based training changes, under today's names."""
+    scheduler = settings.get("scheduler_config") or {}
+    given = scheduler.get(_MUTATIONS)
+    if not isinstance(given, Mapping):
+        return settings
+    for key in given:
+        if keys.new_name(key) != key:
+            draft.say(say_renamed(key, keys.new_name(key)))
+    todays = {keys.new_name(key): value for key, value in given.items()}
+    return {**settings, "scheduler_config": {**scheduler, _MUTATIONS: todays}}
 
 
 def _todays_env(env: Any, notes: list[str]) -> Any:
