@@ -71,3 +71,21 @@ def test_run_is_train_file_with_its_options(rllib, refused, monkeypatch) -> None
     assert seen["options"].results_dir == Path("there")
     assert "TensorFlow" in refused("example", "run", "hopper", "--trace")
     assert "No such option" in refused("example", "run", "hopper", "--no-such-thing")
+
+
+def test_the_example_of_ppo_is_one_that_would_run(tmp_path) -> None:
+    """That it learns is a slow test, through Ray."""
+    from rllib_scoreflow.experiments.checks import config as check
+    from rllib_scoreflow.experiments.checks.algorithms import find_algorithm
+    from rllib_scoreflow.experiments.checks.stopping import check_stop
+    from rllib_scoreflow.experiments.spec import read_experiments
+    from rllib_scoreflow.runs.plan import TrainOptions, prepare
+
+    file = find_examples()["cartpole-ppo"].file
+    (experiment,) = prepare(read_experiments(file), file.name, TrainOptions(results_dir=tmp_path))
+    algorithm = find_algorithm(experiment.run, file.name)
+    config = check.check_config(experiment, algorithm)
+    check.validate(experiment, algorithm, config)
+    assert check_stop(experiment.stop, file.name, check.result_keys(experiment, algorithm, config)) == experiment.stop
+    built = check.build_config(experiment, algorithm, config)
+    assert (built.num_epochs, built.vf_loss_coeff, built.model_config["fcnet_hiddens"]) == (6, 0.01, [32])

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import ray.rllib.examples.algorithms as examples
 
+from rllib_scoreflow.cli.examples import find_examples
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 SMALL = (
     "{num_env_runners: 1, train_batch_size_per_learner: 64, minibatch_size: 32, num_epochs: 1, env_config: {gain: 3}}"
@@ -99,34 +101,17 @@ def test_an_installed_example_runs_by_its_path(rllib_process, name) -> None:
     assert "iter    1" in answer.out
 
 
-CARTPOLE = """
-cartpole-ppo:
-  run: PPO
-  env: CartPole-v1
-  stop: {evaluation/env_runners/episode_return_mean: 450, num_env_steps_sampled_lifetime: 300000}
-  config:
-    lr: 0.0003
-    gamma: 0.99
-    num_env_runners: 1
-    num_epochs: 6
-    vf_loss_coeff: 0.01
-    model_config: {fcnet_hiddens: [32], fcnet_activation: linear, vf_share_layers: true}
-    evaluation_interval: 1
-    seed: 1
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_ppo_with_the_published_settings_learns_cartpole(rllib_process, tmp_path) -> None:
     """Settings and goal of RLlib's own learning test: a return of 450 within 300,000 steps."""
     from ray.rllib.algorithms.algorithm import Algorithm
 
-    (tmp_path / "work" / "cartpole.yaml").write_text(CARTPOLE)
-    words = [sys.executable, "-m", "rllib_scoreflow.cli", "train", "file", "cartpole.yaml", "--ray-num-cpus", "3"]
+    file = find_examples()["cartpole-ppo"].file
+    words = [sys.executable, "-m", "rllib_scoreflow.cli", "train", "file", str(file), "--ray-num-cpus", "3"]
     trained = subprocess.run(words, cwd=tmp_path / "work", capture_output=True, text=True, timeout=7000, check=False)
     assert trained.returncode == 0, trained.stderr
-    folder = tmp_path / "work" / "results" / "cartpole" / "cartpole-ppo"
+    folder = tmp_path / "work" / "results" / "cartpole-ppo" / "cartpole-ppo"
     last = result_rows(folder / "trial_00000")[-1]
     assert last["evaluation"]["env_runners"]["episode_return_mean"] >= 450.0
     found = json.loads(rllib_process("evaluate", folder, "--episodes", 30, "--json").out)
