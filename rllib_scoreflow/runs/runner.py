@@ -9,8 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.experiments.checks.algorithms import config_keys
+from rllib_scoreflow.errors import InputError, quote
+from rllib_scoreflow.experiments.checks.algorithms import OWN_ALGORITHMS, config_keys
+from rllib_scoreflow.experiments.checks.config import build_config, sample_combinations
+from rllib_scoreflow.experiments.checks.env import find_fault
 from rllib_scoreflow.experiments.checks.schedulers import judged_by, make_scheduler, mutations, scheduler_name
 from rllib_scoreflow.experiments.identity import PATH_KEYS, with_absolute_paths
 from rllib_scoreflow.experiments.rllib_checkpoints import restored_from
@@ -20,6 +22,7 @@ from rllib_scoreflow.experiments.spec import Experiment
 from rllib_scoreflow.files.atomic import sweep
 from rllib_scoreflow.reports import run_folder
 from rllib_scoreflow.reports.metrics import flatten
+from rllib_scoreflow.reports.trial_files import ITERATION
 from rllib_scoreflow.runs import failures, stages
 from rllib_scoreflow.runs.loggers import LoggerOptions, make_loggers
 from rllib_scoreflow.runs.outcome import Outcome, Stage, description, finish, remove_unused
@@ -264,7 +267,16 @@ def _raise_failures(stage: Stage, results: Sequence[Any], options: RunOptions) -
         raise failed[0].error
     raise failures.RunFailed(
         f"{stage.experiment.name}: {len(failed)} of {len(results)} trials failed: "
-        f"{failures.summary(failed[0].error)} "
+        f"{_fault_of_environment(stage, failed[0]) or failures.summary(failed[0].error)} "
         f"(traceback: {Path(failed[0].path) / 'error.txt'}); --resume tries again from the last "
         "checkpoint."
     )
+
+
+def _fault_of_environment(stage: Stage, result: Any) -> str | None:
+    """What keeps a trial that has reported nothing from making its environment, None where it can be made."""
+    if stage.algorithm.__name__ in OWN_ALGORITHMS or ITERATION in (result.metrics or {}):  # ours say it themselves
+        return None
+    config = build_config(stage.experiment, stage.algorithm, next(sample_combinations(stage.config)))
+    reason = find_fault(config.env, config.env_config)
+    return None if reason is None else f"the environment {quote(config.env)} cannot be made, {reason}"

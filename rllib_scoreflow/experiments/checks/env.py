@@ -1,6 +1,7 @@
 """Checking the environment before Ray starts, and telling RLlib how to make one that is named by its code."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 from rllib_scoreflow.errors import InputError, quote
@@ -67,6 +68,34 @@ def check_env(env: Any, where: str) -> None:
         gym.spec(env)
     except gym.error.Error:
         raise InputError(f"{where}: unknown environment {quote(env)}; {_remedy(env, list(gym.registry))}") from None
+
+
+def find_fault(env: Any, env_config: Mapping[str, Any]) -> str | None:
+    """Make the environment of a run that has failed once more, here: RLlib loses what it raises in an EnvRunner.
+
+    Args:
+        env: the environment of an AlgorithmConfig.
+        env_config: its keyword arguments.
+
+    Returns:
+        What its constructor raises, on one line; None where it can be made, or there is none.
+    """
+    import gymnasium as gym
+    from ray.rllib.env.env_context import EnvContext
+
+    from rllib_scoreflow.algorithms.common.ray_adapter import find_registered_env
+    from rllib_scoreflow.envs.contract import close_env, reason_of
+
+    if env is None:
+        return None
+    context = EnvContext(dict(env_config), worker_index=1)
+    try:
+        creator = find_registered_env(env) if isinstance(env, str) else env
+        made = gym.make(env, **env_config) if creator is None else creator(context)
+    except (Exception, SystemExit) as error:
+        return reason_of(error)
+    close_env(made, str(env))
+    return None
 
 
 def _remedy(env: str, known: list[str]) -> str:
