@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from reproductions.study import RESULTS, StudyError, load_study
+from reproductions.study import DATA, RESULTS, StudyError, load_study
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Run and analyse studies.")
 _Name = Annotated[str, typer.Argument(metavar="STUDY", help="A study of reproductions/studies, or the path of a file.")]
@@ -14,10 +14,11 @@ _DEFAULT_RUNS = Path("results/reproductions")
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0917 - the options of a command are never positional
     name: _Name,
     runs: Annotated[Path, typer.Option(help="Folder of the runs; all that is finished there is kept.")] = _DEFAULT_RUNS,
     results: Annotated[Path, typer.Option(help="Folder of the tables.")] = RESULTS,
+    data: Annotated[Path, typer.Option(help="Folder of the files that a study's tasks name.")] = DATA,
     jobs: Annotated[int, typer.Option(min=1, help="Experiment files that run at once.")] = 1,
     ray_address: Annotated[str | None, typer.Option(help="A running Ray cluster; by default one of its own.")] = None,
 ) -> None:
@@ -27,7 +28,7 @@ def run(
     study = load_study(name)
     stem = Path(name).stem
     table = results / f"{stem}.parquet"
-    StudyRunner(study, runs / stem, table, jobs=jobs, ray_address=ray_address).run()
+    StudyRunner(study, runs / stem, table, data=data, jobs=jobs, ray_address=ray_address).run()
     typer.echo(f"results: {table}; next: python -m reproductions analyse {name}")
 
 
@@ -56,6 +57,15 @@ def analyse(
     typer.echo(f"tables: {folder / TABLES}")
     for file in drawn:
         typer.echo(f"figure: {file}")
+
+
+@app.command()
+def page() -> None:
+    """Put the tables of the studies into docs/results.md."""
+    from reproductions.page import PAGE, fill_tables
+
+    PAGE.write_text(fill_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    typer.echo(f"page: {PAGE}")
 
 
 def main() -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from reproductions.study import Method, Study, Task, cells, merge
+from reproductions.study import DATA, Method, Study, Task, cells, merge
 
 CLONE = "clone-{}"
 """Name of the experiment that makes a clone."""
@@ -68,23 +69,30 @@ def study_runs(
     ]
 
 
-def experiment_file(study: Study, runs: list[Run]) -> dict[str, Any]:
-    """The experiments of one task and seed, in the form of `rllib train file`: the clones, then the runs."""
+def experiment_file(study: Study, runs: list[Run], data: Path = DATA) -> dict[str, Any]:
+    """The experiments of one task and seed, in the form of `rllib train file`: the clones, then the runs.
+
+    Args:
+        study: the study.
+        runs: of one task and seed.
+        data: folder of the files that tasks name with `data`.
+    """
     task = study.tasks[runs[0].task]
     seed = runs[0].seed
     wanted = dict.fromkeys(run.clone for run in runs)
-    file = {CLONE.format(name): _clone(task, name, seed) for name in wanted}
+    file = {CLONE.format(name): _clone(task, name, seed, data) for name in wanted}
     return file | {run.experiment: _finetune(study, task, run) for run in runs}
 
 
-def _clone(task: Task, name: str, seed: int) -> dict[str, Any]:
+def _clone(task: Task, name: str, seed: int, data: Path) -> dict[str, Any]:
     clone = task.clones[name]
+    dataset = {} if task.data is None else {"dataset": str(data / task.data)}
     return {
         "run": "FlowBC",
         "env": task.env,
         "stop": dict(clone.stop),
         "checkpoint_config": dict(_KEPT_CHECKPOINTS),
-        "config": merge({"seed": seed}, clone.config),
+        "config": merge({"seed": seed}, clone.config, dataset),
     }
 
 

@@ -14,7 +14,7 @@ import yaml
 from reproductions.collect import KEYS, collect_run, read_results, write_results
 from reproductions.experiments import Run, experiment_file, file_name, study_runs, tuning_runs
 from reproductions.measures import summarise_runs
-from reproductions.study import HERE, Method, Study, StudyError, merge
+from reproductions.study import DATA, HERE, Method, Study, StudyError, merge
 from reproductions.tuning import Chosen, choose_cells
 
 _COMMIT = "commit.json"
@@ -30,12 +30,13 @@ class StudyRunner:
     """
 
     def __init__(
-        self, study: Study, folder: Path, table: Path, *, jobs: int = 1, ray_address: str | None = None,
-        say: Callable[[str], None] = print,
+        self, study: Study, folder: Path, table: Path, *, data: Path = DATA, jobs: int = 1,
+        ray_address: str | None = None, say: Callable[[str], None] = print,
     ) -> None:  # fmt: skip
         self.study = study
         self.folder = folder
         self.table = table
+        self._data = data
         self._jobs = jobs
         self._ray_address = ray_address
         self._say = say
@@ -48,9 +49,12 @@ class StudyRunner:
             The results.
 
         Raises:
-            StudyError: an experiment failed; what is finished is in the table.
+            StudyError: a file of data is missing; an experiment failed, and what is finished is in the table.
         """
         study = self.study
+        for name, task in study.tasks.items():
+            if task.data is not None and not (self._data / task.data).is_file():
+                raise StudyError(f"task {name!r} needs {self._data / task.data}; say with --data where it is.")
         results = None
         if study.tuning is not None:
             seeds = study.tuning.seeds
@@ -97,7 +101,10 @@ class StudyRunner:
             self._note_commit(results, missing)
             path = self.folder / "experiments" / f"{name}.yaml"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(yaml.safe_dump(experiment_file(self.study, runs), sort_keys=False), encoding="utf-8")
+            path.write_text(
+                yaml.safe_dump(experiment_file(self.study, runs, self._data.resolve()), sort_keys=False),
+                encoding="utf-8",
+            )
             address = ["--ray-address", self._ray_address] if self._ray_address else []
             self._command(results / "train.log", ["train", "file", str(path), "--results-dir", str(self.folder),
                                                   "--resume", *address])  # fmt: skip

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 HERE = Path(__file__).parent
 STUDIES = HERE / "studies"
 RESULTS = HERE / "results"
+DATA = Path("data")
+"""Where files are that tasks name with `data`, unless `--data` says otherwise."""
 
 ONLY_CELL = "default"
 """The cell of a method that is not tuned."""
@@ -34,6 +36,8 @@ class Task(_Part):
     """What every method is trained on."""
 
     env: str
+    data: str | None = None
+    """A file in the data folder that is cloned; None where the clones name a dataset that is shipped or downloaded."""
     clones: dict[str, Clone]
     """By name; a method names the one that it starts from."""
     stop: dict[str, float]

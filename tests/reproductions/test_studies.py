@@ -9,6 +9,7 @@ import yaml
 from reproductions.analyse import TABLES, write_tables
 from reproductions.collect import read_results, write_results
 from reproductions.experiments import experiment_file, study_runs, tuning_runs
+from reproductions.page import PAGE, fill_tables
 from reproductions.run import StudyRunner, best_again
 from reproductions.study import ONLY_CELL, RESULTS, STUDIES, Study, StudyError, cells, load_study
 from reproductions.tuning import choose_cells
@@ -33,7 +34,7 @@ def test_every_run_of_a_study_is_a_file_that_the_command_accepts(name: str, tmp_
         if study.tuning is not None:
             runs += tuning_runs(study, task, study.tuning.seeds[0])
         path = tmp_path / f"{task}.yaml"
-        path.write_text(yaml.safe_dump(experiment_file(study, runs)), encoding="utf-8")
+        path.write_text(yaml.safe_dump(experiment_file(study, runs, tmp_path)), encoding="utf-8")
         experiments = read_experiments(path)
         assert len(experiments) == len({run.clone for run in runs}) + len(runs)
         for experiment, body in experiments.items():
@@ -46,6 +47,19 @@ def test_committed_tables_are_what_the_committed_results_give(name: str) -> None
     study = load_study(name)
     written = (RESULTS / name / TABLES).read_text(encoding="utf-8")
     assert write_tables(study, read_results(RESULTS / f"{name}.parquet"), name) == written
+
+
+def test_the_page_of_results_holds_the_tables_as_they_are() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert "<!-- table: " in text
+    assert fill_tables(text) == text
+
+
+def test_a_mark_without_a_table_is_refused() -> None:
+    with pytest.raises(StudyError, match="has no heading 'nowhere'"):
+        fill_tables("<!-- table: variants / nowhere -->\n<!-- end -->")
+    with pytest.raises(StudyError, match="run `analyse nothing` first"):
+        fill_tables("<!-- table: nothing / Methods -->\n<!-- end -->")
 
 
 def toy(**changes: object) -> Study:
@@ -112,6 +126,20 @@ def test_the_best_methods_run_again_with_more_overrides() -> None:
 def test_a_study_that_cannot_be_meant_is_refused(changes: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         toy(**changes)
+
+
+def test_a_missing_file_of_data_is_named_before_anything_runs(tmp_path: Path) -> None:
+    task = {
+        "env": "Hopper-v4",
+        "data": "own.hdf5",
+        "clones": {"flow": {"stop": {}, "config": {}}},
+        "stop": {},
+        "config": {},
+    }
+    runner = StudyRunner(toy(tasks={"t": task}), tmp_path / "runs", tmp_path / "toy.parquet", data=tmp_path)
+    with pytest.raises(StudyError, match=r"needs .*own.hdf5; say with --data"):
+        runner.run()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_study_names_those_that_there_are() -> None:
