@@ -65,7 +65,7 @@ def draw_areas(study: Study, results: pd.DataFrame, task: str, path: Path) -> No
     methods = ordered_methods(study, summary["method"])
     ends = attributed_runs(study, results, task)
     measures = [("area under the curve, with exploration", summary, "auc")]
-    measures += [("end, without noise", ends, "e"), ("end, zero start", ends, "f")] if "e" in ends else []
+    measures += [("end, without noise", ends, "e"), ("end, zero start", ends, "f")] if not ends.empty else []
     figure, axes = _panels(len(measures), height=0.9 + 0.33 * len(methods), share_y=True)
     for axis, (title, table, column) in zip(axes, measures, strict=True):
         known = table.dropna(subset=[column])

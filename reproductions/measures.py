@@ -48,7 +48,7 @@ def summarise_runs(table: pd.DataFrame, metric: str, limit: float | None = None)
     for _, run in table.groupby(RUN, sort=True):
         curve = run.sort_values("env_steps")
         steps, values = curve["env_steps"].to_numpy(float), curve[metric].to_numpy(float)
-        evaluations = curve["eval_return_mean"].dropna()
+        evaluations = curve.get("eval_return_mean", pd.Series(dtype=float)).dropna()  # tuning makes none
         rows.append(
             run[RUN].iloc[0].to_dict()
             | {

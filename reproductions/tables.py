@@ -39,9 +39,8 @@ def summary_table(study: Study, results: pd.DataFrame, task: str) -> str:
     for method in ordered_methods(study, summary["method"]):
         mine = summary[summary["method"] == method]
         row = [method, str(mine["cell"].iloc[0]), str(len(mine)), _with_interval(areas[method]), _mean(mine["last"])]
-        for column in ("e", "f"):
-            found = runs.loc[runs["method"] == method, column] if column in runs else []
-            row.append(_mean(found))
+        tuned = runs[runs["method"] == method]
+        row += [_mean(tuned["e"]), _mean(tuned["f"])] if len(tuned) else [_mean(mine["evaluation"]), ""]
         rows.append(row)
     header = ["method", "cell", "seeds", "area under the curve", "end, with noise", "end, without", "end, zero start"]
     return _markdown(header, rows)
@@ -53,10 +52,11 @@ def comparison_table(study: Study, results: pd.DataFrame, task: str) -> str:
     runs = attributed_runs(study, results, task)
     rows = []
     measures = [("area under the curve", summary, "auc")]
-    measures += [("end, without", runs, "e")] if "e" in runs else []
-    measures += [("end, zero start", runs, "f")] if "f" in runs else []
+    measures += [("end, without", runs, "e")] if not runs.empty else []
+    measures += [("end, zero start", runs, "f")] if not runs.empty else []
     for title, table, column in measures:
-        found = compare(_paired(table, column, study.baseline), study.baseline)
+        scores = _paired(table, column, study.baseline)
+        found = compare(scores, study.baseline) if study.baseline in scores else {}
         for method in ordered_methods(study, found):
             rows.append([title, method, *_comparison(found[method])])
     header = ["measure", "method", f"minus {study.baseline}", "P(better)", "p", "p (Holm)", "pairs"]
