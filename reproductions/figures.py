@@ -34,7 +34,7 @@ def draw_curves(study: Study, results: pd.DataFrame, task: str, path: Path) -> N
         for index, name in enumerate(names):
             _draw_curve(axis, runs[runs["method"] == name], metric, name, colours(index))
         axis.set_xlabel("environment steps (million)")
-        axis.legend(fontsize=8, loc="lower right")
+        axis.legend(fontsize=8, loc="upper left")
         axis.grid(alpha=0.3)
     axes[0].set_ylabel(f"{_word(metric)}, with exploration")
     figure.suptitle(f"{task}: mean over seeds, band: standard error")

@@ -4,7 +4,6 @@ All by libraries: `rliable` (arXiv 2108.13264) for interquartile means, stratifi
 probability of improvement, scipy for the paired permutation test, statsmodels for the correction.
 """
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -107,11 +106,13 @@ def _improvement(name: str, values: np.ndarray, base: np.ndarray) -> Estimate:
 
 
 def _intervals(scores: Mapping[str, Any], statistic: Callable[..., np.ndarray]) -> dict[str, Estimate]:
-    with warnings.catch_warnings():
-        # arch has renamed the argument by which rliable hands over its generator.
-        warnings.filterwarnings("ignore", category=FutureWarning, module="arch")
+    # rliable draws from numpy's global generator whatever it is handed; its state is given back.
+    state = np.random.get_state()  # noqa: NPY002
+    np.random.seed(_SEED)  # noqa: NPY002
+    try:
         points, bounds = library.get_interval_estimates(
-            scores, statistic, reps=_RESAMPLES, confidence_interval_size=_LEVEL,
-            random_state=np.random.RandomState(_SEED),
-        )  # fmt: skip
+            scores, statistic, reps=_RESAMPLES, confidence_interval_size=_LEVEL
+        )
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
     return {name: Estimate(float(points[name][0]), *map(float, bounds[name][:, 0])) for name in scores}
