@@ -1,4 +1,4 @@
-"""``rllib dataset convert | info | verify | render``. Imports are late, so that help and mistakes come fast."""
+"""``rllib dataset``: convert, export, info, verify, render. Imports are late, so that help and mistakes come fast."""
 
 import json
 from pathlib import Path
@@ -18,11 +18,15 @@ dataset_app = typer.Typer(help="Convert, inspect, check and render datasets.", n
 Dataset = Annotated[
     str,
     typer.Argument(
-        help="A path (.hdf5, .npz, .parquet), minari:ID, or an id such as hopper-medium-v2 or robomimic/can-ph.",
+        help="A path (.hdf5, .npz, .parquet, a LeRobotDataset's folder), minari:ID, lerobot:ID, or an id such as "
+        "hopper-medium-v2 or robomimic/can-ph.",
         show_default=False,
     ),
 ]
-FilterKey = Annotated[str | None, typer.Option(help="Robomimic's subset under mask/, such as train.", metavar="NAME")]
+FilterKey = Annotated[
+    str | None,
+    typer.Option(help="Robomimic's subset under mask/, such as train; a task of a LeRobotDataset.", metavar="NAME"),
+]
 ObservationKeys = Annotated[
     str | None, typer.Option(help="Arrays that make up the observation, in this order.", metavar="A,B,...")
 ]
@@ -50,6 +54,48 @@ def convert(
     size = output.stat().st_size / 1e6
     print(f"{output}: {info.num_steps} steps, {info.num_episodes} episodes, {size:.1f} MB")
     _print_notes(info)
+
+
+@dataset_app.command()
+def export(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A dataset as for the other commands, or a policy, whose episodes are played and recorded: its "
+            "folder, a checkpoint, or an experiment's folder.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[Path, typer.Argument(help="A new folder.", show_default=False)],
+    *,
+    layout: Annotated[str, typer.Option("--format", help="lerobot: a LeRobotDataset of version 3.")] = "lerobot",
+    fps: Annotated[
+        int | None, typer.Option(help="Steps per second (default: as the dataset or environment says).", min=1)
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="The task in words (default: the environment's id).")] = None,
+    lossless: Annotated[bool, typer.Option("--lossless", help="Store images as PNG in place of videos.")] = False,
+    episodes: Annotated[int | None, typer.Option(help="Episodes that a policy plays (default: 20).", min=1)] = None,
+    seed: Annotated[int | None, typer.Option(help="Of their initial states (default: 0).", min=0)] = None,
+    env: Annotated[str | None, typer.Option(help="Environment it plays in (default: as trained).")] = None,
+    filter_key: FilterKey = None,
+    observation_keys: ObservationKeys = None,
+    cameras: Cameras = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing LeRobotDataset.")] = False,
+) -> None:
+    """Write a dataset, or episodes that a policy plays, for another library."""
+    from rllib_scoreflow.cli.dataset_export import ExportForm, run_dataset_export
+    from rllib_scoreflow.plugins import extend_module_path
+
+    extend_module_path([Path.cwd()])
+    run_dataset_export(
+        source,
+        expand_user(output),
+        _options(filter_key, observation_keys, cameras),
+        form=ExportForm(layout, fps, task, lossless, overwrite),
+        episodes=episodes,
+        seed=seed,
+        env=env,
+    )
 
 
 @dataset_app.command()
@@ -165,6 +211,8 @@ def _rows(info: "DatasetInfo", path: Path) -> list[tuple[str, str]]:
         ("action dimensions", str(info.action_dim)),
         ("action min", spread(info.action_min)),
         ("action max", spread(info.action_max)),
+        ("steps per second", "-" if info.fps is None else f"{info.fps:g}"),
+        ("tasks", shorten(", ".join(info.tasks)) or "-"),
         ("cameras", ", ".join(info.cameras) or "-"),
         ("image size", "-" if info.image_size is None else "{} x {}".format(*info.image_size)),
         ("environment config", "\n".join(config) or "-"),

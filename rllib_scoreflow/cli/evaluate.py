@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -208,6 +209,32 @@ class Player:
                 draw_contact_sheet(self._actor(options), self.env_id, options.contact_sheet, title=title, **common)
                 written["contact_sheet"] = str(options.contact_sheet)
         return written
+
+    def record(self, options: EvaluateOptions, scratch: Path, progress: Callable[[], None]) -> Any:
+        """Play the episodes and keep every step of them.
+
+        Args:
+            options: how many, and from which seed.
+            scratch: folder for images on their way.
+            progress: called after every episode.
+
+        Returns:
+            RecordedEpisodes.
+        """
+        from rllib_scoreflow.evaluation.recording import record_episodes
+        from rllib_scoreflow.policy.threads import one_thread
+
+        with one_thread():
+            return record_episodes(
+                self._actor(options),
+                self.env_id,
+                episodes=options.episodes,
+                seed=options.seed,
+                scratch=scratch,
+                env_config=self.env_config,
+                progress=progress,
+                **self._chunks,
+            )
 
     @property
     def _chunks(self) -> dict[str, Any]:

@@ -77,6 +77,9 @@ class RawColumns:
         image_source: where the images are to be read from (see `rllib_scoreflow.data.images.with_images`), or None.
         action_dtype: how the source stores its actions, such as "float32".
         notes: what a user should know of how the source was read, a sentence each without its full stop.
+        fps: steps per second, where the source says it.
+        tasks: texts of the tasks that the episodes are of, where the source has such.
+        episode_tasks: of each episode the position of its task in `tasks`; empty without tasks.
     """
 
     observations: Float32
@@ -93,6 +96,9 @@ class RawColumns:
     image_source: ImageSource | None = None
     action_dtype: str = "float32"
     notes: tuple[str, ...] = ()
+    fps: float | None = None
+    tasks: tuple[str, ...] = ()
+    episode_tasks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +128,9 @@ class DatasetInfo:
         image_size: (H, W) of every camera, or None without cameras.
         env_config: keyword arguments that the environment must be made with; plain JSON values.
         notes: what a user should know of how it was read, a sentence each without its full stop.
+        fps: steps per second, where the source says it.
+        tasks: texts of the tasks that the episodes are of, where the source has such.
+        episode_tasks: of each episode the position of its task in `tasks`; empty without tasks.
     """
 
     name: str
@@ -144,6 +153,9 @@ class DatasetInfo:
     image_size: tuple[int, int] | None = None
     env_config: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    fps: float | None = None
+    tasks: tuple[str, ...] = ()
+    episode_tasks: tuple[int, ...] = ()
 
     @property
     def image_shape(self) -> ImageShape | None:
@@ -167,7 +179,8 @@ class DatasetInfo:
     def to_json(self) -> str:
         """Return the fields and their hash as one JSON object; float32 values survive the round trip exactly."""
         values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
-        content = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
+        # What only some sources say is left out of the others, which earlier releases then read.
+        content = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items() if k not in _LATER or v}
         content = json.loads(json.dumps(content))  # tuples as the lists that a reader sees
         return json.dumps({**content, _SHA256: json_digest(content)})
 
@@ -205,6 +218,7 @@ class DatasetInfo:
         return cls(**{**fields, **{name: np.array(fields[name], np.float32) for name in _BOUNDS}})
 
 
+_LATER = ("fps", "tasks", "episode_tasks")
 _BOUNDS = ("observation_min", "observation_max", "action_min", "action_max")
 
 
@@ -298,4 +312,7 @@ def describe(columns: RawColumns, *, name: str, source: str, source_sha256: str,
         image_size=None if columns.images is None else (columns.images.shape[2], columns.images.shape[3]),
         env_config=columns.env_config,
         notes=columns.notes,
+        fps=columns.fps,
+        tasks=columns.tasks,
+        episode_tasks=columns.episode_tasks,
     )

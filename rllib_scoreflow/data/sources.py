@@ -1,7 +1,6 @@
 """From the name of a dataset to its file, and from the file to the reader of its format."""
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from rllib_scoreflow.data.catalog import (
     D4RL_DATASETS,
+    ROBOMIMIC_DATASETS,
     SHIPPED,
     DatasetEntry,
     env_id_of_file,
@@ -18,7 +18,7 @@ from rllib_scoreflow.data.catalog import (
 from rllib_scoreflow.data.download import check_recorded_hash, download
 from rllib_scoreflow.data.images import with_images
 from rllib_scoreflow.data.options import ReadOptions
-from rllib_scoreflow.data.readers import known_suffixes, reader_of, readers
+from rllib_scoreflow.data.readers import Reader, known_suffixes, reader_of, readers
 from rllib_scoreflow.data.readers.hdf5 import hdf5_fault
 from rllib_scoreflow.data.schema import DatasetInfo, RawColumns, describe
 from rllib_scoreflow.data.store import read_parquet, read_parquet_info
@@ -33,7 +33,7 @@ _SHIPPED_FOLDER = Path(__file__).parent / "shipped"
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset's file (or folder, for Minari) before it is read.
+    """A dataset's file (or folder) before it is read.
 
     Attributes:
         path: absolute.
@@ -105,7 +105,7 @@ def locate(dataset: str, cache: Path, options: ReadOptions) -> Source:
     """Find a dataset, downloading it into `cache` if it is published and not there.
 
     Args:
-        dataset: a shipped name, a published id, `minari:ID` or a path.
+        dataset: a shipped name, a published id, `minari:ID`, `lerobot:ID` or a path.
         cache: the cache folder.
         options: what will be read, to refuse images of a published set before the download.
 
@@ -121,6 +121,8 @@ def locate(dataset: str, cache: Path, options: ReadOptions) -> Source:
     looks_like_path = path.suffix in suffixes or (len(path.parts) > 1 and not dataset.startswith("robomimic/"))
     try:
         exists = path.is_file()
+        if dataset and path.is_dir() and dataset not in D4RL_DATASETS | ROBOMIMIC_DATASETS:
+            return Source(path.absolute(), reader_of(path.absolute()).name(path.absolute()))
     except OSError as error:  # a name that is too long, a folder that may not be searched
         raise InputError(f"{shorten(str(path))}: cannot be read ({error.strerror}); give the path of a file") from error
     if dataset in D4RL_DATASETS or not (looks_like_path or exists):
@@ -179,8 +181,9 @@ def source_digest(source: Source, digest: Callable[[Path], str] = file_digest) -
     path = source.path
     # A published set is one file, which is judged when its hash is known.
     alone = source.is_parquet or source.published is not None
-    files = [path] if alone else reader_of(path).files(path)
-    hashes = [f"{os.path.relpath(each, path.parent)} {digest(each)}" for each in files if each.is_file()]
+    reader = Reader() if alone else reader_of(path)
+    files = reader.files(path)
+    hashes = [f"{reader.name_file(path, each)} {digest(each)}" for each in files if each.is_file()]
     return hashes[0].split()[-1] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
@@ -208,7 +211,7 @@ def read_source(
     info = describe(
         columns,
         name=source.name,
-        source=source.path.parent.name if source.path.is_dir() else source.path.name,
+        source=reader.origin(source.path),
         source_sha256=sha256,
         env_id=source.env_id or columns.env_id or env_id_of_file(source.path.name),
     )

@@ -34,7 +34,7 @@ from rllib_scoreflow.data.schema import (
     arrow_schema,
     episode_offsets,
 )
-from rllib_scoreflow.data.validation import check_columns, first_sentence
+from rllib_scoreflow.data.validation import check_columns, check_expansion, first_sentence
 from rllib_scoreflow.errors import InputError, shorten
 from rllib_scoreflow.files.atomic import atomic_path
 
@@ -45,8 +45,6 @@ _FLOAT_LEAVES = [
     "reward",
     "final_observation.list.element",
 ]
-# Recordings shrink by a small factor, padded zeros by a large one; files that would fill the memory by more than this.
-_SMALL_BYTES, _MOST_COMPRESSED = 256 << 20, 1000
 # Small enough that a reader that streams (Ray Data) holds little, large enough to compress well.
 _ROWS_PER_GROUP = 65_536
 _IMAGE_BYTES_PER_GROUP = 64 << 20
@@ -223,12 +221,7 @@ def _check_size(footer: pq.FileMetaData, info: DatasetInfo, path: Path) -> None:
             f"{info.num_steps}); convert the original file again"
         )
     needed = info.num_steps * 4 * (2 * info.observation_dim + info.action_dim + 2)
-    size = path.stat().st_size
-    if needed > max(_SMALL_BYTES, _MOST_COMPRESSED * size):
-        raise InputError(
-            f"{path}: the file has {size} bytes and says that it holds {needed} bytes of numbers, which no recording "
-            "compresses to; convert the original file again"
-        )
+    check_expansion(path, needed, "convert the original file again")
 
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:
@@ -337,6 +330,9 @@ def _columns(batch: pa.RecordBatch, info: DatasetInfo) -> RawColumns:
         env_id=info.env_id,
         env_config=info.env_config,
         notes=info.notes,
+        fps=info.fps,
+        tasks=info.tasks,
+        episode_tasks=info.episode_tasks,
         observation_keys=info.observation_keys,
         cameras=info.cameras,
         images=None if shape is None else _image_view(batch.column(IMAGES_COLUMN), shape),

@@ -11,6 +11,8 @@ from rllib_scoreflow.data.schema import Bool, Float32, RawColumns
 from rllib_scoreflow.errors import InputError, quote, shorten
 
 ConstantObservations = Literal["error", "allow"]
+# Recordings shrink by a small factor, padded zeros by a large one; files that would fill the memory by more than this.
+_SMALL_BYTES, _MOST_COMPRESSED = 256 << 20, 1000
 
 
 def first_sentence(error: BaseException) -> str:
@@ -28,6 +30,25 @@ def check_lengths(path: Path, lengths: Mapping[str, int]) -> None:
         listed = shorten(", ".join(f"'{shorten(key, 60)}' {length}" for key, length in lengths.items()))
         raise InputError(
             f"{path}: columns have different numbers of steps ({listed}); write one row per step in every column"
+        )
+
+
+def check_expansion(path: Path, needed: int, remedy: str) -> None:
+    """Refuse a compressed file that would fill the memory, before memory is asked for.
+
+    Args:
+        path: the file.
+        needed: bytes of the numbers that it says it holds.
+        remedy: what the user can do.
+
+    Raises:
+        InputError: naming both sizes.
+    """
+    size = path.stat().st_size
+    if needed > max(_SMALL_BYTES, _MOST_COMPRESSED * size):
+        raise InputError(
+            f"{path}: the file has {size} bytes and says that it holds {needed} bytes of numbers, which no recording "
+            f"compresses to; {remedy}"
         )
 
 

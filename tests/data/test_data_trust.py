@@ -145,7 +145,7 @@ def test_an_altered_cache_is_made_again(tmp_path, cache, columns, write, where):
 
 
 def test_a_file_that_would_fill_the_memory_is_refused_before_it_is_read(parquet, monkeypatch):
-    monkeypatch.setattr("rllib_scoreflow.data.store._SMALL_BYTES", 1 << 20)
+    monkeypatch.setattr("rllib_scoreflow.data.validation._SMALL_BYTES", 1 << 20)
     n, schema = 1 << 19, pq.read_schema(parquet)
     values = json.loads(schema.metadata[METADATA_KEY])
     values["num_steps"] = n

@@ -4,6 +4,7 @@ The last one is asked first: D4RL's takes every HDF5 file that is left.
 """
 
 from rllib_scoreflow.data.readers import d4rl as d4rl_hdf5
+from rllib_scoreflow.data.readers import lerobot as lerobot_dataset
 from rllib_scoreflow.data.readers import minari as minari_dataset
 from rllib_scoreflow.data.readers import reinflow as reinflow_npz
 from rllib_scoreflow.data.readers import robomimic as robomimic_hdf5
@@ -14,6 +15,7 @@ __all__ = [
     "Reader",
     "d4rl_hdf5",
     "known_suffixes",
+    "lerobot_dataset",
     "minari_dataset",
     "reader_of",
     "readers",

@@ -1,5 +1,6 @@
 """What a reader of a dataset layout is; every one is a class in a module of its own and a line in `READERS`."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -48,6 +49,14 @@ class Reader:
     def name(self, path: Path) -> str:
         """What a dataset that is given by its path is called."""
         return path.stem
+
+    def origin(self, path: Path) -> str:
+        """What the dataset's info calls its file or folder."""
+        return path.parent.name if path.is_dir() else path.name
+
+    def name_file(self, path: Path, file: Path) -> str:
+        """What one of `files` is called where they are hashed."""
+        return os.path.relpath(file, path.parent)
 
     def read(self, path: Path, options: ReadOptions) -> RawColumns:
         """Read the dataset.

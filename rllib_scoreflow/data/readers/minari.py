@@ -22,7 +22,7 @@ from rllib_scoreflow.errors import InputError, shorten
 from rllib_scoreflow.files.json import parse_json, read_json
 
 PREFIX = "minari:"
-_HDF5_NAME = "main_data.hdf5"
+_METADATA, _HDF5_NAME = "metadata.json", "main_data.hdf5"
 _REMEDY = "choose a dataset (or observation_keys) of Box spaces without images"
 
 
@@ -35,8 +35,8 @@ class MinariReader(Reader):
     options = frozenset({"observation_keys"})
 
     def claims(self, path: Path) -> bool:
-        """Whether it is a folder."""
-        return path.is_dir()
+        """Whether it is a folder with Minari's description."""
+        return (path / _METADATA).is_file()
 
     def locate(self, dataset: str) -> Path:
         """See `locate_minari`."""
@@ -45,6 +45,10 @@ class MinariReader(Reader):
     def files(self, path: Path) -> list[Path]:
         """All files of the folder."""
         return sorted(each for each in path.rglob("*") if each.is_file())
+
+    def name(self, path: Path) -> str:
+        """The folder's name, or that of the one which holds Minari's `data`."""
+        return path.parent.name if path.name == "data" else path.name
 
     def read(self, path: Path, options: ReadOptions) -> RawColumns:
         """See `read_minari`."""
@@ -150,7 +154,7 @@ def _check_folder(folder: Path) -> None:
     Raises:
         InputError: naming the file and what is wrong with it.
     """
-    path = folder / "metadata.json"
+    path = folder / _METADATA
     metadata = read_json(path)
     spaces = ("observation_space", "action_space")
     if not isinstance(metadata, dict) or not all(isinstance(metadata.get(key), str) for key in spaces):
