@@ -72,7 +72,9 @@ def export(
     fps: Annotated[
         int | None, typer.Option(help="Steps per second (default: as the dataset or environment says).", min=1)
     ] = None,
-    task: Annotated[str | None, typer.Option(help="The task in words (default: the environment's id).")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="The task in words, of a source that has none (default: the environment's id).")
+    ] = None,
     lossless: Annotated[bool, typer.Option("--lossless", help="Store images as PNG in place of videos.")] = False,
     episodes: Annotated[int | None, typer.Option(help="Episodes that a policy plays (default: 20).", min=1)] = None,
     seed: Annotated[int | None, typer.Option(help="Of their initial states (default: 0).", min=0)] = None,

@@ -22,7 +22,7 @@ class ExportForm:
     Attributes:
         layout: the format.
         fps: steps per second; None: as the source says.
-        task: the task in words; None: the environment's id, or the dataset's name.
+        task: the task in words, of a source that has none; None: the environment's id, or the dataset's name.
         lossless: store images as PNG in place of videos.
         overwrite: replace a dataset of this format.
     """
@@ -72,7 +72,7 @@ def run_dataset_export(
         unused = next((option for option, value in given.items() if value is not None), None)
         if unused is not None:
             raise InputError(
-                f"{unused} is for policies, which play episodes, and {shorten(source)} is a dataset; leave it out"
+                f"{unused} is for policies, which play episodes, and {shorten(source)} is none; leave it out"
             )
         info = _export_dataset(source, output, options, form)
     else:
@@ -89,6 +89,8 @@ def _export_dataset(source: str, output: Path, options: "ReadOptions", form: Exp
 
     found, sha256, to_read = identify(source, cache_folder(), options)
     columns, info = read_source(found, sha256, to_read, output.absolute().parent)
+    if form.task is not None and columns.tasks:
+        raise InputError(f"--task is for a dataset without tasks, and {info.name} has its own; leave it out")
     rate = frames_per_second(form.fps, info.fps or _control_rate(info), f"dataset {info.name}")
     write_lerobot(
         columns,
@@ -124,16 +126,17 @@ def _control_rate(info: "DatasetInfo") -> float | None:
 
 def _export_rollouts(policy: Path, output: Path, options: "EvaluateOptions", form: ExportForm) -> "DatasetInfo":
     from rllib_scoreflow.cli.evaluate import Player
-    from rllib_scoreflow.data.lerobot_writer import write_lerobot
+    from rllib_scoreflow.data.lerobot_writer import check_video_size, write_lerobot
     from rllib_scoreflow.data.progress import Bar
     from rllib_scoreflow.data.schema import describe
-    from rllib_scoreflow.evaluation.recording import frames_per_second
     from rllib_scoreflow.experiments.weights import policy_digest
 
     player = Player.load(policy, options)
+    shape = player.policy.config.image_shape
+    if shape is not None and not form.lossless:
+        check_video_size(shape[1:3])
     with Bar("playing episodes", options.episodes) as bar:
-        played = player.record(options, output.absolute().parent, bar.advance)
-    rate = frames_per_second(form.fps, played.columns.fps, f"environment {player.env_id}")
+        played = player.record(options, output.absolute().parent, form.fps, bar.advance)
     info = describe(
         played.columns,
         name=output.name,
@@ -145,7 +148,7 @@ def _export_rollouts(policy: Path, output: Path, options: "EvaluateOptions", for
         played.columns,
         info,
         output,
-        fps=rate,
+        fps=round(played.columns.fps),
         task=form.task or player.env_id,
         success=played.success,
         videos=not form.lossless,

@@ -210,12 +210,13 @@ class Player:
                 written["contact_sheet"] = str(options.contact_sheet)
         return written
 
-    def record(self, options: EvaluateOptions, scratch: Path, progress: Callable[[], None]) -> Any:
+    def record(self, options: EvaluateOptions, scratch: Path, fps: int | None, progress: Callable[[], None]) -> Any:
         """Play the episodes and keep every step of them.
 
         Args:
             options: how many, and from which seed.
             scratch: folder for images on their way.
+            fps: steps per second; None: as the environment says.
             progress: called after every episode.
 
         Returns:
@@ -231,6 +232,7 @@ class Player:
                 episodes=options.episodes,
                 seed=options.seed,
                 scratch=scratch,
+                fps=fps,
                 env_config=self.env_config,
                 progress=progress,
                 **self._chunks,

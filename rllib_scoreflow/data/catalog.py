@@ -135,8 +135,8 @@ def find_dataset(dataset_id: str) -> DatasetEntry:
         near = similar(dataset_id, known)
         hint = f"did you mean {' or '.join(near)}" if near else f"known are {', '.join(known)}"
         raise InputError(
-            f"unknown dataset {quote(dataset_id)}: {hint}, or give minari:ID, lerobot:ORG/NAME, the path of an "
-            ".hdf5, .npz or .parquet file, or that of a LeRobotDataset's folder"
+            f"unknown dataset {quote(dataset_id)}: {hint}, or give minari:ID, lerobot:ORG/NAME or the path "
+            "of an .hdf5, .npz or .parquet file or of a folder"
         ) from None
 
 

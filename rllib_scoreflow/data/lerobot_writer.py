@@ -2,12 +2,11 @@
 
 Rows go to `data/`, images to one video a camera under `videos/` or, without loss, as PNG into the rows. Of our form two
 things have no place there: the observation after an episode's last action is left out, and in which environment the
-recording was made stands in a file of its own, `meta/rllib_scoreflow.json`.
+recording was made stands in a file of its own, `meta/scoreflow_environment.json`.
 """
 
-import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from rllib_scoreflow.data.lerobot_columns import as_arrow, as_png, describe_feature, describe_video, tasks_table
 from rllib_scoreflow.data.lerobot_stats import ImageHistogram, Statistics, describe_column
 from rllib_scoreflow.data.progress import Bar
 from rllib_scoreflow.data.readers.lerobot_meta import (
@@ -25,13 +25,13 @@ from rllib_scoreflow.data.readers.lerobot_meta import (
     DONE,
     ENVIRONMENT,
     EPISODES,
-    INFO,
     REWARD,
     STATE,
     SUCCESS,
     TASKS,
     TRUNCATED,
 )
+from rllib_scoreflow.data.readers.lerobot_tables import INFO
 from rllib_scoreflow.data.schema import Bool, DatasetInfo, RawColumns, episode_offsets
 from rllib_scoreflow.data.video import VideoWriter, import_av
 from rllib_scoreflow.errors import InputError, shorten
@@ -60,6 +60,17 @@ def check_export(folder: Path, *, overwrite: bool = False) -> None:
     reason = find_obstacle(folder.absolute())
     if reason is not None:
         raise InputError(f"{folder}: cannot be written ({reason}); choose another place")
+
+
+def check_video_size(size: tuple[int, int]) -> None:
+    """Refuse images of (H, W) that no video can hold, or that cannot be encoded here.
+
+    Raises:
+        InputError: a side is odd, or PyAV is missing.
+    """
+    import_av()
+    if size[0] % 2 or size[1] % 2:
+        raise InputError(f"images of {size[0]} x {size[1]} fit in no video, whose sides are even; add --lossless")
 
 
 def write_lerobot(
@@ -92,9 +103,7 @@ def write_lerobot(
     check_export(folder, overwrite=overwrite)
     size = info.image_size
     if size is not None and videos:
-        import_av()
-        if size[0] % 2 or size[1] % 2:
-            raise InputError(f"images of {size[0]} x {size[1]} fit in no video, whose sides are even; add --lossless")
+        check_video_size(size)
     with atomic_folder(folder.absolute()) as staging:
         writer = _Writer(columns, info, staging, fps, videos=videos)
         writer.write(columns.tasks or (task,), success)
@@ -189,14 +198,14 @@ class _Writer:
         """The rows of an episode, and what the table of episodes says of it."""
         start, end = map(int, self._offsets[number : number + 2])
         rows = {key: values[start:end] for key, values in self._rows.items()}
-        arrays = {key: _as_arrow(values) for key, values in rows.items()}
+        arrays = {key: as_arrow(values) for key, values in rows.items()}
         statistics: dict[str, Statistics] = {key: describe_column(values) for key, values in rows.items()}
         for view, camera in enumerate(self._cameras):
             images = self._images(view, start, end)
             camera.histograms.append(ImageHistogram.of(images))
             statistics[camera.key] = camera.histograms[-1].describe()
             if not self._videos:
-                arrays[camera.key] = _as_png(images)
+                arrays[camera.key] = as_png(images)
         episode = {
             "episode_index": number,
             "tasks": [self._tasks[self._task_of[number]]],
@@ -240,7 +249,7 @@ class _Writer:
         episodes = pa.Table.from_pylist(self._episodes)
         path = _Shard().path(self._folder, f"{EPISODES}/{_FILE}.parquet")
         pq.write_table(episodes, path, compression="zstd")
-        pq.write_table(_as_frame(self._tasks), self._folder / TASKS)
+        pq.write_table(tasks_table(self._tasks), self._folder / TASKS)
         statistics = {key: describe_column(values) for key, values in self._rows.items()}
         statistics |= {camera.key: ImageHistogram.sum(camera.histograms).describe() for camera in self._cameras}
         recorded = {"env_id": self._info.env_id, "env_config": self._info.env_config}
@@ -252,7 +261,7 @@ class _Writer:
             (self._folder / name).write_text(json.dumps(content, indent=4, ensure_ascii=False), encoding="utf-8")
 
     def _about(self) -> dict[str, Any]:
-        features = {key: _feature(values) for key, values in self._rows.items()}
+        features = {key: describe_feature(values) for key, values in self._rows.items()}
         kind = "video" if self._videos else "image"
         for camera in self._cameras:
             assert self._info.image_size is not None
@@ -263,7 +272,7 @@ class _Writer:
                 "names": ["height", "width", "channels"],
             }
             if self._videos:
-                features[camera.key]["info"] = _video_info(height, width, self._fps)
+                features[camera.key]["info"] = describe_video(height, width, self._fps)
         episodes = len(self._offsets) - 1
         return {
             "codebase_version": "v3.0",
@@ -282,61 +291,8 @@ class _Writer:
         }
 
 
-def _as_frame(tasks: Sequence[str]) -> pa.Table:
-    """The tasks as pandas stores a data frame whose index they are, from where LeRobot takes them."""
-    index = "__index_level_0__"
-    columns = [
-        {"name": name, "field_name": field_name, "pandas_type": kind, "numpy_type": dtype, "metadata": None}
-        for name, field_name, kind, dtype in (
-            ("task_index", "task_index", "int64", "int64"),
-            (None, index, "unicode", "object"),
-        )
-    ]
-    about = {"index_columns": [index], "column_indexes": [], "columns": columns, "pandas_version": "2.2.0"}
-    table = pa.table({"task_index": list(range(len(tasks))), index: list(tasks)})
-    return table.replace_schema_metadata({"pandas": json.dumps(about)})
-
-
 def _plain(camera: str) -> str:
     """A camera's name as part of a path, of which LeRobot allows no separator."""
     if "/" in camera or camera in (".", "..") or "\\" in camera or "{" in camera:
         raise InputError(f"camera '{shorten(camera)}' has a name that no folder can have; choose other cameras")
     return camera
-
-
-def _as_arrow(values: NDArray[Any]) -> pa.Array:
-    if values.ndim == 1:
-        return pa.array(values)
-    flat = pa.array(np.ascontiguousarray(values).reshape(-1))
-    # One number a row is a plain column there.
-    return flat if values.shape[1] == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
-
-
-def _as_png(images: NDArray[np.uint8]) -> pa.Array:
-    from PIL import Image
-
-    rows: list[Mapping[str, Any]] = []
-    for image in images:
-        file = io.BytesIO()
-        Image.fromarray(image).save(file, format="PNG", compress_level=6)
-        rows.append({"bytes": file.getvalue(), "path": None})
-    return pa.array(rows, pa.struct({"bytes": pa.binary(), "path": pa.string()}))
-
-
-def _feature(values: NDArray[Any]) -> dict[str, Any]:
-    width = 1 if values.ndim == 1 else values.shape[1]
-    names = None if values.ndim == 1 else [f"dim_{number}" for number in range(width)]
-    return {"dtype": str(values.dtype), "shape": [width], "names": names}
-
-
-def _video_info(height: int, width: int, fps: int) -> dict[str, Any]:
-    return {
-        "video.height": height,
-        "video.width": width,
-        "video.codec": "h264",
-        "video.pix_fmt": "yuv420p",
-        "video.is_depth_map": False,
-        "video.fps": fps,
-        "video.channels": 3,
-        "has_audio": False,
-    }

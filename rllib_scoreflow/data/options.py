@@ -14,8 +14,7 @@ class ReadOptions:
     """Options of reading; None everywhere is a reader's default.
 
     Attributes:
-        filter_key: name of a subset that the file defines under `mask/` (Robomimic), such as "train", or a task by its
-            text or number (LeRobot).
+        filter_key: name of a subset that the file defines under `mask/` (Robomimic), such as "train"; LeRobot: a task.
         observation_keys: which arrays make up the observation, in this order.
         cameras: whose images are read, in this order.
     """

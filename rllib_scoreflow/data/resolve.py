@@ -37,15 +37,16 @@ def load_dataset(
 
     Args:
         dataset: the shipped "hopper-small", an id such as "hopper-medium-v2" or "robomimic/can-ph" (downloaded at
-            first use), "minari:ID", "lerobot:ORG/NAME", or the path of a D4RL or Robomimic .hdf5/.h5 file, of a
-            ReinFlow train.npz, of a .parquet file that was converted before, or of a LeRobotDataset's folder.
+            first use), "minari:ID", "lerobot:ORG/NAME" (see `locate_lerobot`), or the path of a D4RL or Robomimic
+            .hdf5/.h5 file, of a ReinFlow train.npz, of a LeRobotDataset's folder, or of a .parquet file that was
+            converted before.
         cache_dir: folder to convert and download into; by default $RLLIB_SCOREFLOW_CACHE, else
             ~/.cache/rllib_scoreflow.
         constant_observations: whether observation dimensions that never change are an "error" or
             "allow"ed. The constant dimensions of D4RL's ant and kitchen and of Humanoid are known and pass in any
             case.
-        filter_key: Robomimic's subset of episodes under `mask/`, such as "train", or a task of a LeRobotDataset; by
-            default all episodes.
+        filter_key: Robomimic's subset of episodes under `mask/`, such as "train", or one task of a
+            LeRobotDataset by its text or number; by default all episodes.
         observation_keys: which arrays make up the observation, in this order; by default the reader's
             (`robomimic_hdf5`, `minari_dataset`, `lerobot_dataset`).
         cameras: whose images to read (Robomimic: "agentview", ...), in this order; by default none, and of a

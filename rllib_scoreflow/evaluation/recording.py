@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rllib_scoreflow.data.schema import Bool, Float32, RawColumns, UInt8
 from rllib_scoreflow.envs import EnvSettings, make_single_env, require_time_limit, resolve_env, sub_env_seeds
 from rllib_scoreflow.envs.contract import CheckedEnv, close_env
+from rllib_scoreflow.envs.seeding import episode_seed
 from rllib_scoreflow.envs.single_env import EnvDims, dims_of
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.evaluation.evaluate import Act
@@ -42,6 +43,7 @@ def record_episodes(
     act_steps: int,
     horizon: int,
     scratch: Path,
+    fps: int | None = None,
     env_config: Mapping[str, Any] | None = None,
     progress: Callable[[], None] = lambda: None,
 ) -> RecordedEpisodes:
@@ -51,15 +53,16 @@ def record_episodes(
         act: observations [1, ...] -> [1, horizon * A], raw units.
         env_id: D4RL dataset id, gymnasium id or "module:EnvId".
         episodes: how many.
-        seed: of the initial states, those of an evaluation with one environment on the gymnasium backend.
+        seed: of the initial states.
         act_steps: primitive steps executed per chunk.
         horizon: actions per chunk.
         scratch: folder in which a file without a name holds the images for as long as the columns live.
+        fps: steps per second; None: as the environment's `render_fps` says.
         env_config: keyword arguments of the environment and the keys of EnvSettings.
         progress: called after every episode.
 
     Raises:
-        InputError: the environment cannot be made, has no time limit, or breaks gymnasium's contract.
+        InputError: the environment cannot be made, has no time limit or frame rate, or breaks gymnasium's contract.
         SimulatorError: the environment raises an exception.
     """
     check_act_steps(act_steps, horizon)
@@ -68,15 +71,15 @@ def record_episodes(
     try:
         dims = dims_of(env, source, settings.max_episode_steps)
         limit = require_time_limit(env_id, dims.max_episode_steps)
+        rate = frames_per_second(fps, env.metadata.get("render_fps"), f"environment {env_id}")
         checked, first = CheckedEnv(env, env_id, settings.success), sub_env_seeds(seed, 1)[0]
         with tempfile.TemporaryFile(dir=scratch) as images:
             log = _Log(dims, images)
             for number in range(episodes):
-                observation = checked.reset(seed=None if number else first)
+                observation = checked.reset(seed=first if number == 0 else episode_seed(first, number))
                 log.play(act, checked, observation, act_steps=act_steps, horizon=horizon, limit=limit)
                 progress()
-            rate = env.metadata.get("render_fps")
-            return log.collect(env_id, dict(env_config or {}), float(rate) if rate else None)
+            return log.collect(env_id, dict(env_config or {}), float(rate))
     finally:
         close_env(env, env_id)
 
@@ -125,7 +128,7 @@ class _Log:
         state = self._state(observation)[None]
         return state if self.dims.image_shape is None else {STATE: state, IMAGES: np.asarray(observation[IMAGES])[None]}
 
-    def collect(self, env_id: str, env_config: dict[str, Any], fps: float | None) -> RecordedEpisodes:
+    def collect(self, env_id: str, env_config: dict[str, Any], fps: float) -> RecordedEpisodes:
         successes = np.array(self.successes)
         return RecordedEpisodes(
             RawColumns(

@@ -65,7 +65,7 @@ def import_hub() -> Any:
         import huggingface_hub
         import huggingface_hub.errors
     except ImportError:
-        raise InputError("the hub needs huggingface_hub: pip install 'rllib-scoreflow[hub]'") from None
+        raise InputError("the hub needs huggingface_hub: pip install 'rllib-scoreflow[lerobot]'") from None
     return huggingface_hub
 
 

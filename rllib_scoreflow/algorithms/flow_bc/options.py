@@ -13,8 +13,8 @@ class FlowBCOptions(AlgorithmOptions):
     ALGORITHM: ClassVar[str] = "FlowBC"
 
     dataset: str | None = None
-    """`hopper-small` (shipped), a D4RL or Robomimic id, `minari:ID`, `lerobot:ORG/NAME`, or the path of a file (or of a
-    LeRobotDataset's folder)."""
+    """`hopper-small` (shipped), a D4RL or Robomimic id, `minari:ID`, `lerobot:ORG/NAME`, or the path of a file or of a
+    LeRobotDataset's folder."""
     filter_key: str | None = None
     """Robomimic's subset of demonstrations, such as `train`, or a task of a LeRobotDataset; null: all."""
     observation_keys: list[str] | None = None

@@ -18,10 +18,8 @@ from rllib_scoreflow.data.readers.base import READERS, Reader
 from rllib_scoreflow.data.readers.lerobot_images import Selection, camera_name, find_images
 from rllib_scoreflow.data.readers.lerobot_meta import (
     ACTION,
-    AGAIN,
     DONE,
     ENVIRONMENT_STATE,
-    INFO,
     REWARD,
     STATE,
     SUCCESS,
@@ -29,13 +27,12 @@ from rllib_scoreflow.data.readers.lerobot_meta import (
     TRUNCATED,
     Episodes,
     LeRobotInfo,
-    column_of,
-    read_columns,
     read_environment,
     read_episodes,
     read_info,
     read_tasks,
 )
+from rllib_scoreflow.data.readers.lerobot_tables import AGAIN, INFO, column_of, read_columns
 from rllib_scoreflow.data.schema import RawColumns
 from rllib_scoreflow.errors import InputError, quote, shorten
 from rllib_scoreflow.files.hub import HubId, snapshot

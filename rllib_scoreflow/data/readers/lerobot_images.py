@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from rllib_scoreflow.data.readers.lerobot_meta import AGAIN, INFO, Episodes, LeRobotInfo, fill_path
+from rllib_scoreflow.data.readers.lerobot_meta import Episodes, LeRobotInfo, fill_path
+from rllib_scoreflow.data.readers.lerobot_tables import AGAIN, INFO
 from rllib_scoreflow.data.schema import Bool, ImageSource, Int64, UInt8
 from rllib_scoreflow.data.validation import first_sentence
 from rllib_scoreflow.data.video import VideoReader
