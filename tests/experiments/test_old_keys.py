@@ -284,3 +284,25 @@ def test_rllibs_warnings_about_settings_that_it_ignores_are_shown(monkeypatch):
     shown = handler.stream.getvalue()
     assert shown.count("which is ignored") == 1
     assert "new API stack" not in shown
+
+
+def in_yaml(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and in_yaml(part) for key, part in value.items())
+    return value is None or isinstance(value, bool | int | float | str) or (isinstance(value, list) and bool(value))
+
+
+@pytest.mark.parametrize("run", ["PPO", "DQN", "SAC", "APPO", "IMPALA", "BC", "MARWIL", "CQL", "DreamerV3"])
+def test_every_algorithm_takes_its_own_defaults(run, tmp_path):
+    options = option_defaults(find_algorithm(run, "here"))
+    given = {key: value for key, value in options.items() if in_yaml(value) and key != "env"}
+    assert len(given) > 200
+    if run in ("BC", "MARWIL", "CQL"):
+        del given["input_"]
+        given |= {
+            "input": str(tmp_path),
+            "dataset_num_iters_per_learner": 1,
+            "evaluation_interval": 1,
+        }  # it asks for them
+    env = "Pendulum-v1" if run in ("SAC", "CQL") else "CartPole-v1"
+    built(run, env, **given)

@@ -288,3 +288,5 @@ SHOWN_AS: Mapping[str, str] = {
     "callbacks_on_sample_end": "on_sample_end",
     "callbacks_on_env_runners_recreated": "on_env_runners_recreated",
 }
+OF_OLD_STACK = frozenset(name for name, effect in _SHARED.items() if effect in (_OLD_STACK, _DROPPED))
+"""Options that no algorithm looks at in the new API stack."""

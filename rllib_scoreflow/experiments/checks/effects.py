@@ -10,7 +10,7 @@ import re
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from rllib_scoreflow.algorithms.common.rllib_options import BOOKKEEPING
+from rllib_scoreflow.algorithms.common.rllib_options import BOOKKEEPING, OF_OLD_STACK
 from rllib_scoreflow.experiments.renames.config_keys import CONFIG_KEYS
 from rllib_scoreflow.experiments.renames.table import Removed
 
@@ -41,6 +41,7 @@ _ALL = {
     ),
     **_each("recorded actions are taken as they are; record them so", "actions_in_input_normalized"),
     **_each("the Learner's connectors compute advantages; drop the key", "postprocess_inputs"),
+    **_each("a Learner of your own alone looks at it; set both in a Python file", "learner_config_dict"),
     **_each("set output_max_rows_per_file instead", "output_max_file_size"),
     **_each("nothing looks at it; drop the key", "offline_sampling prelearner_module_synch_period"),
     **_each(
@@ -161,7 +162,7 @@ def is_dropped(algorithm: type[Any], attribute: str) -> bool:
         attribute: of its config.
     """
     config_class: Any = type(algorithm.get_default_config())
-    return attribute in _old_options(config_class)
+    return attribute in OF_OLD_STACK or attribute in _old_options(config_class)
 
 
 def _is_own(algorithm: type[Any]) -> bool:

@@ -31,7 +31,11 @@ def rename(draft: Draft, kept: Set[str] = frozenset()) -> None:
     table = {**CONFIG_KEYS, **OF_ALGORITHM.get(draft.algorithm, {})}
     for key in list(draft.config):
         entry = table.get(key)
-        if isinstance(entry, Renamed) and key not in kept:
+        if not isinstance(entry, Renamed) or key in kept:
+            continue
+        if key in draft.defaults and draft.defaults[key] == draft.config[key]:  # RLlib's mark of a dropped option
+            del draft.config[key]
+        else:
             draft.put(draft.shown.format(key), entry.new, draft.config.pop(key))
             draft.renamed[entry.new] = key
             draft.say(say_renamed(draft.shown.format(key), draft.shown.format(entry.new)))

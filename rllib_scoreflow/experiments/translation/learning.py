@@ -71,6 +71,8 @@ def _split_gpus(draft: Draft) -> None:
     gpus = draft.take("num_gpus")
     if absent(gpus) or gpus is None or gpus == 0:
         return
+    if gpus == draft.defaults.get("num_gpus") and "num_gpus_per_learner" in draft.config:
+        return
     draft.one_value("num_gpus", gpus, "num_learners and num_gpus_per_learner")
     if not isinstance(gpus, int | float) or isinstance(gpus, bool) or gpus < 0:
         raise InputError(f"{draft.where}.num_gpus is {quote(gpus)} and must be a number.")

@@ -39,7 +39,7 @@ def translate(draft: Draft) -> None:
         _put(draft, "model", _todays(draft, "model", model))
     _join_two_networks(draft)
     shared = draft.take("vf_share_layers")
-    if not absent(shared):
+    if not absent(shared) and (isinstance(shared, bool) or shared != draft.defaults.get("vf_share_layers")):
         _put(draft, None, {"vf_share_layers": shared})
         draft.say(say_renamed("vf_share_layers", f"{MODEL_CONFIG}.vf_share_layers"))
     if "hiddens" in draft.defaults:
@@ -138,6 +138,7 @@ def check_model_config(draft: Draft) -> None:
     value = draft.config.get(MODEL_CONFIG)
     if not isinstance(value, Mapping) or draft.algorithm == "DreamerV3":
         return
+    usual = draft.defaults.get(MODEL_CONFIG) or {}
     points = next(iter(value.values())) if search_space.is_space(value) else [value]
     for point in points if isinstance(points, list) else []:
         for key in point if isinstance(point, Mapping) else ():
@@ -147,6 +148,8 @@ def check_model_config(draft: Draft) -> None:
                     raise InputError(f"{draft.where}.{MODEL_CONFIG}.{key} is called {entry.new} now; write that.")
                 if point[key] != _old_defaults(draft, "model").get(key):
                     raise draft.refuse(f"{MODEL_CONFIG}.{key}", point[key], getattr(entry, "reason", ""))
+            elif key in usual and point[key] == usual[key]:
+                continue  # what RLlib itself puts there
             elif key not in network_keys():
                 raise InputError(
                     f"{draft.where}.{MODEL_CONFIG} has no key {quote(key)}; {hint(str(key), network_keys())}"

@@ -41,7 +41,7 @@ def translate(draft: Draft) -> None:
     beside = {key: draft.config.pop(key) for key in sorted(_TOP & draft.config.keys())}
     beside = {key: value for key, value in beside.items() if value != draft.defaults.get(key)}
     inside = draft.config.get(_CONFIG)
-    if inside is None and not beside:
+    if inside is None and not beside and draft.algorithm != "CQL":
         return
     if draft.algorithm not in ("DQN", "SAC", "CQL"):
         if beside:
@@ -113,6 +113,8 @@ def _refuse_for_dataset(draft: Draft, inside: dict[str, Any], beside: Mapping[st
     given = {**{f"{_CONFIG}.{key}": value for key, value in inside.items() if value != usual.get(key)}, **beside}
     for key, value in given.items():
         raise draft.refuse(key, value, "CQL reads its dataset without a replay buffer; drop the key")
+    if draft.shown == "{}":  # RLlib refuses CQL's own default of what it does not use
+        draft.config[_CONFIG] = {"type": _UNIFORM}
 
 
 def unused(value: Any) -> bool:

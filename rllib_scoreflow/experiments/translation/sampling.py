@@ -63,7 +63,9 @@ def _explore(draft: Draft) -> None:
     if absent(given) or not given or given == draft.defaults.get("exploration_config"):
         return
     draft.one_value("exploration_config", given, "other keys")
-    kind = given.get("type") if isinstance(given, Mapping) else None
+    if not isinstance(given, Mapping):
+        raise InputError(f"{draft.where}.exploration_config is {quote(given)} and must be a mapping.")
+    kind = given.get("type")
     kind = str(kind).rpartition(".")[2] if kind is not None else None
     if kind in (None, "EpsilonGreedy") and "epsilon" in draft.defaults and draft.algorithm == "DQN":
         unknown = sorted(set(given) - _EPSILON)
