@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-_ALIKE = 0.7  # below it, words have little more than letters in common
+_ALIKE = 0.66  # two letters of three that changed places; below it, words have little in common
 _MOST_LISTED = 15  # a wall of keys is read by nobody
 _LONGEST_WORD = 100  # comparing takes time with the square of the length
 
