@@ -81,15 +81,16 @@ def test_it_reads_what_we_write(made, peer, tmp_path, cache, lossless):
     assert (found["fps"], found["episodes"]) == (items["fps"], items["episodes"])
     state = np.column_stack([items["observation.state"], items["observation.environment_state"]])
     np.testing.assert_array_equal(found["observation.state"], state)
-    same = ("action", "next.reward", "next.done", "task", "timestamp", "frame_index", "episode_index", "index")
-    for key in (*same, "task_index", "stats/action/mean"):
-        np.testing.assert_allclose(found[key], items[key], rtol=1e-6) if items[key].dtype.kind == "f" else (
-            np.testing.assert_array_equal(found[key], items[key])
-        )
+    same = ("action", "next.reward", "next.done", "task", "frame_index", "episode_index", "index", "task_index")
+    for key in same:
+        np.testing.assert_array_equal(found[key], items[key])
+    np.testing.assert_allclose(found["timestamp"], items["timestamp"], rtol=1e-6)
+    np.testing.assert_allclose(found["stats/action/mean"], items["action"].mean(axis=0, dtype=float), rtol=1e-6)
     for key in (VIDEO, PNG):
-        # A second encoding loses at edges; what was decoded once is written as it is with --lossless.
+        # A video keeps colours at a quarter of the resolution, so that the edges of the bar lose most.
         difference = np.abs(pixels(found, key) - pixels(items, key))
-        assert difference.max() <= (2 if lossless else 60)
+        assert difference.max() <= (2 if lossless else 100)
+        assert np.quantile(difference, 0.99) <= 16
         assert difference.mean() < 3
         mean = pixels(items, key).mean(axis=(0, 1, 2)) / 255
         np.testing.assert_allclose(np.ravel(found[f"stats/{key}/mean"]), mean, atol=0.02)
