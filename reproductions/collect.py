@@ -1,6 +1,5 @@
 """The folders of finished runs as one tidy table: a row for every iteration of every run."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ def collect_run(results: Path, run: Run, commit: str) -> pd.DataFrame:
         return pd.DataFrame()
     lines = (folder / "trial_00000" / "result.json").read_text(encoding="utf-8").splitlines()
     frame = pd.DataFrame([_point(json.loads(line), run) for line in lines])
-    constants = _constants(folder, json.loads(done.read_text(encoding="utf-8")), commit)
+    constants = _constants(folder, _read_json(done), commit)
     constants |= _clone_evaluation(folder.parent / CLONE.format(run.clone))
     constants |= _attribution(folder / "attribution.json")
     return frame.drop_duplicates(_POINT, keep="last").assign(**constants)
@@ -63,24 +62,21 @@ def _constants(folder: Path, done: dict[str, Any], commit: str) -> dict[str, Any
     return {
         "commit": commit,
         "dataset_sha256": done.get("dataset_sha256"),
-        "policy_sha256": _sha256(folder / "policy" / "policy.safetensors"),
-        "clone_sha256": json.loads((folder / "experiment.json").read_text(encoding="utf-8"))[
-            "pretrained_policy_sha256"
-        ],
+        "policy_sha256": _read_json(folder / "policy" / "policy.json")["weights_sha256"],
+        "clone_sha256": _read_json(folder / "experiment.json")["pretrained_policy_sha256"],
         "versions": " ".join(f"{name} {version}" for name, version in sorted(versions.items())),
     }
 
 
 def _clone_evaluation(folder: Path) -> dict[str, Any]:
-    figures = json.loads((folder / "done.json").read_text(encoding="utf-8"))["figures"]
-    return {"clone_return": figures.get("evaluation")}
+    return {"clone_return": _read_json(folder / "done.json")["figures"].get("evaluation")}
 
 
 def _attribution(path: Path) -> dict[str, Any]:
     """The mean and standard error of every row of the attribution; nothing where there is none."""
     if not path.is_file():
         return {}
-    table = json.loads(path.read_text(encoding="utf-8"))
+    table = _read_json(path)
     values: dict[str, Any] = {"attribution_seed": table["seed"], "attribution_episodes": table["episodes"]}
     for row in table["rows"]:
         name = f"row_{row['row']}"
@@ -116,5 +112,6 @@ def read_results(path: Path) -> pd.DataFrame:
     return pq.read_table(path).to_pandas()
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _read_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -90,7 +91,7 @@ class StudyRunner:
         return None
 
     def _run_file(self, wanted: list[Run]) -> None:
-        runs = [run for run in wanted if not self._is_recorded(run)]
+        runs = self._unrecorded(wanted)
         if not runs:
             return
         name = file_name(runs[0].task, runs[0].seed)
@@ -111,19 +112,22 @@ class StudyRunner:
         for run in runs:
             self._attribute(results / run.experiment, run)
 
-    def _is_recorded(self, run: Run) -> bool:
-        """Whether the table holds a run whole: what was committed is not run again where its folder is gone."""
+    def _unrecorded(self, runs: list[Run]) -> list[Run]:
+        """The runs that the table does not hold whole: what was committed is not run again where its folder is gone."""
         if not self.table.is_file():
-            return False
+            return runs
         held = read_results(self.table)
-        mine = held[(held[list(KEYS)] == [getattr(run, key) for key in KEYS]).all(axis=1)]
-        attributed = (
-            run.stage == "tuning" or not self.study.episodes or ("row_a" in mine and bool(mine["row_a"].notna().any()))
-        )
-        return not mine.empty and attributed
+        attributed = held.get("row_a", pd.Series(index=held.index, dtype=float)).notna()
+        recorded = set(held.groupby(list(KEYS)).groups)
+        whole = set(held[attributed].groupby(list(KEYS)).groups)
+        return [run for run in runs if _key_of(run) not in (whole if self._attributes(run) else recorded)]
+
+    def _attributes(self, run: Run) -> bool:
+        """Whether what a run has gained is attributed."""
+        return run.stage != "tuning" and bool(self.study.episodes)
 
     def _attribute(self, folder: Path, run: Run) -> None:
-        if run.stage == "tuning" or not self.study.episodes or (folder / "attribution.json").is_file():
+        if not self._attributes(run) or (folder / "attribution.json").is_file():
             return
         self._command(folder / "attribution.log", ["evaluate", str(folder), "--attribute", "--episodes",
                                                    str(self.study.episodes), "--seed", "0"])  # fmt: skip
@@ -137,14 +141,19 @@ class StudyRunner:
         """Notes the commit of the code before a run begins, for the table."""
         results.mkdir(parents=True, exist_ok=True)
         path = results / _COMMIT
-        held = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        held = self._commits(results)
         now = _git("rev-parse", "HEAD") + ("-changed" if _git("status", "--porcelain", "rllib_scoreflow") else "")
         held.update({run.experiment: now for run in runs if run.experiment not in held})
         path.write_text(json.dumps(held, indent=1), encoding="utf-8")
 
     def _commit_of(self, run: Run) -> str:
-        path = self.folder / file_name(run.task, run.seed) / _COMMIT
-        return str(json.loads(path.read_text(encoding="utf-8")).get(run.experiment, "")) if path.is_file() else ""
+        return self._commits(self.folder / file_name(run.task, run.seed)).get(run.experiment, "")
+
+    @staticmethod
+    def _commits(results: Path) -> dict[str, str]:
+        """Experiment -> commit, of one task and seed."""
+        path = results / _COMMIT
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
     def _command(self, log: Path, arguments: list[str]) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -168,6 +177,10 @@ def best_again(study: Study, results: pd.DataFrame) -> dict[str, Method]:
         )
         for name in ranks.index[: study.again.best]
     }
+
+
+def _key_of(run: Run) -> tuple[Any, ...]:
+    return tuple(getattr(run, key) for key in KEYS)
 
 
 def _git(*arguments: str) -> str:

@@ -36,7 +36,6 @@ class Comparison:
         improvement: Probability that a run of the method is better than one of the baseline (not paired).
         p: Two-sided, of the exact paired permutation test.
         p_holm: The same after Holm's correction over the methods.
-        smallest_p: What the test can give at most with so few pairs, `2 / 2^n`.
         pairs: Number of pairs.
     """
 
@@ -44,8 +43,12 @@ class Comparison:
     improvement: Estimate
     p: float
     p_holm: float
-    smallest_p: float
     pairs: int
+
+    @property
+    def smallest_p(self) -> float:
+        """What the test gives at best with so few pairs."""
+        return 2.0 / 2**self.pairs
 
 
 def interquartile_means(scores: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
@@ -77,9 +80,7 @@ def compare(scores: Mapping[str, np.ndarray], baseline: str) -> dict[str, Compar
     p_values = [_permutation_p((values - base).ravel()) for values in others.values()]
     corrected = multipletests(p_values, method="holm")[1]
     return {
-        name: Comparison(
-            _difference(values - base), _improvement(name, values, base), p, float(holm), 2.0 / 2**base.size, base.size
-        )
+        name: Comparison(_difference(values - base), _improvement(name, values, base), p, float(holm), base.size)
         for (name, values), p, holm in zip(others.items(), p_values, corrected, strict=True)
     }
 

@@ -129,11 +129,11 @@ def _print_row(found: list[dict[str, Any]]) -> None:
     """Print the last row, under the headings if it is the first."""
     from rllib_scoreflow.reports.attribution import AttributionRow, cells_of, headings_of
 
-    rows = [AttributionRow.model_validate(row) for row in found]
-    headings = headings_of(rows[:1])
-    if len(rows) == 1:
+    first, last = (AttributionRow.model_validate(row) for row in (found[0], found[-1]))
+    headings = headings_of([first])
+    if len(found) == 1:
         print(_line(headings))
-    print(_line(cells_of(rows[-1])[: len(headings)]), flush=True)
+    print(_line(cells_of(last)[: len(headings)]), flush=True)
 
 
 def _line(cells: Any) -> str:

@@ -69,10 +69,10 @@ def train_one(
     if algo is None:
         raise InputError("rllib train needs `file FILE` or --algo; see rllib train --help.")
     options = train_options(choices)
+    from rllib_scoreflow.experiments.spec import as_name
     from rllib_scoreflow.runs.plan import train
 
-    label = "-".join(part for part in (algo, env) if part)
-    label = "".join(c if c.isalnum() or c in "-_." else "_" for c in label)
+    label = as_name("-".join(part for part in (algo, env) if part))
     raw: dict[str, Any] = {"run": algo, "config": parse_mapping(config, "--config")}
     if env is not None:
         raw["env"] = env

@@ -131,7 +131,7 @@ class VideoReader:
 
 
 class VideoWriter:
-    """Writes one video file; a context manager.
+    """Writes one video file, which `close` ends.
 
     Attributes:
         frames: how many frames were added.

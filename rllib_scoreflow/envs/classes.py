@@ -185,11 +185,16 @@ def _load_file(place: str, text: str) -> ModuleType:
             f"environment {quote(text)}: there is no file {quote(place)} in the working folder or beside the "
             "experiment file; correct the path"
         )
-    return _execute(path, text)
+    try:
+        return _execute(path)
+    except (Exception, SystemExit) as error:
+        raise InputError(
+            f"environment {quote(text)}: {path} raised {reason_of(error)} when it was run; correct it"
+        ) from error
 
 
 @functools.cache
-def _execute(path: Path, text: str) -> ModuleType:
+def _execute(path: Path) -> ModuleType:
     """The module of a file, run once per process; it is not what `import` of its name finds."""
     unique = hashlib.sha256(str(path).encode()).hexdigest()[:8]
     spec = importlib.util.spec_from_file_location(f"{_LOADED}{path.stem}_{unique}", path)
@@ -200,11 +205,9 @@ def _execute(path: Path, text: str) -> ModuleType:
     extend_module_path([path.parent])  # what lies beside it can be imported, as with `python FILE`
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit):
         del sys.modules[spec.name]
-        raise InputError(
-            f"environment {quote(text)}: {path} raised {reason_of(error)} when it was run; correct it"
-        ) from error
+        raise
     return module
 
 

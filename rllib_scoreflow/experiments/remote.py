@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from rllib_scoreflow.errors import InputError, quote, shorten
-from rllib_scoreflow.experiments.spec import read_raw
+from rllib_scoreflow.experiments.spec import as_name, read_raw
 from rllib_scoreflow.experiments.yaml import MAX_BYTES, parse_yaml
 
 _SECONDS = (5.0, 20.0)  # to connect, and between two pieces of the answer
@@ -57,9 +57,8 @@ def read_address(address: str) -> RemoteFile:
     if ending not in _ENDINGS:
         raise InputError(f"{shorten(origin)} does not end in .yaml, .yml or .json; give an experiment file's address.")
     text = _fetch(address, shorten(origin))
-    stem = PurePosixPath(unquote(parts.path)).stem
-    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in stem).strip(".")
-    return RemoteFile(read_raw(parse_yaml(text, origin), origin), origin, safe or "remote")
+    stem = as_name(PurePosixPath(unquote(parts.path)).stem).strip(".")
+    return RemoteFile(read_raw(parse_yaml(text, origin), origin), origin, stem or "remote")
 
 
 def _fetch(address: str, origin: str) -> str:

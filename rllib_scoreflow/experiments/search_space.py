@@ -5,7 +5,7 @@ fingerprint depends on the domain and never on a draw.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rllib_scoreflow.errors import InputError, quote
@@ -32,6 +32,29 @@ Path = tuple[str, ...]
 def is_space(value: Any) -> bool:
     """Say whether a config value stands for several: a grid, or a domain to draw from."""
     return isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in {GRID, *DOMAINS}
+
+
+def map_values(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Change a value, or each one of a grid or choice.
+
+    Args:
+        value: of a key.
+        change: what to do with one value.
+    """
+    if is_space(value):
+        kind, values = next(iter(value.items()))
+        if kind in (GRID, CHOICE) and isinstance(values, list):
+            return {kind: [change(one) for one in values]}
+    return change(value)
+
+
+def each_value(value: Any) -> list[Any]:
+    """The values of a grid or choice, or the value itself."""
+    if is_space(value):
+        kind, values = next(iter(value.items()))
+        if kind in (GRID, CHOICE) and isinstance(values, list):
+            return list(values)
+    return [value]
 
 
 def check_space(value: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -138,6 +138,11 @@ def read_raw(raw: Any, origin: str) -> dict[str, dict[str, Any]]:
     return found
 
 
+def as_name(text: str, also: str = "-_.") -> str:
+    """Return a text with everything but letters, digits and the characters of `also` replaced, for a name or folder."""
+    return "".join(c if c.isalnum() or c in also else "_" for c in text)
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an exception's text, without its full stop."""
     lines = str(error).strip().splitlines()

@@ -84,8 +84,6 @@ def hub_faults(what: str, remedy: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except OSError as error:
-        raise InputError(f"{what} ({_reason(error)}); {remedy}") from error
     # What the client, and the HTTP library below it, raises beside is not told anywhere.
     except Exception as error:
         raise InputError(f"{what} ({_reason(error)}); {remedy}") from error

@@ -109,6 +109,18 @@ def summary(error: BaseException) -> str:
     return drop_addresses(lines[0].strip()) if lines else type(error).__name__
 
 
+def ending_error(error: BaseException) -> BaseException | None:
+    """Return what ends a whole run, of which every trial would meet the same; None where a trial may go on.
+
+    Args:
+        error: what a trial failed with.
+
+    Returns:
+        The InputError that `error` is, wraps or quotes, or `error` itself on a full disk.
+    """
+    return input_error_in(error) or (error if disk_is_full(error) else None)
+
+
 def is_permanent(error: BaseException) -> bool:
     """Whether a trial that has reported nothing since it began would fail with this error again.
 
@@ -118,9 +130,7 @@ def is_permanent(error: BaseException) -> bool:
     Args:
         error: what the trial failed with.
     """
-    if input_error_in(error) is not None or disk_is_full(error):
-        return True
-    return _PASSING.match(summary(error)) is None
+    return ending_error(error) is not None or _PASSING.match(summary(error)) is None
 
 
 _REMEDIES = {

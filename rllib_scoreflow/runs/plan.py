@@ -15,8 +15,8 @@ from rllib_scoreflow.experiments.checks import env as env_check
 from rllib_scoreflow.experiments.identity import Identity, identify
 from rllib_scoreflow.experiments.overrides import apply_overrides, parse_override
 from rllib_scoreflow.experiments.rllib_checkpoints import restored_from
+from rllib_scoreflow.experiments.search_space import each_value
 from rllib_scoreflow.experiments.spec import Experiment, build_experiment
-from rllib_scoreflow.experiments.translation.draft import each_value
 from rllib_scoreflow.files import lock as run_lock
 from rllib_scoreflow.files.user_paths import expand_user
 from rllib_scoreflow.reports import run_folder

@@ -11,9 +11,10 @@ from rich.status import Status
 from rich.text import Text
 
 from rllib_scoreflow.experiments.checks.stopping import share_done
+from rllib_scoreflow.experiments.spec import as_name
 from rllib_scoreflow.files.manifest import iteration_of, write_manifest
 from rllib_scoreflow.reports import metrics
-from rllib_scoreflow.runs.failures import disk_is_full, input_error_in, summary
+from rllib_scoreflow.runs.failures import ending_error, summary
 from rllib_scoreflow.runs.result_loggers import row_before_training
 from rllib_scoreflow.runs.session import INTERRUPT, stop_tune
 from rllib_scoreflow.runs.tune_adapter import last_error
@@ -113,13 +114,9 @@ class ProgressLines(Callback):  # type: ignore[misc, unused-ignore]
             RuntimeError: the disk is full.
         """
         error = last_error(trial)
-        if error is None:
-            return
-        found = input_error_in(error)
-        if found is not None:
-            raise found
-        if disk_is_full(error):
-            raise error
+        ending = None if error is None else ending_error(error)
+        if ending is not None:
+            raise ending
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Say that a trial failed and is about to be tried again."""
@@ -243,7 +240,7 @@ def trial_folder(trial: Trial) -> str:
     label = "trial_" + trial.trial_id.rsplit("_", 1)[-1]
     chosen = trial.evaluated_params or {}
     text = "_".join(f"{key.rsplit('/', 1)[-1]}={_short(value)}" for key, value in chosen.items())
-    safe = "".join(c if c.isalnum() or c in "=.-_+" else "_" for c in text)[:80]
+    safe = as_name(text, "=.-_+")[:80]
     return f"{label}_{safe}" if safe else label
 
 

@@ -15,11 +15,12 @@ from rllib_scoreflow.experiments.checks.config import build_config, sample_combi
 from rllib_scoreflow.experiments.checks.env import find_fault
 from rllib_scoreflow.experiments.checks.schedulers import judged_by, make_scheduler, mutations, scheduler_name
 from rllib_scoreflow.experiments.identity import PATH_KEYS, with_absolute_paths
-from rllib_scoreflow.experiments.rllib_checkpoints import restored_from
+from rllib_scoreflow.experiments.rllib_checkpoints import find_checkpoint
 from rllib_scoreflow.experiments.search_space import to_tune
 from rllib_scoreflow.experiments.settings import CheckpointSettings
 from rllib_scoreflow.experiments.spec import Experiment
 from rllib_scoreflow.files.atomic import sweep
+from rllib_scoreflow.files.user_paths import expand_user
 from rllib_scoreflow.reports import run_folder
 from rllib_scoreflow.reports.metrics import flatten
 from rllib_scoreflow.reports.trial_files import ITERATION
@@ -176,8 +177,9 @@ def _ends_so_far(folder: Path) -> list[Mapping[str, float]]:
 
 
 def _restored_from(stage: Stage) -> Path | None:
+    """The checkpoint that trials start from, which was read and checked when the run was planned."""
     path = stage.experiment.setting("restore")
-    return None if path is None else restored_from(path, stage.algorithm, stage.experiment.where)
+    return None if path is None else find_checkpoint(expand_user(path)).resolve()
 
 
 def _seeded_search(experiment: Experiment, found: Mapping[str, Progress], restore: Path | None = None) -> Any:

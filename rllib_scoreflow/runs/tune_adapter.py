@@ -21,7 +21,7 @@ from ray.tune.utils.util import SafeFallbackEncoder
 
 from rllib_scoreflow.reports import trial_files
 from rllib_scoreflow.reports.run_folder import write_json
-from rllib_scoreflow.runs.failures import disk_is_full, input_error_in, is_permanent
+from rllib_scoreflow.runs.failures import ending_error, is_permanent
 from rllib_scoreflow.runs.resume import PARAMETERS, Progress
 
 
@@ -80,7 +80,7 @@ class JudgedTrial(Trial):  # type: ignore[misc, unused-ignore]
     def should_recover(self) -> bool:
         """Called by Tune once the trial's error is written down, to ask whether to start it again."""
         error, results = last_error(self), int((self.last_result or {}).get(trial_files.ITERATION, 0))
-        if error is not None and (input_error_in(error) is not None or disk_is_full(error)):
+        if error is not None and ending_error(error) is not None:
             return False  # however far it came
         stands_still, self._results_at_failure = results <= self._results_at_failure, results
         if error is not None and stands_still and is_permanent(error):

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -12,6 +13,7 @@ import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.learner.training_data import TrainingData
 
+from rllib_scoreflow.algorithms.flow_bc import FlowBCConfig
 from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
 from rllib_scoreflow.algorithms.scoreflow.env_runner import ChunkEnvRunner
 from rllib_scoreflow.flow.config import SDEConfig, VelocityConfig, VisionConfig, apply_variant
@@ -38,6 +40,28 @@ def reach_dataset(tmp_path_factory, toy_reach_importable) -> Path:
         for name, values in demonstrations().items():
             file[name] = values
     return path
+
+
+@pytest.fixture(scope="session")
+def clone_reach(reach_dataset) -> Callable[..., Path]:
+    """Clones the toy task's demonstrations into a checkpoint in a new folder."""
+
+    def clone(folder: Path, velocity: dict, **options) -> Path:
+        settings = {"train_batch_size_per_learner": 64, "num_torch_threads": 1, **options}
+        algo = (
+            FlowBCConfig()
+            .environment("toy_reach:ToyReach-v0")
+            .training(dataset=str(reach_dataset), velocity={"hidden_dim": 64, **velocity}, **settings)
+            .debugging(seed=0)
+            .build_algo()
+        )
+        for _ in range(25):
+            algo.train()
+        algo.save_checkpoint(str(folder))
+        algo.stop()
+        return folder
+
+    return clone
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,32 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from rllib_scoreflow.algorithms.flow_bc import FlowBCConfig
 from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
 from rllib_scoreflow.policy import FlowPolicy
 
 
 @pytest.fixture(scope="module")
-def cloned(reach_dataset, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bc") / "checkpoint"
-    algo = (
-        FlowBCConfig()
-        .environment("toy_reach:ToyReach-v0")
-        .training(
-            dataset=str(reach_dataset),
-            velocity={"hidden_dim": 64},
-            denoising_steps=4,
-            train_batch_size_per_learner=64,
-            num_torch_threads=1,
-        )
-        .debugging(seed=0)
-        .build_algo()
-    )
-    for _ in range(25):
-        algo.train()
-    algo.save_checkpoint(str(folder))
-    algo.stop()
-    return folder
+def cloned(clone_reach, tmp_path_factory):
+    return clone_reach(tmp_path_factory.mktemp("bc") / "checkpoint", {}, denoising_steps=4)
 
 
 def tuning_config(cloned, **options) -> ScoreFlowConfig:

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from rllib_scoreflow.algorithms.flow_bc import FlowBCConfig
 from rllib_scoreflow.algorithms.scoreflow import ScoreFlowConfig
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.policy import FlowPolicy
@@ -41,23 +40,8 @@ def test_one_step_is_refused(policy_folders) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["reinflow", "scoreflow", "ddim"])
-def test_a_noise_predictor_is_fine_tuned_by_every_kind_of_noise(reach_dataset, tmp_path, variant: str) -> None:
-    cloning = (
-        FlowBCConfig()
-        .environment("toy_reach:ToyReach-v0")
-        .training(
-            dataset=str(reach_dataset),
-            velocity={"hidden_dim": 64, "kind": "epsilon"},
-            train_batch_size_per_learner=64,
-            num_torch_threads=1,
-        )
-        .debugging(seed=0)
-        .build_algo()
-    )
-    for _ in range(25):
-        cloning.train()
-    cloning.save_checkpoint(str(tmp_path))
-    cloning.stop()
+def test_a_noise_predictor_is_fine_tuned_by_every_kind_of_noise(clone_reach, tmp_path, variant: str) -> None:
+    clone_reach(tmp_path, {"kind": "epsilon"})
     fixed = {"lr": 1e-3, "lr_cycle_iterations": 0, "lr_warmup_iterations": 0, "num_epochs": 5, "minibatch_size": 200}
     tuning = (
         ScoreFlowConfig()

@@ -108,8 +108,7 @@ def check_keys(
 
 def _refuse_without_effect(algorithm: type[Any], value: Any, option: "_Option", attribute: str) -> None:
     """Refuse a value of an option of RLlib's that nothing looks at."""
-    points = next(iter(value.values())) if is_space(value) else [value]
-    if isinstance(points, list) and all(point == option.default for point in points):
+    if all(one == option.default for one in search_space.each_value(value)):
         return
     base = base_name(algorithm)
     reason = why_without_effect(algorithm, base, attribute)

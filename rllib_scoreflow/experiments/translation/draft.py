@@ -1,6 +1,6 @@
 """A config on its way from old keys to today's, with what there is to say about it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,26 +94,3 @@ class Draft:
 def absent(value: Any) -> bool:
     """Whether `Draft.take` found nothing."""
     return value is _NOTHING
-
-
-def map_values(value: Any, change: Callable[[Any], Any]) -> Any:
-    """Change a value, or each one of a grid or choice.
-
-    Args:
-        value: of a key.
-        change: what to do with one value.
-    """
-    if search_space.is_space(value):
-        kind, values = next(iter(value.items()))
-        if kind in (search_space.GRID, search_space.CHOICE) and isinstance(values, list):
-            return {kind: [change(one) for one in values]}
-    return change(value)
-
-
-def each_value(value: Any) -> list[Any]:
-    """The values of a grid or choice, or the value itself."""
-    if search_space.is_space(value):
-        kind, values = next(iter(value.items()))
-        if kind in (search_space.GRID, search_space.CHOICE) and isinstance(values, list):
-            return list(values)
-    return [value]

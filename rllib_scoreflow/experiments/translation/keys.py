@@ -5,7 +5,8 @@ from typing import Any
 
 from rllib_scoreflow.experiments.renames.config_keys import CONFIG_KEYS, OF_ALGORITHM
 from rllib_scoreflow.experiments.renames.table import Always, Removed, Renamed, say_renamed
-from rllib_scoreflow.experiments.translation.draft import Draft, each_value
+from rllib_scoreflow.experiments.search_space import each_value
+from rllib_scoreflow.experiments.translation.draft import Draft
 
 
 def new_name(key: str) -> str:

@@ -7,7 +7,8 @@ from rllib_scoreflow.errors import InputError, quote
 from rllib_scoreflow.experiments import search_space
 from rllib_scoreflow.experiments.renames.config_keys import FAKE_GPUS
 from rllib_scoreflow.experiments.renames.table import say_renamed
-from rllib_scoreflow.experiments.translation.draft import Draft, absent, each_value, map_values
+from rllib_scoreflow.experiments.search_space import each_value, map_values
+from rllib_scoreflow.experiments.translation.draft import Draft, absent
 
 _RATES = {"actor_learning_rate": "actor_lr", "critic_learning_rate": "critic_lr", "entropy_learning_rate": "alpha_lr"}
 _TENSORFLOW = {"tf", "tf2", "tfe"}

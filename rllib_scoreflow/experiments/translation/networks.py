@@ -139,8 +139,7 @@ def check_model_config(draft: Draft) -> None:
     if not isinstance(value, Mapping) or draft.algorithm == "DreamerV3":
         return
     usual = draft.defaults.get(MODEL_CONFIG) or {}
-    points = next(iter(value.values())) if search_space.is_space(value) else [value]
-    for point in points if isinstance(points, list) else []:
+    for point in search_space.each_value(value):
         for key in point if isinstance(point, Mapping) else ():
             if key in MODEL_KEYS:
                 entry = MODEL_KEYS[key]

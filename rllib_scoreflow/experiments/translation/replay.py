@@ -5,7 +5,7 @@ from typing import Any
 
 from rllib_scoreflow.errors import InputError, quote
 from rllib_scoreflow.experiments.renames.table import say_renamed
-from rllib_scoreflow.experiments.translation.draft import Draft, absent
+from rllib_scoreflow.experiments.translation.draft import Draft
 from rllib_scoreflow.suggest import hint
 
 _CONFIG = "replay_buffer_config"
@@ -55,8 +55,8 @@ def translate(draft: Draft) -> None:
         _refuse_for_dataset(draft, dict(inside or {}), beside)
         return
     todays: dict[str, Any] = {}
-    for key, value in {**{key: (key, value) for key, value in beside.items()}}.items():
-        _take(draft, todays, value[0], value[1], shown=key)
+    for key, value in beside.items():
+        _take(draft, todays, key, value, shown=key)
     for key, value in (inside or {}).items():
         _take(draft, todays, key, value, shown=f"{_CONFIG}.{key}")
     _complete(draft, todays)
@@ -115,8 +115,3 @@ def _refuse_for_dataset(draft: Draft, inside: dict[str, Any], beside: Mapping[st
         raise draft.refuse(key, value, "CQL reads its dataset without a replay buffer; drop the key")
     if draft.shown == "{}":  # RLlib refuses CQL's own default of what it does not use
         draft.config[_CONFIG] = {"type": _UNIFORM}
-
-
-def unused(value: Any) -> bool:
-    """Whether a replay buffer's setting is left as it was."""
-    return absent(value) or value is None

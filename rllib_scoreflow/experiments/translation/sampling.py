@@ -8,8 +8,9 @@ from rllib_scoreflow.algorithms.common.rllib_options import ENV_TO_MODULE
 from rllib_scoreflow.envs import time_limited
 from rllib_scoreflow.envs.classes import find_code
 from rllib_scoreflow.errors import InputError, quote
+from rllib_scoreflow.experiments.search_space import each_value, map_values
 from rllib_scoreflow.experiments.translation import agents, connectors
-from rllib_scoreflow.experiments.translation.draft import Draft, absent, each_value, map_values
+from rllib_scoreflow.experiments.translation.draft import Draft, absent
 
 _FILTERS = {"MeanStdFilter", "ConcurrentMeanStdFilter"}
 _NOT_FLATTENED = {"DreamerV3", "BC", "MARWIL", "CQL"}  # those learn from recordings, or look at spaces themselves

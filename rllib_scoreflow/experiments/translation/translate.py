@@ -8,9 +8,10 @@ from rllib_scoreflow.experiments import search_space
 from rllib_scoreflow.experiments.checks.algorithms import base_name, option_defaults, own_name, refusal_of
 from rllib_scoreflow.experiments.renames.environments import current_environment
 from rllib_scoreflow.experiments.renames.table import say_renamed
+from rllib_scoreflow.experiments.search_space import map_values
 from rllib_scoreflow.experiments.spec import Experiment
 from rllib_scoreflow.experiments.translation import keys, learning, networks, offline, replay, sampling
-from rllib_scoreflow.experiments.translation.draft import Draft, map_values
+from rllib_scoreflow.experiments.translation.draft import Draft
 
 _EVALUATION = "evaluation_config"
 _MUTATIONS = "hyperparam_mutations"
