@@ -23,6 +23,7 @@ from rllib_scoreflow.flow.config import SDEConfig, VelocityConfig, apply_chain, 
 from rllib_scoreflow.flow.losses import flow_matching_error
 from rllib_scoreflow.flow.precision import network_passes
 from rllib_scoreflow.policy import FlowPolicy, PolicyConfig
+from rllib_scoreflow.policy.memory import keep_freed_memory
 
 STATE, ACTION, HORIZON = 11, 3, 4
 MICROBATCH = 1024
@@ -102,6 +103,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="torch threads (1)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    keep_freed_memory()  # as the Learner does
     kinds: dict[str, dict[str, Step]] = {
         f"cloning, batch {size}": {p: cloning_step(size, p) for p in ("float32", "bfloat16")} for size in (128, 256)
     }

@@ -6,6 +6,7 @@ import torch
 from rllib_scoreflow.flow.alpha import Alpha
 from rllib_scoreflow.flow.config import NoiseConfig, ScoreConfig, VelocityConfig
 from rllib_scoreflow.flow.fields import make_field
+from rllib_scoreflow.flow.fields.layers import Mish, OutputLayer
 from rllib_scoreflow.flow.kernel import Step
 from rllib_scoreflow.flow.losses import flow_matching_error
 from rllib_scoreflow.flow.noise import NoiseNetwork
@@ -93,3 +94,45 @@ def test_a_row_does_not_depend_on_the_rows_beside_it():
         for rows in (16, 100, 333):
             part = torch.randperm(512, generator=torch.Generator().manual_seed(rows))[:rows]
             assert torch.equal(field(x[part], t[part], observation[part]), whole[part])
+
+
+def test_mish_of_rounded_inputs_is_mish_and_its_derivative():
+    """Everywhere, to what bfloat16 holds: against float64's, computed from its definition."""
+    x = torch.cat([torch.linspace(-40.0, 40.0, 4001), torch.tensor([-1e4, -19.9, 19.9, 20.1, 1e4])]).bfloat16()
+    x.requires_grad_(True)
+    value = Mish()(x)
+    (slope,) = torch.autograd.grad(value.sum(), x)
+    exact = x.detach().double().requires_grad_(True)
+    expected = exact * torch.tanh(torch.nn.functional.softplus(exact, threshold=1e3))
+    (expected_slope,) = torch.autograd.grad(expected.sum(), exact)
+    assert value.dtype == slope.dtype == torch.bfloat16
+    torch.testing.assert_close(value.double(), expected.detach(), rtol=2**-8, atol=1e-30)
+    torch.testing.assert_close(slope.double(), expected_slope, rtol=2**-8, atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [5, 3000])
+def test_the_output_layer_is_exact_on_rounded_inputs_and_its_gradients_are_rounded_once(rows):
+    layer = OutputLayer(64, 3)
+    x = torch.randn(rows, 64).bfloat16().requires_grad_(True)
+    error = torch.randn(rows, 3)
+    with network_passes("bfloat16", CPU):
+        out = layer(x)
+    out.backward(error)
+    assert out.dtype == layer.weight.grad.dtype == layer.bias.grad.dtype == torch.float32
+    torch.testing.assert_close(out, x.detach().float() @ layer.weight.T + layer.bias, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(layer.bias.grad, error.sum(0), rtol=1e-5, atol=1e-4)
+    scale = float(layer.weight.grad.abs().max())
+    torch.testing.assert_close(layer.weight.grad, error.T @ x.detach().float(), rtol=0, atol=2**-7 * scale)
+    torch.testing.assert_close(
+        x.grad.float(), error @ layer.weight.detach(), rtol=0, atol=2**-7 * float(error.abs().max())
+    )
+
+
+def test_without_a_gradient_a_frozen_output_layer_hands_back_that_of_its_input_alone():
+    layer = OutputLayer(8, 2).requires_grad_(False)
+    x = torch.randn(4, 8).bfloat16().requires_grad_(True)
+    with network_passes("bfloat16", CPU):
+        layer(x).sum().backward()
+    torch.testing.assert_close(
+        x.grad, layer.weight.bfloat16().float().sum(0).expand(4, -1).bfloat16(), rtol=2**-7, atol=1e-3
+    )

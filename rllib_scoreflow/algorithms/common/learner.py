@@ -12,6 +12,7 @@ from ray.rllib.utils.annotations import override
 from rllib_scoreflow.algorithms.common.exchange import rank
 from rllib_scoreflow.algorithms.common.rl_module import FlowPolicyRLModule
 from rllib_scoreflow.plugins import import_plugins
+from rllib_scoreflow.policy.memory import keep_freed_memory
 
 _RANDOM_STATE = "scoreflow_random_state"
 
@@ -29,6 +30,7 @@ class PolicyLearner(TorchLearner):
     def build(self) -> None:
         """Seeds the generator, on all Learners alike, and builds the module, the optimisers and the connectors."""
         self.iteration = 0
+        keep_freed_memory()
         import_plugins(self.config.plugins)
         super().build()
         seed = 0 if self.config.seed is None else int(self.config.seed)
