@@ -1,6 +1,7 @@
 """What this process does with memory that it has freed."""
 
 import ctypes
+import sys
 
 # Of glibc's malloc.h, and the largest block that it takes from the heap.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -14,6 +15,8 @@ def keep_freed_memory() -> None:
     A gradient step frees what the next one allocates, and a page that comes back from the system is cleared first: up
     to a fifth of an update. Without effect on another C library.
     """
+    if sys.platform != "linux":
+        return
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
         library.mallopt(_TRIM_THRESHOLD, _KEPT)
