@@ -29,7 +29,7 @@ class DatasetEntry:
         constant_observations: observation dimensions that never change are known and allowed.
         demonstrations_url: where the same demonstrations lie without observations, to render images from, or None.
         size: bytes of the file, where known.
-        sha256: its hash, where known; the addresses are plain http, so that nothing else vouches for a download.
+        sha256: its hash, where known; of the others the first download's is kept and compared (`download`).
     """
 
     dataset_id: str

@@ -25,6 +25,7 @@ from rich.progress import (
 )
 from urllib3.util.retry import Retry
 
+from rllib_scoreflow.data.secure_address import prefer_https
 from rllib_scoreflow.errors import InputError, shorten
 from rllib_scoreflow.files.atomic import atomic_path
 from rllib_scoreflow.files.digest import file_digest
@@ -61,10 +62,11 @@ def download(
 
     What arrives is kept in `path`.part, and the next call continues there if the server still has
     the same file. A complete file is checked against what is known of it and against the server's size and MD5 (where
-    it tells them), and recorded by its SHA-256 in `path`.sha256, see `check_recorded_hash`. What fails is removed.
+    it tells them), and recorded by its SHA-256 in `path`.sha256, see `check_recorded_hash`. The record outlives the
+    file: where no hash is known, what is downloaded again has to be what was downloaded first. What fails is removed.
 
     Args:
-        url: the address.
+        url: the address; that of https is taken where the server has the file there, see `prefer_https`.
         path: the file to make.
         size: its bytes, where known.
         sha256: its hexadecimal hash, where known.
@@ -88,15 +90,23 @@ def download(
             with requests.Session() as session:
                 for scheme in ("http://", "https://"):
                     session.mount(scheme, HTTPAdapter(max_retries=_RETRIES))
+                url = prefer_https(url)
                 promised, md5 = _transfer(session, url, part, size)
             problem = _problem(part, {promised, size}, md5, sha256, fault)
             if problem is not None:
-                part.unlink()
-                _validator_file(part).unlink(missing_ok=True)
-                raise InputError(
+                problem = (
                     f"the download of {url} is damaged ({problem}) and was removed; run again, or place the "
                     f"file as {path.name} in the folder {path.parent}"
                 )
+            elif sha256 is None and _recorded_hash(path) not in (None, file_digest(part).encode()):
+                problem = (
+                    f"what {url} sends has another SHA-256 than its first download, which {_sidecar(path)} keeps; if "
+                    "its publisher has replaced it, remove that record and run again"
+                )
+            if problem is not None:
+                part.unlink()
+                _validator_file(part).unlink(missing_ok=True)
+                raise InputError(problem)
             with atomic_path(_sidecar(path)) as temporary:
                 temporary.write_text(f"{file_digest(part)}  {path.name}\n")
             part.replace(path)
@@ -128,16 +138,20 @@ def check_recorded_hash(path: Path, sha256: str) -> None:
     Raises:
         InputError: the record in `path`.sha256 differs.
     """
-    sidecar = _sidecar(path)
-    if not sidecar.is_file():
-        return
-    with sidecar.open("rb") as file:
-        recorded = file.read(1000).split()[:1]
-    if recorded != [sha256.encode()]:
+    if _recorded_hash(path) not in (None, sha256.encode()):
         raise InputError(
             f"{path}: the file was changed after its download (its SHA-256 is not the one in "
-            f"{sidecar.name}); remove both files to download it again"
+            f"{_sidecar(path).name}); remove both files to download it again"
         )
+
+
+def _recorded_hash(path: Path) -> bytes | None:
+    """What the record of a download begins with, which need not be a hash; None without a record."""
+    sidecar = _sidecar(path)
+    if not sidecar.is_file():
+        return None
+    with sidecar.open("rb") as file:
+        return (file.read(1000).split() or [b""])[0]
 
 
 def _transfer(session: requests.Session, url: str, part: Path, known_size: int | None) -> tuple[int | None, str | None]:

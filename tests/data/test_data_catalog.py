@@ -86,6 +86,7 @@ def test_a_robomimic_file_placed_by_hand_serves_the_id(cache):
 
 
 def test_without_a_network_the_file_to_place_by_hand_is_named(cache, monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # no server here has https
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("no_proxy", "NO_PROXY"):

@@ -97,6 +97,7 @@ def target(tmp_path):
 @pytest.fixture
 def through_proxy(monkeypatch):
     def use(port):
+        monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # no server here has https
         for name in ("http_proxy", "HTTP_PROXY"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
         for name in ("no_proxy", "NO_PROXY"):

@@ -39,6 +39,7 @@ def server(monkeypatch):
         running.requests, running.answers = [], []
         thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
         thread.start()
+        monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # no server here has https
         for name in ("http_proxy", "HTTP_PROXY"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{running.server_address[1]}")
         for name in ("no_proxy", "NO_PROXY"):
