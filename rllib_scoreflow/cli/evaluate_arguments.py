@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-Source = Annotated[Path, typer.Argument(help="A policy folder, a checkpoint, or an experiment's folder.")]
+Source = Annotated[
+    Path, typer.Argument(help="A policy folder, a checkpoint, an experiment's folder, or DIR/<file>: its last one.")
+]
 Episodes = Annotated[
     int | None, typer.Option(help="Episodes to play (default 20, or as many as --steps take; 0 with --steps).", min=0)
 ]

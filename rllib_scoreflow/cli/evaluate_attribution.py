@@ -32,7 +32,7 @@ def run_attribution(
         InputError: there is no fine-tuned policy or no clone of it, they do not belong together, or an option does
             not fit.
     """
-    options.refuse_settings("--attribute", "whose seven rows differ in such things")
+    options.refuse_settings("--attribute", "whose seven rows differ in such things", pictures=True)
     if plot is not None:
         check_new_file("--plot", plot, ".png")
     folder = existing_policy(path)
@@ -48,18 +48,20 @@ def run_attribution(
     keep = path if (path / BEGUN_JSON).is_file() else None
     if keep is not None:
         _check_target(keep / ATTRIBUTION_JSON, overwrite=overwrite)
+    # Pictures of the policy as it acts first: where nothing can be rendered that is known at once.
+    pictures = Player.load(folder, options).film(options) if options.video or options.contact_sheet else {}
     found = measure_attribution(folder, find_clone(path, clone), options, quiet=as_json)
     kept = None if keep is None else write_attribution(keep, found)
     if plot is not None:
         _draw(found, plot)
     if as_json:
-        files = {"plot": None if plot is None else str(plot), "file": None if kept is None else str(kept)}
+        files = {**pictures, "plot": None if plot is None else str(plot), "file": None if kept is None else str(kept)}
         print(json.dumps({**found, **files}, indent=2, default=float))
         return
     _print_comparisons(found)
-    for what, file in (("file", kept), ("plot", plot)):
+    for what, file in (("file", kept), ("plot", plot), *pictures.items()):
         if file is not None:
-            print(f"{what}: {file}")
+            print(f"{what.replace('_', ' ')}: {file}")
 
 
 def _check_target(target: Path, *, overwrite: bool) -> None:

@@ -138,8 +138,10 @@ def _play(
     from rllib_scoreflow.cli.evaluate_attribution import run_attribution
     from rllib_scoreflow.cli.evaluate_start import run_start_search
     from rllib_scoreflow.cli.evaluate_sweep import run_sweep
+    from rllib_scoreflow.experiments.weights import last_experiment
 
     attribute, search_start, sweep = modes
+    path = last_experiment(path)
     if attribute:
         run_attribution(path, settings.only(options), clone=clone, plot=plot, overwrite=overwrite, as_json=as_json)
     elif search_start is not None:

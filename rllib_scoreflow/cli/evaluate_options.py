@@ -13,7 +13,8 @@ VARIANTS = ("flow", "scoreflow")
 _BACKENDS = ("auto", "envpool", "gymnasium")
 _SUCCESS_RULES = ("last", "any")
 # What says how one policy is played, and what shows it.
-_OF_ONE_POLICY = ("denoising_steps", "variant", "start", "video", "contact_sheet")
+_OF_ONE_POLICY = ("denoising_steps", "variant", "start")
+_PICTURES = ("video", "contact_sheet")
 
 
 def check_new_file(option: str, target: Path, ending: str) -> None:
@@ -107,16 +108,17 @@ class EvaluateOptions:
         if self.algorithm not in (None, algorithm):
             raise InputError(f"--algo {quote(self.algorithm)}, but {what} is of {algorithm}; leave --algo out.")
 
-    def refuse_settings(self, mode: str, why: str) -> None:
+    def refuse_settings(self, mode: str, why: str, *, pictures: bool) -> None:
         """Refuse what says how one policy is played, or shows it, for a mode that plays several.
 
         Args:
             mode: the option of that mode.
             why: a relative clause about it.
+            pictures: whether it shows one of them, too.
 
         Raises:
             InputError: naming the option.
         """
-        for name in _OF_ONE_POLICY:
+        for name in _OF_ONE_POLICY if pictures else (*_OF_ONE_POLICY, *_PICTURES):
             if getattr(self, name) is not None:
                 raise InputError(f"--{name.replace('_', '-')} does not go with {mode}, {why}; leave it out.")

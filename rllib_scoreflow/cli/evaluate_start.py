@@ -28,7 +28,7 @@ def run_start_search(path: Path, options: EvaluateOptions, *, candidates: int, o
         InputError: there is no policy at `path`, `output` exists or cannot be written, or an option does not fit.
     """
     # The start that is stored acts with the policy's own drift and number of steps, and pictures show one policy.
-    options.refuse_settings("--search-start", "which plays the policy as it is")
+    options.refuse_settings("--search-start", "which plays the policy as it is", pictures=False)
     folder = existing_policy(path)
     if folder is None:
         raise InputError(f"{path} holds no policy (policy.json), and a start is searched for exported flow policies.")

@@ -3,10 +3,11 @@
 import hashlib
 from pathlib import Path
 
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, shorten
 from rllib_scoreflow.files import policy_folder as artefact_files
 from rllib_scoreflow.files.digest import file_digest
 from rllib_scoreflow.files.policy_folder import POLICY_JSON, POLICY_WEIGHTS
+from rllib_scoreflow.reports.run_folder import BEGUN_JSON, DONE_JSON, read_json
 
 
 def find_policy(path: Path) -> Path | None:
@@ -21,6 +22,37 @@ def find_policy(path: Path) -> Path | None:
     if path.name == POLICY_JSON and path.is_file():
         return path.parent
     return artefact_files.find_policy(path)
+
+
+def last_experiment(path: Path) -> Path:
+    """Return the folder of the experiment that ends a file's, where `path` is that of all of them.
+
+    Args:
+        path: what the user gave.
+
+    Returns:
+        The only finished experiment in the folder that no other one started from; `path` itself where it is something
+        else.
+
+    Raises:
+        InputError: there are several.
+    """
+    if (path / BEGUN_JSON).is_file() or find_policy(path) is not None or not path.is_dir():
+        return path
+    finished = sorted(each.parent for each in path.glob(f"*/{DONE_JSON}") if (each.parent / BEGUN_JSON).is_file())
+    starts = {each: Path(_starting_policy(each) or "").parts for each in finished}
+    # By their names alone: the folder may have been moved since.
+    last = [each for each in finished if not any(each.name in starts[one] for one in finished if one != each)]
+    if len(last) > 1:
+        names = shorten(", ".join(each.name for each in last))
+        raise InputError(f"{path} holds several finished experiments ({names}); give the folder of one of them.")
+    return last[0] if last else path
+
+
+def _starting_policy(experiment: Path) -> str | None:
+    begun, done = (read_json(experiment / name) or {} for name in (BEGUN_JSON, DONE_JSON))
+    found = done.get("pretrained_policy") or begun.get("pretrained_policy")
+    return found or (begun.get("config") or {}).get("pretrained_policy")
 
 
 def require_policy(path: Path, where: str) -> Path:

@@ -105,6 +105,32 @@ def test_the_seven_rows_are_what_the_closed_form_says(rllib, run):
     assert Path("rows.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_folder_of_a_file_stands_for_the_experiment_that_ends_it(rllib, refused, run):
+    beginning = {"experiment": "pre", "run": "FlowBC", "env": TOY, "config": {}, "stop": {"training_iteration": 1.0}}
+    for name in (run_folder.BEGUN_JSON, run_folder.DONE_JSON):
+        run_folder.write_json(run.parent / "pre" / name, beginning)
+    answer = rllib("evaluate", run.parent, *NAMED, *WORDS, "--json")
+    assert answer.status == 0, answer.err
+    found = json.loads(answer.out)
+    assert Path(found["file"]).parent == run
+    assert [row["return_mean"] for row in found["rows"][:2]] == pytest.approx(
+        [expected_rows()[key].mean() for key in "ab"], abs=1e-5
+    )
+    # The whole may have been moved; without one that ends the file the user has to choose.
+    moved = run.parent.rename(run.parent.with_name("elsewhere"))
+    assert "attribution.json exists" in rllib("evaluate", moved, *NAMED, *WORDS).err
+    for name in (run_folder.BEGUN_JSON, run_folder.DONE_JSON):
+        run_folder.write_json(moved / "other" / name, beginning)
+    sentence = refused("evaluate", moved, *NAMED)
+    assert "holds several finished experiments (other, tune)" in sentence
+
+
+def test_the_policy_can_be_filmed_beside_the_rows(refused, run):
+    words = (*NAMED, "--attribute", "--episodes", 2)
+    sentence = refused("evaluate", run, *words, "--contact-sheet", "sheet.png")
+    assert "render" in sentence  # the toy cannot be: known before the rows are played
+
+
 def test_differences_are_paired_and_learning_is_best_against_best(rllib, run):
     found = json.loads(rllib("evaluate", run, *NAMED, *WORDS, "--json").out)
     expected = expected_rows()
