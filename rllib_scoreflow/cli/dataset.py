@@ -48,7 +48,7 @@ def convert(
     """Convert a dataset of any format into one Parquet file, which every command takes in its place."""
     from rllib_scoreflow.data.convert import convert_dataset
 
-    options = _options(filter_key, observation_keys, cameras)
+    options = read_options(filter_key, observation_keys, cameras)
     output = expand_user(output)
     info = convert_dataset(source, output, options, overwrite=overwrite)
     size = output.stat().st_size / 1e6
@@ -92,7 +92,7 @@ def export(
     run_dataset_export(
         source,
         expand_user(output),
-        _options(filter_key, observation_keys, cameras),
+        read_options(filter_key, observation_keys, cameras),
         form=ExportForm(layout, fps, task, lossless, overwrite),
         episodes=episodes,
         seed=seed,
@@ -112,7 +112,7 @@ def info(
     """Print what a dataset holds; it is converted into the cache first, if it is not there."""
     from rllib_scoreflow.data import load_dataset
 
-    options = _options(filter_key, observation_keys, cameras)
+    options = read_options(filter_key, observation_keys, cameras)
     opened = load_dataset(
         dataset,
         constant_observations="allow",
@@ -139,7 +139,7 @@ def verify(
     """Read a dataset again and check hashes, values, episodes, the converted form and chunks; exit 2 on a failure."""
     from rllib_scoreflow.data.convert import verify_dataset
 
-    checks = verify_dataset(dataset, _options(filter_key, observation_keys, cameras))
+    checks = verify_dataset(dataset, read_options(filter_key, observation_keys, cameras))
     _print_table([(check.name, check.found) for check in checks])
     print(f"{dataset}: in order")
 
@@ -161,7 +161,7 @@ def render(
     from rllib_scoreflow.data.progress import Bar
 
     source, output = expand_user(source), expand_user(output)
-    options = _options(None, None, cameras)
+    options = read_options(None, None, cameras)
     if output.suffix not in {".hdf5", ".h5"}:
         raise InputError(f"{output}: the output is an HDF5 file; give a path that ends in .hdf5")
     if not source.is_file():
@@ -184,7 +184,17 @@ def render(
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 
-def _options(filter_key: str | None, observation_keys: str | None, cameras: str | None) -> "ReadOptions":
+def read_options(filter_key: str | None, observation_keys: str | None, cameras: str | None) -> "ReadOptions":
+    """Take what the user typed apart.
+
+    Args:
+        filter_key: a subset.
+        observation_keys: names with commas between.
+        cameras: likewise.
+
+    Raises:
+        InputError: a name is empty or given twice.
+    """
     from rllib_scoreflow.data.options import ReadOptions
 
     def words(text: str | None) -> list[str] | None:

@@ -11,6 +11,7 @@ import typer
 from rllib_scoreflow.cli.dataset import dataset_app
 from rllib_scoreflow.cli.evaluate_command import evaluate
 from rllib_scoreflow.cli.examples import example_app
+from rllib_scoreflow.cli.init_command import init
 from rllib_scoreflow.cli.old_words import refuse_old_command, usage_sentence
 from rllib_scoreflow.cli.policy_commands import policy_app
 from rllib_scoreflow.cli.report_commands import report, sweep_app
@@ -38,6 +39,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(init)
 app.add_typer(train_app, name="train")
 app.add_typer(example_app, name="example")
 app.add_typer(policy_app, name="policy")

@@ -139,6 +139,22 @@ def train(
     print_summary(wide, outcomes)
 
 
+def check_experiments(raw: Mapping[str, Mapping[str, Any]], origin: str, stem: str) -> None:
+    """Check experiments as `train` does before the first one runs; nothing is run or written.
+
+    Args:
+        raw: name -> raw keys.
+        origin: what to call the source in messages.
+        stem: name of the folder of all the experiments.
+
+    Raises:
+        InputError: anything wrong with the input.
+    """
+    options = TrainOptions(results_dir=Path("results"))
+    for experiment in prepare(raw, origin, options):
+        _check(experiment, options.results_dir / stem)
+
+
 def prepare(raw: Mapping[str, Mapping[str, Any]], origin: str, options: TrainOptions) -> list[Experiment]:
     """Lay the options over the raw experiments, choose the wanted ones and check their form.
 

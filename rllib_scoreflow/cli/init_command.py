@@ -1,0 +1,101 @@
+"""``rllib init``: its options. Imports are late, so that help and mistakes come fast."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rllib_scoreflow.cli.dataset import Cameras, Dataset, FilterKey, ObservationKeys, read_options
+from rllib_scoreflow.cli.train_arguments import Plugins
+from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.files.user_paths import expand_user
+
+if TYPE_CHECKING:
+    from rllib_scoreflow.experiments.drafts.draft import Draft
+
+
+def init(
+    dataset: Dataset,
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The new .yaml file (default: named after the dataset).", metavar="FILE"),
+    ] = None,
+    env: Annotated[
+        str | None,
+        typer.Option("--env", "-e", help="The environment (default: guessed from the dataset), as for `rllib train`."),
+    ] = None,
+    minutes: Annotated[
+        float, typer.Option(help="How long training may take on this machine, both experiments together.", min=2.0)
+    ] = 15.0,
+    filter_key: FilterKey = None,
+    observation_keys: ObservationKeys = None,
+    cameras: Cameras = None,
+    plugins: Plugins = None,
+) -> None:
+    """Look at a dataset and write an experiment file for it, which runs as it is, with the reason of every choice."""
+    from rllib_scoreflow.experiments.drafts.draft import draft_file, file_name, open_for_draft
+    from rllib_scoreflow.experiments.quiet import quieten
+    from rllib_scoreflow.experiments.yaml import parse_yaml
+    from rllib_scoreflow.plugins import extend_module_path, import_plugins
+    from rllib_scoreflow.runs.plan import check_experiments
+
+    quieten(0)
+    extend_module_path([Path.cwd()])
+    import_plugins(plugins or ())
+    options = read_options(filter_key, observation_keys, cameras)
+    if output is not None:
+        output = expand_user(output)
+        _check_new(output)
+    opened = open_for_draft(dataset, options)
+    if output is None:
+        output = Path(file_name(opened.info.name))
+        _check_new(output)
+    command = shlex.join(["rllib", *sys.argv[1:]])
+    draft = draft_file(opened, dataset, options, file=output, command=command, env=env, minutes=minutes)
+    check_experiments(parse_yaml(draft.text, str(output)), str(output), output.stem)
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(draft.text)
+    except FileExistsError:
+        _check_new(output)
+    _say(draft, output)
+
+
+def _check_new(output: Path) -> None:
+    """Refuse a file that exists or cannot be written, before the dataset is looked at.
+
+    Raises:
+        InputError: see above.
+    """
+    from rllib_scoreflow.experiments.spec import as_name
+    from rllib_scoreflow.files.atomic import find_obstacle
+
+    if output.suffix not in {".yaml", ".yml"}:
+        raise InputError(f"{output}: the output is an experiment file; give a name that ends in .yaml")
+    if as_name(output.stem, also="-_.+=@") != output.stem:
+        raise InputError(f"{output}: its experiments are named after it, so use letters, digits and -_.+=@ only")
+    if output.exists():
+        raise InputError(f"{output} exists and is not overwritten; name another file with --output FILE")
+    if not output.absolute().parent.is_dir():
+        raise InputError(f"{output.absolute().parent}: no such folder; make it first")
+    obstacle = find_obstacle(output)
+    if obstacle is not None:
+        raise InputError(f"{output} cannot be written ({obstacle}); name another file with --output FILE")
+
+
+def _say(draft: "Draft", output: Path) -> None:
+    facts, config = draft.facts, draft.stages[0].as_mapping()["config"]
+    info = facts.info
+    print(f"{output}: {' and '.join(stage.run for stage in draft.stages)}, {facts.minutes:g} minutes planned")
+    print(
+        f"data: {info.num_steps:,} steps in {info.num_episodes:,} episodes, {info.observation_dim} numbers observed, "
+        f"{info.action_dim} acted by"
+    )
+    print(f"environment: {facts.found.env_id or 'none'} ({facts.found.reason})")
+    print(f"chosen: chunks of {facts.chunk.steps}, {config['chain']['start']} start, {config['velocity']}")
+    for note in info.notes:
+        print(f"note: {note}")
+    print(f"Read its comments, then:  rllib train file {shlex.quote(str(output))}")

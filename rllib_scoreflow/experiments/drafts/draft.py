@@ -1,0 +1,141 @@
+"""From a dataset to the text of an experiment file."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from rllib_scoreflow.algorithms.flow_bc import FlowBCConfig
+from rllib_scoreflow.data import D4RL_DATASETS, ROBOMIMIC_DATASETS, SHIPPED, ChunkIndex, TrajectoryDataset, load_dataset
+from rllib_scoreflow.data.analysis import analyse_dataset
+from rllib_scoreflow.data.options import ReadOptions
+from rllib_scoreflow.experiments.drafts.environment import find_environment
+from rllib_scoreflow.experiments.drafts.facts import MEASURED_BATCH, WIDTHS, Chunk, Facts
+from rllib_scoreflow.experiments.drafts.page import write_page
+from rllib_scoreflow.experiments.drafts.speed import gradient_speed, simulator_speed
+from rllib_scoreflow.experiments.drafts.stages import Stage, choose_width, clone_stage, tune_stage
+from rllib_scoreflow.experiments.drafts.start import choose_chunk
+from rllib_scoreflow.files.user_paths import expand_user
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An experiment file that is not yet written.
+
+    Attributes:
+        text: the YAML.
+        stages: its experiments, in order.
+        facts: what its choices were made from.
+    """
+
+    text: str
+    stages: tuple[Stage, ...]
+    facts: Facts
+
+
+def open_for_draft(dataset: str, options: ReadOptions) -> TrajectoryDataset:
+    """Open a dataset, with constant observations.
+
+    Args:
+        dataset: as for `load_dataset`.
+        options: what to read of it.
+
+    Raises:
+        InputError: see `load_dataset`.
+    """
+    return load_dataset(
+        dataset,
+        constant_observations="allow",
+        filter_key=options.filter_key,
+        observation_keys=options.observation_keys,
+        cameras=options.cameras,
+    )
+
+
+def file_name(name: str) -> str:
+    """Return the usual name of a dataset's file.
+
+    Args:
+        name: of the dataset, such as "minari:D4RL/door/human-v2".
+    """
+    stem = re.sub(r"[^\w.+=@-]+", "-", re.sub(r"^\w+:", "", name)).strip("-.") or "dataset"
+    return f"{stem[:100]}.yaml"
+
+
+def draft_file(
+    opened: TrajectoryDataset,
+    dataset: str,
+    options: ReadOptions,
+    *,
+    file: Path,
+    command: str,
+    env: str | None = None,
+    minutes: float = 15.0,
+) -> Draft:
+    """Look at a dataset and write an experiment file for it: a cloning, and with an environment a fine-tuning.
+
+    Args:
+        opened: from `open_for_draft`.
+        dataset: what it was opened by.
+        options: what was read of it.
+        file: where the text will be written; its experiments are named after it, so that `as_name` must not change it.
+        command: what makes the file again, for its head.
+        env: the environment; None to guess it.
+        minutes: how long the file may take.
+
+    Raises:
+        InputError: the environment is unknown, cannot be made or does not fit the dataset; episodes that are too short.
+        SimulatorError: the environment raises an exception.
+    """
+    analysis = analyse_dataset(opened)
+    chunk = choose_chunk(analysis)
+    found = find_environment(opened.info, env)
+    longest = analysis.lengths[2]
+    limit = longest if found.dims is None else found.dims.max_episode_steps or longest
+    speed = None
+    if found.env_id is not None and found.dims is not None:
+        recorded = opened.info.env_config if opened.info.env_id == found.env_id else {}
+        speed = simulator_speed(found.env_id, found.dims, recorded, limit, chunk.steps)
+    index = ChunkIndex(opened, chunk.steps)
+    facts = Facts(
+        dataset=_lasting(dataset),
+        options=options,
+        info=opened.info,
+        analysis=analysis,
+        num_chunks=len(index),
+        num_episodes=index.num_episodes,
+        chunk=chunk,
+        found=found,
+        limit=limit,
+        simulator_speed=speed,
+        gradient_speeds={width: _gradient_speed(opened, dataset, options, chunk, width) for width in WIDTHS},
+        minutes=minutes,
+    )
+    stem, width = file.stem, choose_width(facts)
+    stages = [clone_stage(f"{stem}-pretrain", facts, width)]
+    if speed is not None:
+        stages.append(tune_stage(f"{stem}-finetune", stages[0].name, facts, width))
+    return Draft(write_page(command, file.name, facts, stages), tuple(stages), facts)
+
+
+def _lasting(dataset: str) -> str:
+    """What names the dataset from every folder."""
+    path = expand_user(dataset)
+    published = dataset in SHIPPED or dataset in D4RL_DATASETS or dataset in ROBOMIMIC_DATASETS
+    return dataset if published or not path.exists() else str(path.absolute())
+
+
+def _gradient_speed(opened: TrajectoryDataset, dataset: str, options: ReadOptions, chunk: Chunk, width: int) -> float:
+    config = FlowBCConfig()
+    config.update_from_dict(
+        {
+            "dataset": dataset,
+            "constant_observations": "allow",
+            "horizon": chunk.steps,
+            "act_steps": chunk.steps,
+            "velocity": {"hidden_dim": width},
+            "filter_key": options.filter_key,
+            "observation_keys": None if options.observation_keys is None else list(options.observation_keys),
+            "cameras": None if options.cameras is None else list(options.cameras),
+        }
+    )
+    return gradient_speed(config.cloned_policy(), opened, MEASURED_BATCH, config.lr)

@@ -1,0 +1,321 @@
+"""The two experiments of a draft, with a reason for every choice: the measured settings of `tuned_examples`, scaled."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from rllib_scoreflow.experiments.drafts.facts import MEASURED_BATCH, Choice, Facts, figure, percent, round_down
+from rllib_scoreflow.experiments.drafts.start import choose_start
+
+STEPS_K = 4
+_START_UP_SECONDS = 40.0  # of Ray, twice
+# Shares of the time; what is left is for `rllib evaluate --attribute`.
+_CLONING, _CLONING_ALONE, _TUNING, _EVALUATING = 0.25, 0.8, 0.5, 0.25
+_USUAL_MINUTES = 15.0
+_GRADIENT_STEPS, _LEAST_GRADIENT_STEPS = 12_000, 500
+_ENV_STEPS = 400_000
+_SLOW_SIMULATOR = 500.0  # steps per second, below which it and not the network takes the time
+# An update takes so many times the passes of cloning, and sampling so much of one; from runs of hopper-demo.yaml.
+_UPDATE, _SAMPLING = 1.5, 0.5
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One experiment.
+
+    Attributes:
+        name: its name.
+        run: the algorithm.
+        head: further keys beside `config`, each a choice.
+        config: its choices.
+    """
+
+    name: str
+    run: str
+    head: tuple[Choice, ...]
+    config: tuple[Choice, ...]
+
+    def as_mapping(self) -> dict[str, Any]:
+        """What the YAML says."""
+        keys = {each.key: each.value for each in self.head}
+        return {"run": self.run, **keys, "config": {each.key: each.value for each in self.config}}
+
+
+def choose_width(facts: Facts) -> Choice:
+    """Choose the width of the network: by what the time goes to."""
+    narrow, wide = (1e3 / facts.gradient_speeds[width] for width in (256, 512))
+    cost = f"a gradient step takes {figure(narrow)} ms at 256 and {figure(wide)} ms at 512 here"
+    numbers = facts.info.observation_dim + facts.chunk.steps * facts.info.action_dim
+    if facts.simulator_speed is None:
+        return Choice("velocity", {"hidden_dim": 512}, f"Published is 512; {cost}, and cloning has all of the time")
+    speed = f"The simulator makes {facts.simulator_speed:,.0f} steps a second here"
+    if facts.simulator_speed < _SLOW_SIMULATOR or numbers > 100:
+        why = "it takes the time" if facts.simulator_speed < _SLOW_SIMULATOR else f"{numbers} numbers go through it"
+        return Choice("velocity", {"hidden_dim": 512}, f"{speed} and {cost}; {why}, so the network is as published")
+    return Choice(
+        "velocity",
+        {"hidden_dim": 256},
+        f"{speed} and {cost}; the network takes the time, so it is half of the published 512, as in hopper-demo.yaml",
+    )
+
+
+def clone_stage(name: str, facts: Facts, width: Choice) -> Stage:
+    """The cloning.
+
+    Args:
+        name: of the experiment.
+        facts: what is known.
+        width: from `choose_width`.
+    """
+    info, batch = facts.info, MEASURED_BATCH if facts.num_chunks >= 20 * MEASURED_BATCH else 64
+    speed = facts.gradient_speeds[width.value["hidden_dim"]] * (1.0 if batch == MEASURED_BATCH else 2.0)
+    alone = facts.simulator_speed is None
+    seconds = (60.0 * facts.minutes - _START_UP_SECONDS) * (_CLONING_ALONE if alone else _CLONING)
+    wanted = _GRADIENT_STEPS * max(1.0, facts.minutes / _USUAL_MINUTES)
+    steps = max(_LEAST_GRADIENT_STEPS, round_down(min(wanted, seconds * speed)))
+    held_out = 0.0 if facts.num_episodes == 1 else 0.02
+    epoch = max(1, int(facts.num_chunks * (1.0 - held_out)) // batch)
+    epochs = math.ceil(steps / epoch)
+    head = [
+        Choice(
+            "stop",
+            {"gradient_steps": steps},
+            f"About {_minutes(steps / speed)} at {figure(speed)} gradient steps a second (measured here, one thread), "
+            f"and {figure(steps / epoch)} times all {facts.num_chunks:,} chunks. The learning rate falls meanwhile",
+        )
+    ]
+    config = [
+        Choice("seed", 0, "Another seed is another run"),
+        Choice("dataset", facts.dataset, f"{info.num_steps:,} steps in {info.num_episodes:,} episodes"),
+        *_reading(facts),
+        *_lengths(facts),
+        Choice(
+            "denoising_steps",
+            STEPS_K,
+            "Steps from noise to a chunk; as published for fine-tuning, so that what is judged is what is fine-tuned",
+        ),
+        choose_start(facts.analysis),
+        width,
+        Choice("train_batch_size_per_learner", batch, f"{epoch:,} gradient steps an epoch; published are 128 and 256"),
+        Choice("lr", 1.0e-3, "As published for state; it falls to lr_min over the whole cloning"),
+        Choice("lr_min", 1.0e-4, "As published"),
+    ]
+    if steps < 4_000:
+        config.append(
+            Choice("ema_warmup_steps", steps // 10, f"The weights' average follows sooner in only {steps:,} steps")
+        )
+    if held_out == 0.0:
+        config.append(
+            Choice("validation_fraction", 0.0, "Only one episode holds whole chunks, so that none can be held out")
+        )
+    if not alone:
+        head.insert(0, Choice("env", facts.found.env_id, _why_env(facts)))
+        config += [*_time_limit(facts), *_evaluation(facts, epochs, "at the end of the cloning")]
+    return Stage(name, "FlowBC", tuple(head), tuple(config))
+
+
+def tune_stage(name: str, clone: str, facts: Facts, width: Choice) -> Stage:
+    """The fine-tuning; there is an environment.
+
+    Args:
+        name: of the experiment.
+        clone: name of the cloning.
+        facts: what is known.
+        width: from `choose_width`.
+    """
+    assert facts.simulator_speed is not None
+    act, sparse, slow = facts.chunk.steps, facts.is_sparse, facts.simulator_speed < _SLOW_SIMULATOR
+    runners, envs = (2, 10) if slow else (0, 20)
+    epochs = 10 if sparse else 5
+    simulating = 1.0 / (facts.simulator_speed * max(1, runners))
+    row = 1.0 / (facts.gradient_speeds[width.value["hidden_dim"]] * MEASURED_BATCH)
+    learning = STEPS_K * row * (_UPDATE * epochs + _SAMPLING) / act
+    budget = (60.0 * facts.minutes - _START_UP_SECONDS) * _TUNING
+    wanted = _ENV_STEPS * max(1.0, facts.minutes / _USUAL_MINUTES)
+    affordable = budget * (1.0 - _EVALUATING) / (simulating + learning)
+    chunks = min(wanted, affordable) / act
+    fragment = max(20, math.ceil(min(4_000.0, max(600.0, chunks / 40)) / (envs * max(1, runners))))
+    rollout = fragment * envs * max(1, runners)
+    iterations = max(4, int(chunks / rollout))
+    steps = iterations * rollout * act
+    spent = steps * (simulating + learning)
+    why_stop = (
+        f"{iterations} iterations of {rollout * act:,} steps, about {_minutes(spent)}: the simulator makes "
+        f"{facts.simulator_speed:,.0f} steps a second and {figure(1e6 * learning)} microseconds of each step are "
+        "learning (measured here)"
+    )
+    head = (
+        Choice("env", facts.found.env_id, "As above"),
+        Choice("weights_from", clone, "The clone above"),
+        Choice("stop", {"env_steps": steps}, why_stop),
+    )
+    config = [
+        Choice("seed", 0, "As above"),
+        *_rollouts(facts, runners, envs, fragment, rollout),
+        *(_sparse_settings(facts, rollout) if sparse else _dense_settings(facts, rollout, width)),
+        Choice("lr_cycle_iterations", iterations, "The learning rate falls once, over the whole run"),
+        Choice("lr_warmup_iterations", 2, "As in hopper-demo.yaml"),
+        Choice("schedule_iterations", iterations, "The noise is annealed over the whole run"),
+        *_evaluation(facts, max(1, iterations // 4), "before the first update, then four times"),
+    ]
+    return Stage(name, "ScoreFlow", head, tuple(config))
+
+
+def _reading(facts: Facts) -> list[Choice]:
+    """Options of reading that were given, and those without which the data would be refused."""
+    found = [
+        Choice(key, list(value) if isinstance(value, tuple) else value, "As given to rllib init")
+        for key in ("filter_key", "observation_keys", "cameras")
+        if (value := getattr(facts.options, key)) is not None
+    ]
+    constant = facts.analysis.constant_observations
+    if constant:
+        shown = ", ".join(map(str, constant[:8])) + (", ..." if len(constant) > 8 else "")
+        found.append(
+            Choice(
+                "constant_observations",
+                "allow",
+                f"{len(constant)} of {facts.info.observation_dim} numbers never change (measured: {shown}); if they "
+                "should, the recording is wrong",
+            )
+        )
+    return found
+
+
+def _lengths(facts: Facts) -> list[Choice]:
+    return [
+        Choice("horizon", facts.chunk.steps, facts.chunk.reason),
+        Choice("act_steps", facts.chunk.steps, "All of a chunk is executed, so that all of it is learned from"),
+    ]
+
+
+def _time_limit(facts: Facts) -> list[Choice]:
+    if facts.found.dims is None or facts.found.dims.max_episode_steps is not None:
+        return []
+    return [
+        Choice(
+            "max_episode_steps",
+            facts.limit,
+            "The environment has no time limit; this is the longest recorded episode. It goes with the policy",
+        )
+    ]
+
+
+def _evaluation(facts: Facts, interval: int, when: str) -> list[Choice]:
+    """Evaluations that take at most a share of the fine-tuning."""
+    assert facts.simulator_speed is not None
+    length = min(facts.limit, 2 * facts.analysis.lengths[1])
+    seconds = 60.0 * facts.minutes * _TUNING * _EVALUATING / 5
+    episodes = int(min(20, max(4, seconds * facts.simulator_speed / length)))
+    error = facts.analysis.return_std / math.sqrt(episodes)
+    about = (
+        f"With the data's spread of returns ({figure(facts.analysis.return_std)}) a mean over {episodes} is known to "
+    )
+    about += f"{figure(error)}; each evaluation takes about {_minutes(episodes * length / facts.simulator_speed)}"
+    return [
+        Choice("evaluation_interval", interval, f"Without exploration, {when}"),
+        Choice("evaluation_duration", episodes, about),
+    ]
+
+
+def _rollouts(facts: Facts, runners: int, envs: int, fragment: int, rollout: int) -> list[Choice]:
+    length = facts.chunk.steps * rollout / max(1, facts.analysis.lengths[1])
+    many = f"{rollout:,} chunks an iteration, as many steps as {figure(length)} of the recorded episodes (median "
+    many += f"{facts.analysis.lengths[1]} steps)"
+    if not runners:
+        return [
+            Choice("num_envs_per_env_runner", envs, "As in hopper-demo.yaml; they share one pass of the network"),
+            Choice("rollout_fragment_length", fragment, many),
+        ]
+    slow = f"{facts.simulator_speed:,.0f} steps a second are slow, so that two processes play (measured)"
+    return [
+        Choice("num_env_runners", runners, slow),
+        Choice("num_cpus_per_env_runner", 0.5, "With the main process, which rests while they play, 2 CPUs"),
+        Choice("num_envs_per_env_runner", envs, "As in lift-lowdim.yaml"),
+        Choice("rollout_fragment_length", fragment, many),
+    ]
+
+
+def _dense_settings(facts: Facts, rollout: int, width: Choice) -> list[Choice]:
+    analysis, unforetold = facts.analysis, _unforetold(facts)
+    low, high = (0.05, 0.12) if unforetold < 0.05 else (0.10, 0.24)
+    seen = f"Measured: the observation leaves {figure(unforetold)} of the actions' half range open"
+    published = "as published for kitchen" if unforetold < 0.05 else "as published for locomotion"
+    lr = 2.0e-4 if width.value["hidden_dim"] == 256 else 1.0e-4
+    per_episode = analysis.lengths[1] / facts.chunk.steps
+    found = [
+        Choice(
+            "noise",
+            {"sigma_min": low, "sigma_max": high},
+            f"Exploration, in half ranges of the action. {seen}: {published}",
+        ),
+        Choice("chain", _chain(facts, clamp=low < 0.1), _why_chain(low < 0.1)),
+        Choice(
+            "gamma",
+            0.99,
+            f"Per chunk, of which a median episode has {figure(per_episode)}; as published for dense rewards",
+        ),
+        Choice("entropy_coeff", 0.03, "As published for locomotion: rewards are dense, and there is time to explore"),
+        Choice("lr", lr, "As in hopper-demo.yaml (256) and hopper.yaml (512), measured for these rollouts"),
+        Choice("lr_min", 0.5 * lr, "Half of it at the end"),
+        Choice("num_epochs", 5, "As in hopper-demo.yaml"),
+        Choice("minibatch_size", rollout // 4, f"{5 * (rollout // (rollout // 4))} gradient steps an iteration"),
+    ]
+    return found
+
+
+def _sparse_settings(facts: Facts, rollout: int) -> list[Choice]:
+    success = facts.analysis.success_share
+    seen = "no reward is recorded" if success is None else f"rewards are 0 or 1, above 0 in {percent(success)} of the "
+    seen += "" if success is None else "episodes"
+    per_episode = facts.analysis.lengths[1] / facts.chunk.steps
+    return [
+        Choice(
+            "noise",
+            {"sigma_min": 0.05, "sigma_max": 0.10},
+            f"Exploration, in half ranges of the action. Measured: {seen}, so that a failure by noise teaches nothing: "
+            "little, as in lift-lowdim.yaml",
+        ),
+        Choice("chain", _chain(facts, clamp=True), _why_chain(True)),
+        Choice(
+            "gamma",
+            0.999,
+            f"Per chunk, of which a median episode has {figure(per_episode)}: its end must count at its start",
+        ),
+        Choice("entropy_coeff", 0.0, "More noise does not find more where only success is rewarded"),
+        Choice("lr", 3.0e-5, "As in lift-lowdim.yaml; larger steps follow chance where few episodes differ"),
+        Choice("lr_min", 2.0e-5, "As there"),
+        Choice(
+            "critic_warmup_iterations", 2, "As there: the policy waits until the critic knows a success from a failure"
+        ),
+        Choice("num_epochs", 10, "As there"),
+        Choice("minibatch_size", rollout // 3, "As there, a third of the rollout"),
+    ]
+
+
+def _chain(facts: Facts, *, clamp: bool) -> dict[str, Any]:
+    start = choose_start(facts.analysis).value["start"]
+    return {"denoising_steps": STEPS_K, "start": start, **({"logp_clamp": None} if clamp else {})}
+
+
+def _why_chain(unclamped: bool) -> str:
+    why = "K and start as above, for the same reasons"
+    return why + ("; log-probabilities of so little noise pass the published bound of 1" if unclamped else "")
+
+
+def _unforetold(facts: Facts) -> float:
+    """Root mean square of what neighbours' actions differ by, in half ranges of the action, of one of the two."""
+    wide = (facts.info.action_max - facts.info.action_min) / 2
+    varies = wide > 0
+    deviation = float(((facts.analysis.action_std[varies] / wide[varies]) ** 2).mean() ** 0.5)
+    return facts.analysis.foresight.spread[0] * deviation
+
+
+def _why_env(facts: Facts) -> str:
+    found = facts.found
+    assert found.dims is not None
+    return f"{found.reason[0].upper()}{found.reason[1:]}; its spaces fit the data's"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} minutes"
