@@ -102,6 +102,11 @@ def make_robomimic(folder):
     return path, None
 
 
+def make_lift(folder):
+    pytest.importorskip("robosuite")
+    return FIXTURES / "lift_lowdim.hdf5", "robomimic/lift"
+
+
 def make_shipped(folder):
     return "hopper-small", "Hopper-v4"
 
@@ -121,7 +126,17 @@ def comments_of(text):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:minari")
-@pytest.mark.parametrize("make", [make_flat, make_minari, make_lerobot, make_robomimic, make_shipped])
+@pytest.mark.parametrize(
+    "make",
+    [
+        make_flat,
+        make_minari,
+        make_lerobot,
+        make_robomimic,
+        make_shipped,
+        pytest.param(make_lift, marks=pytest.mark.slow),  # the simulator takes half a minute to begin
+    ],
+)
 def test_the_file_passes_the_checks_of_the_command_and_every_choice_has_a_reason(make, tmp_path, rllib):
     dataset, env_id = make(tmp_path)
     answer = rllib("init", dataset, *SHORT)
@@ -157,7 +172,6 @@ def test_a_path_stays_right_in_another_folder_and_options_are_kept(tmp_path, rll
     config = experiment[1]["config"]
     assert config["dataset"] == str(Path("drawers").absolute())
     assert config["observation_keys"] == ["observation.state"]
-    assert "add" in Path("state.yml").read_text()
     assert "`env: ID`" in Path("state.yml").read_text()
 
 
@@ -203,6 +217,21 @@ def test_an_environment_that_does_not_fit_is_said_and_not_taken(tmp_path, rllib)
     assert answer.status == 0, answer.err
     assert "environment: none" in answer.out
     assert "has 4 observation and 1 action dimensions" in answer.out
+
+
+def test_a_layout_of_d4rls_is_taken_where_the_named_environment_does_not_fit(tmp_path, rllib):
+    """Ant's observations padded to D4RL's 111 numbers, recorded in gymnasium's Ant-v4 of 27."""
+    path = write_flat(tmp_path / "ant-mine.hdf5", "Ant-v4", env_id="Ant-v4")
+    with h5py.File(path, "a") as file:
+        for key in ("observations", "next_observations"):
+            values = file[key][:]
+            del file[key]
+            file[key] = np.pad(values, [(0, 0), (0, 111 - values.shape[1])])
+    answer = rllib("init", path, *SHORT)
+    assert answer.status == 0, answer.err
+    experiments = read_yaml(Path("ant-mine.yaml"))
+    assert {body["env"] for body in experiments.values()} == {"ant-medium-v2"}
+    assert experiments["ant-mine-pretrain"]["config"]["constant_observations"] == "allow"
 
 
 @pytest.mark.e2e

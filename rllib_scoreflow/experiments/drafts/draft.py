@@ -9,7 +9,7 @@ from rllib_scoreflow.data import D4RL_DATASETS, ROBOMIMIC_DATASETS, SHIPPED, Chu
 from rllib_scoreflow.data.analysis import analyse_dataset
 from rllib_scoreflow.data.options import ReadOptions
 from rllib_scoreflow.experiments.drafts.environment import find_environment
-from rllib_scoreflow.experiments.drafts.facts import MEASURED_BATCH, WIDTHS, Chunk, Facts
+from rllib_scoreflow.experiments.drafts.facts import WIDTHS, Facts, choose_batch
 from rllib_scoreflow.experiments.drafts.page import write_page
 from rllib_scoreflow.experiments.drafts.speed import gradient_speed, simulator_speed
 from rllib_scoreflow.experiments.drafts.stages import Stage, choose_width, clone_stage, tune_stage
@@ -96,6 +96,7 @@ def draft_file(
         recorded = opened.info.env_config if opened.info.env_id == found.env_id else {}
         speed = simulator_speed(found.env_id, found.dims, recorded, limit, chunk.steps)
     index = ChunkIndex(opened, chunk.steps)
+    batch = choose_batch(len(index))
     facts = Facts(
         dataset=_lasting(dataset),
         options=options,
@@ -107,7 +108,11 @@ def draft_file(
         found=found,
         limit=limit,
         simulator_speed=speed,
-        gradient_speeds={width: _gradient_speed(opened, dataset, options, chunk, width) for width in WIDTHS},
+        batch=batch,
+        gradient_speeds={
+            width: _gradient_speed(opened, dataset, options, steps=chunk.steps, width=width, batch=batch)
+            for width in WIDTHS
+        },
         minutes=minutes,
     )
     stem, width = file.stem, choose_width(facts)
@@ -124,18 +129,20 @@ def _lasting(dataset: str) -> str:
     return dataset if published or not path.exists() else str(path.absolute())
 
 
-def _gradient_speed(opened: TrajectoryDataset, dataset: str, options: ReadOptions, chunk: Chunk, width: int) -> float:
+def _gradient_speed(
+    opened: TrajectoryDataset, dataset: str, options: ReadOptions, *, steps: int, width: int, batch: int
+) -> float:
     config = FlowBCConfig()
     config.update_from_dict(
         {
             "dataset": dataset,
             "constant_observations": "allow",
-            "horizon": chunk.steps,
-            "act_steps": chunk.steps,
+            "horizon": steps,
+            "act_steps": steps,
             "velocity": {"hidden_dim": width},
             "filter_key": options.filter_key,
             "observation_keys": None if options.observation_keys is None else list(options.observation_keys),
             "cameras": None if options.cameras is None else list(options.cameras),
         }
     )
-    return gradient_speed(config.cloned_policy(), opened, MEASURED_BATCH, config.lr)
+    return gradient_speed(config.cloned_policy(), opened, batch, config.lr)

@@ -64,7 +64,6 @@ def _guesses(info: DatasetInfo) -> Iterator[tuple[str, str]]:
     """Yield environments, the likeliest first, each with what names it."""
     if info.env_id is not None:
         yield info.env_id, "the dataset names"
-        return
     words = re.findall(r"[a-z]+(?:2d)?", info.name.lower())
     for word in words:
         env_id = _LOCOMOTION.get(word) or _BY_NAME.get(word, {}).get(info.observation_dim)

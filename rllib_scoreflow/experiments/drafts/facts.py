@@ -8,8 +8,17 @@ from rllib_scoreflow.data.analysis import Analysis
 from rllib_scoreflow.data.options import ReadOptions
 from rllib_scoreflow.experiments.drafts.environment import FoundEnv
 
-MEASURED_BATCH = 256
 WIDTHS = (256, 512)
+_BATCH, _SMALL_BATCH, _LEAST_BATCHES = 256, 64, 10
+
+
+def choose_batch(num_chunks: int) -> int:
+    """Chunks of a gradient step of cloning: as measured in `tuned_examples`, smaller where an epoch has few of them.
+
+    Args:
+        num_chunks: of the dataset.
+    """
+    return _BATCH if num_chunks >= _LEAST_BATCHES * _BATCH else _SMALL_BATCH
 
 
 @dataclass(frozen=True)
@@ -44,8 +53,8 @@ class Facts:
         found: the environment.
         limit: time limit of an episode in steps, of the environment or (where it has none) the longest recorded one.
         simulator_speed: environment steps per second of one process, None without an environment.
-        gradient_speeds: by width, gradient steps of cloning per second on one thread, with batches of
-            `MEASURED_BATCH`.
+        batch: chunks of a gradient step of cloning.
+        gradient_speeds: by width, such gradient steps per second on one thread.
         minutes: how long the file may take.
     """
 
@@ -59,6 +68,7 @@ class Facts:
     found: FoundEnv
     limit: int
     simulator_speed: float | None
+    batch: int
     gradient_speeds: dict[int, float]
     minutes: float
 

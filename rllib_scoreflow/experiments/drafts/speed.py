@@ -16,7 +16,7 @@ from rllib_scoreflow.policy.threads import one_thread
 
 _SIMULATOR_SECONDS, _GRADIENT_SECONDS = 2.0, 1.0
 _ENVS = 4
-_LEAST_UNITS = 3
+_LEAST_CALLS = 5
 
 
 def simulator_speed(env_id: str, dims: EnvDims, env_config: Mapping[str, Any], limit: int, act_steps: int) -> float:
@@ -87,9 +87,16 @@ def gradient_speed(policy: FlowPolicy, dataset: TrajectoryDataset, batch_size: i
 
 
 def _rate(work: Callable[[], int], seconds: float) -> float:
-    """Units of work in a second; at least a few calls, however long they take."""
-    units, calls, begun = 0, 0, time.perf_counter()
-    while calls < _LEAST_UNITS or time.perf_counter() - begun < seconds:
-        units += work()
-        calls += 1
-    return units / (time.perf_counter() - begun)
+    """Units of work in a second, in the median call: another program that has the processor for a moment is none.
+
+    Args:
+        work: does some units and says how many.
+        seconds: how long it is called, at least a few times.
+    """
+    rates: list[float] = []
+    ends = time.perf_counter() + seconds
+    while len(rates) < _LEAST_CALLS or time.perf_counter() < ends:
+        begun = time.perf_counter()
+        units = work()
+        rates.append(units / (time.perf_counter() - begun))
+    return float(np.median(rates))

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from rllib_scoreflow.experiments.drafts.facts import MEASURED_BATCH, Choice, Facts, figure, percent, round_down
+from rllib_scoreflow.experiments.drafts.facts import Choice, Facts, figure, percent, round_down
 from rllib_scoreflow.experiments.drafts.start import choose_start
 
 STEPS_K = 4
@@ -14,6 +14,7 @@ _CLONING, _CLONING_ALONE, _TUNING, _EVALUATING = 0.25, 0.8, 0.5, 0.25
 _USUAL_MINUTES = 15.0
 _GRADIENT_STEPS, _LEAST_GRADIENT_STEPS = 12_000, 500
 _ENV_STEPS = 400_000
+_EPISODES, _LEAST_EPISODES = 20, 4
 _SLOW_SIMULATOR = 500.0  # steps per second, below which it and not the network takes the time
 # An update takes so many times the passes of cloning, and sampling so much of one; from runs of hopper-demo.yaml.
 _UPDATE, _SAMPLING = 1.5, 0.5
@@ -67,8 +68,7 @@ def clone_stage(name: str, facts: Facts, width: Choice) -> Stage:
         facts: what is known.
         width: from `choose_width`.
     """
-    info, batch = facts.info, MEASURED_BATCH if facts.num_chunks >= 20 * MEASURED_BATCH else 64
-    speed = facts.gradient_speeds[width.value["hidden_dim"]] * (1.0 if batch == MEASURED_BATCH else 2.0)
+    info, batch, speed = facts.info, facts.batch, facts.gradient_speeds[width.value["hidden_dim"]]
     alone = facts.simulator_speed is None
     seconds = (60.0 * facts.minutes - _START_UP_SECONDS) * (_CLONING_ALONE if alone else _CLONING)
     wanted = _GRADIENT_STEPS * max(1.0, facts.minutes / _USUAL_MINUTES)
@@ -110,7 +110,7 @@ def clone_stage(name: str, facts: Facts, width: Choice) -> Stage:
         )
     if not alone:
         head.insert(0, Choice("env", facts.found.env_id, _why_env(facts)))
-        config += [*_time_limit(facts), *_evaluation(facts, epochs, "at the end of the cloning")]
+        config += [*_time_limit(facts), *_evaluation(facts, epochs, "Without exploration, at the end of the cloning")]
     return Stage(name, "FlowBC", tuple(head), tuple(config))
 
 
@@ -128,7 +128,7 @@ def tune_stage(name: str, clone: str, facts: Facts, width: Choice) -> Stage:
     runners, envs = (2, 10) if slow else (0, 20)
     epochs = 10 if sparse else 5
     simulating = 1.0 / (facts.simulator_speed * max(1, runners))
-    row = 1.0 / (facts.gradient_speeds[width.value["hidden_dim"]] * MEASURED_BATCH)
+    row = 1.0 / (facts.gradient_speeds[width.value["hidden_dim"]] * facts.batch)
     learning = STEPS_K * row * (_UPDATE * epochs + _SAMPLING) / act
     budget = (60.0 * facts.minutes - _START_UP_SECONDS) * _TUNING
     wanted = _ENV_STEPS * max(1.0, facts.minutes / _USUAL_MINUTES)
@@ -152,11 +152,11 @@ def tune_stage(name: str, clone: str, facts: Facts, width: Choice) -> Stage:
     config = [
         Choice("seed", 0, "As above"),
         *_rollouts(facts, runners, envs, fragment, rollout),
-        *(_sparse_settings(facts, rollout) if sparse else _dense_settings(facts, rollout, width)),
+        *(_sparse_settings(facts, rollout, iterations) if sparse else _dense_settings(facts, rollout, width)),
         Choice("lr_cycle_iterations", iterations, "The learning rate falls once, over the whole run"),
-        Choice("lr_warmup_iterations", 2, "As in hopper-demo.yaml"),
+        Choice("lr_warmup_iterations", _first(iterations), f"Of {iterations}; 2 as in hopper-demo.yaml, 1 of few"),
         Choice("schedule_iterations", iterations, "The noise is annealed over the whole run"),
-        *_evaluation(facts, max(1, iterations // 4), "before the first update, then four times"),
+        *_evaluation(facts, *_how_often(facts, iterations)),
     ]
     return Stage(name, "ScoreFlow", head, tuple(config))
 
@@ -201,21 +201,35 @@ def _time_limit(facts: Facts) -> list[Choice]:
     ]
 
 
+def _how_often(facts: Facts, iterations: int) -> tuple[int, str]:
+    """Iterations between evaluations of the fine-tuning, and why: fewer where the simulator is slow."""
+    if _seconds(facts, 5 * _EPISODES) <= 60.0 * facts.minutes * _TUNING * _EVALUATING:
+        return max(1, iterations // 4), "Without exploration, before the first update and then about four times"
+    return iterations, "Without exploration, before the first update and at the end, since the simulator is slow"
+
+
 def _evaluation(facts: Facts, interval: int, when: str) -> list[Choice]:
-    """Evaluations that take at most a share of the fine-tuning."""
-    assert facts.simulator_speed is not None
-    length = min(facts.limit, 2 * facts.analysis.lengths[1])
-    seconds = 60.0 * facts.minutes * _TUNING * _EVALUATING / 5
-    episodes = int(min(20, max(4, seconds * facts.simulator_speed / length)))
-    error = facts.analysis.return_std / math.sqrt(episodes)
-    about = (
-        f"With the data's spread of returns ({figure(facts.analysis.return_std)}) a mean over {episodes} is known to "
-    )
-    about += f"{figure(error)}; each evaluation takes about {_minutes(episodes * length / facts.simulator_speed)}"
+    """Evaluations of as many episodes as there is time for."""
+    available = 60.0 * facts.minutes * _TUNING * _EVALUATING / 2
+    episodes = int(min(_EPISODES, max(_LEAST_EPISODES, available / _seconds(facts, 1))))
+    spread, error = figure(facts.analysis.return_std), figure(facts.analysis.return_std / math.sqrt(episodes))
+    known = f"With the data's spread of returns, {spread}, a mean over {episodes} is known to {error}"
+    if facts.is_sparse:
+        known = f"A success rate over {episodes} is known to {percent(0.5 / math.sqrt(episodes))} or better"
     return [
-        Choice("evaluation_interval", interval, f"Without exploration, {when}"),
-        Choice("evaluation_duration", episodes, about),
+        Choice("evaluation_interval", interval, when),
+        Choice(
+            "evaluation_duration",
+            episodes,
+            f"{known}; the simulator takes about {_minutes(_seconds(facts, episodes))} for them",
+        ),
     ]
+
+
+def _seconds(facts: Facts, episodes: int) -> float:
+    """What the simulator takes for episodes of up to twice the recorded length."""
+    assert facts.simulator_speed is not None
+    return episodes * min(facts.limit, 2 * facts.analysis.lengths[1]) / facts.simulator_speed
 
 
 def _rollouts(facts: Facts, runners: int, envs: int, fragment: int, rollout: int) -> list[Choice]:
@@ -264,7 +278,12 @@ def _dense_settings(facts: Facts, rollout: int, width: Choice) -> list[Choice]:
     return found
 
 
-def _sparse_settings(facts: Facts, rollout: int) -> list[Choice]:
+def _first(iterations: int) -> int:
+    """How many iterations the beginning may be cautious."""
+    return 2 if iterations >= 12 else 1
+
+
+def _sparse_settings(facts: Facts, rollout: int, iterations: int) -> list[Choice]:
     success = facts.analysis.success_share
     seen = "no reward is recorded" if success is None else f"rewards are 0 or 1, above 0 in {percent(success)} of the "
     seen += "" if success is None else "episodes"
@@ -286,7 +305,9 @@ def _sparse_settings(facts: Facts, rollout: int) -> list[Choice]:
         Choice("lr", 3.0e-5, "As in lift-lowdim.yaml; larger steps follow chance where few episodes differ"),
         Choice("lr_min", 2.0e-5, "As there"),
         Choice(
-            "critic_warmup_iterations", 2, "As there: the policy waits until the critic knows a success from a failure"
+            "critic_warmup_iterations",
+            _first(iterations),
+            "As there: the policy waits until the critic knows a success from a failure",
         ),
         Choice("num_epochs", 10, "As there"),
         Choice("minibatch_size", rollout // 3, "As there, a third of the rollout"),
