@@ -135,7 +135,10 @@ def _read_array(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def main(
-    policy: Annotated[Path, typer.Argument(help="A policy folder, or an experiment's folder or checkpoint with one.")],
+    policy: Annotated[
+        Path,
+        typer.Argument(help="A policy folder, an experiment's folder or checkpoint with one, or hf:ORG/NAME[@COMMIT]."),
+    ],
     *,
     replicas: Annotated[int, typer.Option(help="Processes that answer, of one CPU each.", min=1)] = 1,
     max_batch_size: Annotated[int, typer.Option(help="Most requests answered in one pass.", min=1)] = 64,
@@ -145,11 +148,10 @@ def main(
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8000,
 ) -> None:
     """Serve a policy until Ctrl-C."""
-    folder = find_policy(policy)
-    if folder is None:
-        typer.echo(f"{policy} holds no policy; give the `policy` folder that training exports.", err=True)
-        raise typer.Exit(2)
     try:
+        folder = find_policy(policy)
+        if folder is None:
+            raise InputError(f"{policy} holds no policy; give the `policy` folder that training exports.")
         FlowPolicy.load(folder)
     except InputError as error:
         typer.echo(str(error), err=True)

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 from rllib_scoreflow.cli.evaluate_options import VARIANTS, EvaluateOptions, check_choice
 from rllib_scoreflow.errors import InputError, shorten
 from rllib_scoreflow.experiments.weights import find_policy
+from rllib_scoreflow.files.hub import is_hub_id
 from rllib_scoreflow.flow.start import STARTS
 
 _PICTURES = ("video", "contact_sheet")
@@ -86,7 +87,7 @@ def existing_policy(path: Path) -> Path | None:
     Raises:
         InputError: there is nothing at all.
     """
-    if not path.exists():
+    if not (is_hub_id(path) or path.exists()):
         raise InputError(f"{path} does not exist; give a policy folder, a checkpoint or an experiment's folder.")
     return find_policy(path)
 

@@ -6,7 +6,11 @@ from typing import Annotated
 import typer
 
 Source = Annotated[
-    Path, typer.Argument(help="A policy folder, a checkpoint, an experiment's folder, or DIR/<file>: its last one.")
+    Path,
+    typer.Argument(
+        help="A policy folder, a checkpoint, an experiment's folder, DIR/<file> for its last one, or "
+        "hf:ORG/NAME[@REVISION]."
+    ),
 ]
 Episodes = Annotated[
     int | None, typer.Option(help="Episodes to play (default 20, or as many as --steps take; 0 with --steps).", min=0)

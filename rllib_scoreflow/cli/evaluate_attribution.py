@@ -9,6 +9,7 @@ from rllib_scoreflow.cli.evaluate_options import EvaluateOptions, check_new_file
 from rllib_scoreflow.cli.evaluate_sweep import figure_of_merit
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.experiments.clone import find_clone
+from rllib_scoreflow.experiments.weights import policy_digest
 from rllib_scoreflow.files.atomic import find_obstacle
 from rllib_scoreflow.reports.run_folder import BEGUN_JSON
 
@@ -84,7 +85,8 @@ def measure_attribution(folder: Path, clone: Path, options: EvaluateOptions, *, 
         quiet: print no row.
 
     Returns:
-        JSON values: `policy`, `clone`, `env_id`, `backend`, `seed`, `episodes`, `rows` and `comparisons`.
+        JSON values: `policy`, `policy_sha256`, `clone`, `env_id`, `backend`, `seed`, `episodes`, `rows` and
+        `comparisons`.
 
     Raises:
         InputError: the two do not belong together, or do not fit the environment.
@@ -111,6 +113,7 @@ def measure_attribution(folder: Path, clone: Path, options: EvaluateOptions, *, 
                 _print_row(found)
     return {
         "policy": str(folder),
+        "policy_sha256": policy_digest(folder),
         "clone": str(clone),
         **{key: found[0][key] for key in ("env_id", "backend", "seed", "episodes")},
         "rows": found,

@@ -125,6 +125,22 @@ def hash_contents(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _replace_texts(key, value, content) for key, value in config.items()}
 
 
+def with_pinned_policies(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config whose policies of the hub are named by their commits: a branch may move while a run goes on.
+
+    Args:
+        config: a config; grids and domains may stand for values.
+
+    Raises:
+        InputError: a policy cannot be fetched from the hub.
+    """
+
+    def pin(key: str, text: str) -> str:
+        return weights.pin_policy(text) if key == POLICY else text
+
+    return {key: _replace_texts(key, value, pin) if key == POLICY else value for key, value in config.items()}
+
+
 def with_absolute_paths(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config whose files are named by absolute paths: a trial runs in a folder of its own.
 

@@ -5,7 +5,7 @@ YAML::
     hopper-finetune:                      # the experiment's name, also its folder
       run: ScoreFlow                      # any RLlib algorithm, or "module:Class"
       env: hopper-medium-v2
-      weights_from: hopper-pretrain       # an earlier experiment, or the path of a policy
+      weights_from: hopper-pretrain       # an earlier experiment, the path of a policy, or hf:ORG/NAME
       stop: {env_steps: 1200000}          # the first one reached ends the run
       config: {gamma: 0.99}               # keys of the algorithm's config; a value may be a grid
                                           # {grid_search: [...]} or a domain {uniform: [0.9, 0.99]}
@@ -52,7 +52,7 @@ class Experiment:
         base: a ready AlgorithmConfig from a Python file, over which `config` is laid; None for
             YAML.
         stop: result key -> value; the first one reached ends a trial.
-        weights_from: name of an earlier experiment or a path; None to start from new weights.
+        weights_from: name of an earlier experiment, a path or hf:ORG/NAME; None to start from new weights.
         num_samples: how often the grid is repeated, or drawn from the domains.
         checkpoint: CheckpointConfig's arguments.
         settings: max_failures, max_concurrent_trials, search_seed, scheduler, scheduler_config, metric,

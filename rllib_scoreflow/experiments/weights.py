@@ -6,6 +6,7 @@ from pathlib import Path
 from rllib_scoreflow.errors import InputError, shorten
 from rllib_scoreflow.files import policy_folder as artefact_files
 from rllib_scoreflow.files.digest import file_digest
+from rllib_scoreflow.files.hub import HUB_PREFIX, is_hub_id, parse_hub_id
 from rllib_scoreflow.files.policy_folder import POLICY_JSON, POLICY_WEIGHTS
 from rllib_scoreflow.reports.run_folder import BEGUN_JSON, DONE_JSON, read_json
 
@@ -14,10 +15,13 @@ def find_policy(path: Path) -> Path | None:
     """Return the policy folder at `path`: the folder itself, or its ``policy/``.
 
     Args:
-        path: a folder, or the policy.json within it.
+        path: a folder, the policy.json within it, or hf:ORG/NAME[@REVISION] of the hub.
 
     Returns:
         The folder that holds policy.json, or None.
+
+    Raises:
+        InputError: it cannot be fetched from the hub.
     """
     if path.name == POLICY_JSON and path.is_file():
         return path.parent
@@ -37,7 +41,7 @@ def last_experiment(path: Path) -> Path:
     Raises:
         InputError: there are several.
     """
-    if (path / BEGUN_JSON).is_file() or find_policy(path) is not None or not path.is_dir():
+    if is_hub_id(path) or (path / BEGUN_JSON).is_file() or find_policy(path) is not None or not path.is_dir():
         return path
     finished = sorted(each.parent for each in path.glob(f"*/{DONE_JSON}") if (each.parent / BEGUN_JSON).is_file())
     starts = {each: Path(_starting_policy(each) or "").parts for each in finished}
@@ -68,7 +72,7 @@ def require_policy(path: Path, where: str) -> Path:
     Raises:
         InputError: there is none.
     """
-    if not path.exists():
+    if not (is_hub_id(path) or path.exists()):
         raise InputError(
             f"{where}: {path} does not exist; give a policy folder, a checkpoint or an experiment's folder."
         )
@@ -79,6 +83,21 @@ def require_policy(path: Path, where: str) -> Path:
             "give a policy folder, or a checkpoint of FlowBC or ScoreFlow."
         )
     return found
+
+
+def pin_policy(text: str) -> str:
+    """Return the id of a policy of the hub with the commit that it means now, and has from now on; a path as it is.
+
+    Args:
+        text: what names a policy.
+
+    Raises:
+        InputError: it cannot be fetched from the hub.
+    """
+    if not is_hub_id(text):
+        return text
+    fetched = artefact_files.fetch_policy(parse_hub_id(text))
+    return f"{HUB_PREFIX}{fetched.repo}@{fetched.commit}"
 
 
 def policy_digest(policy: Path) -> str:

@@ -4,7 +4,9 @@ Nothing is unpickled: a snapshot is a folder of files. Where the client keeps th
 is said by its own environment variables (HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_ENDPOINT, HF_TOKEN).
 """
 
+import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from typing import Any, Literal
 from rllib_scoreflow.errors import InputError, quote, shorten
 
 Kind = Literal["model", "dataset"]
+HUB_PREFIX = "hf:"  # of a policy of the hub, where a path might stand
 # As the hub itself allows it: letters, digits, ".", "-" and "_" on both sides of one slash.
 _NAME = re.compile(r"[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?", re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9_][\w./-]{0,199}", re.ASCII)
@@ -55,6 +58,23 @@ class HubId:
         return self.repo if self.revision is None else f"{self.repo}@{self.revision}"
 
 
+def is_hub_id(given: str | os.PathLike[str]) -> bool:
+    """Return whether a text or path that names a policy means one of the hub, `hf:ORG/NAME`."""
+    return os.fspath(given).startswith(HUB_PREFIX)
+
+
+def parse_hub_id(given: str | os.PathLike[str]) -> HubId:
+    """Return what `hf:ORG/NAME[@REVISION]` names.
+
+    Raises:
+        InputError: it is no such id.
+    """
+    text = os.fspath(given)
+    if not is_hub_id(text):
+        raise InputError(f"{quote(text)} is no id of the hub; write it as {HUB_PREFIX}ORG/NAME")
+    return HubId.parse(text.removeprefix(HUB_PREFIX), HUB_PREFIX)
+
+
 def import_hub() -> Any:
     """Return the package of the hub's client.
 
@@ -63,9 +83,13 @@ def import_hub() -> Any:
     """
     try:
         import huggingface_hub
+        import huggingface_hub.constants
         import huggingface_hub.errors
+        import huggingface_hub.utils
     except ImportError:
-        raise InputError("the hub needs huggingface_hub: pip install 'rllib-scoreflow[lerobot]'") from None
+        raise InputError("the hub needs huggingface_hub: pip install 'rllib-scoreflow[hub]'") from None
+    if not sys.stderr.isatty():  # where bars would be lines of a log
+        huggingface_hub.utils.disable_progress_bars()
     return huggingface_hub
 
 
@@ -152,5 +176,5 @@ def _reason(error: BaseException) -> str:
         return f"the hub answers {status}"
     if type(error).__name__ in ("ConnectError", "ConnectTimeout", "ConnectionError", "ReadTimeout", "NetworkError"):
         return "no connection to the hub"
-    text = getattr(error, "strerror", None) or str(error).strip().split("\n")[0].rstrip(". ") or type(error).__name__
+    text = getattr(error, "strerror", None) or " ".join(str(error).split()).rstrip(". ") or type(error).__name__
     return shorten(text, 120)

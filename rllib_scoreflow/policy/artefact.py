@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from rllib_scoreflow.errors import InputError, shorten
 from rllib_scoreflow.files.atomic import atomic_folder
-from rllib_scoreflow.files.policy_folder import POLICY_JSON, POLICY_WEIGHTS
+from rllib_scoreflow.files.policy_folder import POLICY_JSON, POLICY_WEIGHTS, check_target
 from rllib_scoreflow.policy.metadata import PolicyConfig, PolicyDescription, PolicyMetadata, read_metadata
 
 _AGAIN = "copy the policy folder again, or export it again from its checkpoint"
@@ -43,7 +43,7 @@ def write_policy(
         InputError: If `path` exists and `overwrite` is False, or it is anything but a policy's folder.
     """
     folder = Path(path)
-    _check_target(folder, overwrite=overwrite)
+    check_target(folder, overwrite=overwrite)
     folder.parent.mkdir(parents=True, exist_ok=True)
     content = save({name: value.contiguous().cpu() for name, value in weights.items()})
     digest = hashlib.sha256(content).hexdigest()
@@ -99,21 +99,6 @@ def rename_earlier(tensor: str) -> str:
         if tensor.startswith(then):
             return now + tensor.removeprefix(then)
     return tensor
-
-
-def _check_target(folder: Path, *, overwrite: bool) -> None:
-    if not (folder.exists() or folder.is_symlink()):
-        return
-    if not overwrite:
-        raise InputError(f"'{folder}' exists already; choose another folder or ask to overwrite it.")
-    if folder.is_symlink() or not folder.is_dir():
-        raise InputError(f"'{folder}' is not a folder that could be overwritten; choose another one.")
-    others = sorted({entry.name for entry in folder.iterdir()} - {POLICY_JSON, POLICY_WEIGHTS})
-    if others:
-        raise InputError(
-            f"'{folder}' holds other things than a policy (such as '{shorten(others[0])}'), which overwriting would "
-            "delete; choose another folder."
-        )
 
 
 class _TooLargeError(Exception):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from rllib_scoreflow.errors import InputError, shorten
 from rllib_scoreflow.files.digest import json_digest
 from rllib_scoreflow.files.json import read_json
-from rllib_scoreflow.files.policy_folder import POLICY_JSON
+from rllib_scoreflow.files.policy_folder import POLICY_JSON, has_own_hash
 from rllib_scoreflow.flow.config import STORED, VARIANTS, SDEConfig, VisionConfig
 from rllib_scoreflow.flow.processes import PROCESSES
 from rllib_scoreflow.interface import ImageShape, check_act_steps, image_shape
@@ -148,18 +148,11 @@ def read_metadata(path: str | Path) -> PolicyDescription:
             f"'{file}' has schema version {shorten(version)}, this release reads {_WITHOUT_SHA256} and "
             f"{ARTEFACT_SCHEMA_VERSION}; export the policy again with this release."
         )
-    _check_sha256(file, content, required=version == ARTEFACT_SCHEMA_VERSION)
+    if not has_own_hash(content):
+        raise InputError(f"'{file}' is not what was written (its sha256 differs: damaged or altered); {_AGAIN}.")
     try:
         return PolicyDescription.model_validate(content, context=STORED)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InputError(f"'{file}' has a bad entry '{shorten(where)}' ({shorten(first['msg'])}); {_AGAIN}.") from error
-
-
-def _check_sha256(file: Path, content: dict[str, Any], *, required: bool) -> None:
-    recorded = content.get("sha256")
-    if recorded is None and not required:
-        return
-    if recorded != json_digest({key: value for key, value in content.items() if key != "sha256"}):
-        raise InputError(f"'{file}' is not what was written (its sha256 differs: damaged or altered); {_AGAIN}.")

@@ -58,6 +58,7 @@ class Attribution(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
     policy: str
+    policy_sha256: str | None = None
     clone: str
     env_id: str
     episodes: int
@@ -102,6 +103,16 @@ def headings_of(rows: Sequence[AttributionRow]) -> tuple[str, ...]:
         rows: the rows, or the first of them.
     """
     return _HEADINGS if any(row.success_rate is not None for row in rows) else _HEADINGS[:-1]
+
+
+def table_of(rows: Sequence[AttributionRow]) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Return the headings and the cells of the whole table.
+
+    Args:
+        rows: all of them.
+    """
+    headings = headings_of(rows)
+    return headings, [cells_of(row)[: len(headings)] for row in rows]
 
 
 def cells_of(row: AttributionRow) -> list[str]:

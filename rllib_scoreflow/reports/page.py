@@ -12,10 +12,12 @@ import yaml
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.files.atomic import atomic_path
 from rllib_scoreflow.reports import metrics, run_folder
-from rllib_scoreflow.reports.attribution import Attribution, cells_of, headings_of, read_attribution, sentence_of
+from rllib_scoreflow.reports.attribution import Attribution, read_attribution, sentence_of
+from rllib_scoreflow.reports.attribution import table_of as attribution_table
 from rllib_scoreflow.reports.plots import learning_curve
 from rllib_scoreflow.reports.run_folder import PLOT_NAME, dataset_hash_of, last_figures
 from rllib_scoreflow.reports.sweep import SWEEP_PLOT, Sweep, draw_sweep, read_sweep, table_of
+from rllib_scoreflow.reports.templating import make_template
 from rllib_scoreflow.reports.trials import Trial
 
 FORMATS = ("html", "md")
@@ -46,9 +48,7 @@ class Page:
     @property
     def attribution_table(self) -> tuple[tuple[str, ...], list[list[str]]]:
         """Headings and rows of the attribution."""
-        rows = self.attribution.rows if self.attribution else []
-        headings = headings_of(rows)
-        return headings, [cells_of(row)[: len(headings)] for row in rows]
+        return attribution_table(self.attribution.rows if self.attribution else [])
 
     @property
     def comparisons(self) -> list[str]:
@@ -77,7 +77,7 @@ def write_report(run: Path, form: str, *, overwrite: bool) -> Path:
     if target.exists() and not overwrite:
         raise InputError(f"{target} exists; give --overwrite to replace it.")
     pages = [_page(folder, target.parent) for folder in folders]
-    text = _template(form).render(title=run.resolve().name, runs=pages)
+    text = make_template(f"report.{form}.j2").render(title=run.resolve().name, runs=pages)
     with atomic_path(target) as temporary:
         # Half characters (lone surrogates) may stand in JSON, but not in a file.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -100,19 +100,6 @@ def experiments_in(run: Path) -> list[Path]:
     if not found:
         raise InputError(f"{run} holds no experiment; give DIR/FILE/EXPERIMENT, or DIR/FILE for all of a file.")
     return sorted(found, key=lambda path: min((path / n).stat().st_mtime for n in begun if (path / n).is_file()))
-
-
-def _template(form: str) -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("rllib_scoreflow.reports", "templates"),
-        autoescape=form == "html",  # noqa: S701 (Markdown shows text as it is)
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
-    return environment.get_template(f"report.{form}.j2")
 
 
 def _page(folder: Path, beside: Path) -> Page:

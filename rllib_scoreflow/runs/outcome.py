@@ -10,6 +10,7 @@ from rllib_scoreflow.experiments.checks.schedulers import judged_by, mutations
 from rllib_scoreflow.experiments.search_space import find_swept_keys, overlay
 from rllib_scoreflow.experiments.spec import Experiment
 from rllib_scoreflow.experiments.weights import find_policy, policy_digest
+from rllib_scoreflow.files.hub import is_hub_id
 from rllib_scoreflow.files.user_paths import expand_user
 from rllib_scoreflow.plugins import module_folders
 from rllib_scoreflow.reports import run_folder
@@ -84,11 +85,19 @@ def description(stage: Stage, digest: str, weights: Path | None) -> dict[str, An
         "swept": find_swept_keys(overlay(stage.config, mutations(experiment))),
         "scheduler": experiment.settings.get("scheduler"),
         **judged_by(experiment),
-        "pretrained_policy": None if weights is None else str(weights),
+        "pretrained_policy": _start_of(stage, weights),
         "pretrained_policy_sha256": _start_digest(stage, weights),
         run_folder.MODULE_FOLDERS: module_folders(),
         "versions": installed_versions(),
     }
+
+
+def _start_of(stage: Stage, weights: Path | None) -> str | None:
+    """What names the policy that a stage starts from: of the hub its id and commit, since the cache is not kept."""
+    wanted = stage.experiment.weights_from
+    if wanted is not None and is_hub_id(wanted):
+        return wanted
+    return None if weights is None else str(weights)
 
 
 def _start_digest(stage: Stage, weights: Path | None) -> str | None:

@@ -12,12 +12,13 @@ from rllib_scoreflow.experiments import weights
 from rllib_scoreflow.experiments.checks import algorithms
 from rllib_scoreflow.experiments.checks import config as config_check
 from rllib_scoreflow.experiments.checks import env as env_check
-from rllib_scoreflow.experiments.identity import Identity, identify
+from rllib_scoreflow.experiments.identity import Identity, identify, with_pinned_policies
 from rllib_scoreflow.experiments.overrides import apply_overrides, parse_override
 from rllib_scoreflow.experiments.rllib_checkpoints import restored_from
 from rllib_scoreflow.experiments.search_space import each_value
 from rllib_scoreflow.experiments.spec import Experiment, build_experiment
 from rllib_scoreflow.files import lock as run_lock
+from rllib_scoreflow.files.hub import is_hub_id
 from rllib_scoreflow.files.user_paths import expand_user
 from rllib_scoreflow.reports import run_folder
 from rllib_scoreflow.runs import stages
@@ -96,6 +97,7 @@ def train(
 
     for experiment in experiments:
         check_loggers(experiment, options.loggers)
+    experiments = [_pin_policies(experiment) for experiment in experiments]
     planned = [_check(experiment, options.results_dir / stem) for experiment in experiments]
     _say_translated(planned)
     sources = _weights_sources(planned, base_dir)
@@ -225,6 +227,12 @@ def _check_order(experiments: Sequence[Experiment]) -> None:
             )
 
 
+def _pin_policies(experiment: Experiment) -> Experiment:
+    """An experiment whose policies of the hub are named by their commits, fetched and checked."""
+    wanted = None if experiment.weights_from is None else weights.pin_policy(experiment.weights_from)
+    return replace(experiment, weights_from=wanted, config=with_pinned_policies(experiment.config))
+
+
 def _check(experiment: Experiment, parent: Path) -> Any:
     from rllib_scoreflow.experiments.checks.schedulers import add_mutations, expand_mutations, make_scheduler
     from rllib_scoreflow.experiments.checks.stopping import check_results, check_stop
@@ -280,6 +288,8 @@ def _weights_sources(planned: Sequence[Any], base_dir: Path) -> dict[str, Path]:
         earlier = stage.folder.parent / wanted
         if wanted in folders:
             sources[stage.experiment.name] = folders[wanted]
+        elif is_hub_id(wanted):
+            sources[stage.experiment.name] = weights.require_policy(Path(wanted), stage.experiment.where)
         elif (earlier / run_folder.DONE_JSON).is_file():
             sources[stage.experiment.name] = earlier
         else:
@@ -291,7 +301,7 @@ def _weights_sources(planned: Sequence[Any], base_dir: Path) -> dict[str, Path]:
                 raise InputError(
                     f"{stage.experiment.where}: weights_from {quote(wanted)} is neither an earlier "
                     "experiment that is run or finished "
-                    "nor an existing path; "
+                    "nor an existing path nor hf:ORG/NAME; "
                     f"{hint(wanted, known, 'earlier experiments are') if known else 'correct it.'}"
                 )
             sources[stage.experiment.name] = weights.require_policy(found, f"{stage.experiment.where}: weights_from")

@@ -17,7 +17,7 @@ class ScoreFlowOptions(AlgorithmOptions):
     ALGORITHM: ClassVar[str] = "ScoreFlow"
 
     pretrained_policy: str | None = None
-    """Folder of the policy to fine-tune, or of a checkpoint that holds one."""
+    """Folder of the policy to fine-tune, or of a checkpoint that holds one, or hf:ORG/NAME[@REVISION]."""
     variant: Literal[tuple(VARIANTS)] = "scoreflow"  # type: ignore[valid-type]  # the one list of their names
     """The method, a baseline or an ablation: a preset for `score`, `noise` and `chain`
     (`rllib_scoreflow.flow.config.VARIANTS`)."""
