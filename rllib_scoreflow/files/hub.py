@@ -88,9 +88,10 @@ def import_hub() -> Any:
         import huggingface_hub.utils
     except ImportError:
         raise InputError("the hub needs huggingface_hub: pip install 'rllib-scoreflow[hub]'") from None
+    hub: Any = huggingface_hub
     if not sys.stderr.isatty():  # where bars would be lines of a log
-        huggingface_hub.utils.disable_progress_bars()
-    return huggingface_hub
+        hub.utils.disable_progress_bars()
+    return hub
 
 
 @contextmanager
