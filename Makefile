@@ -15,7 +15,7 @@ ROBOSUITE_NEEDS := numba opencv-python scipy termcolor
 export RAY_USAGE_STATS_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench reproduce clean
+.PHONY: help install demo test lint bench reproduce docs clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PIP) --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install -q --upgrade -c constraints.txt pip setuptools
 	$(PIP) install -q -c constraints.txt torch
-	PYTHONWARNINGS=ignore $(PIP) install -q -c constraints.txt -e '.[envpool,kitchen,minari,lerobot,reproductions,dev]' $(ROBOSUITE_NEEDS)
+	PYTHONWARNINGS=ignore $(PIP) install -q -c constraints.txt -e '.[envpool,kitchen,minari,lerobot,reproductions,docs,dev]' $(ROBOSUITE_NEEDS)
 	$(PIP) install -q -c constraints.txt --no-deps robosuite
 	@touch $(STAMP)
 
@@ -55,6 +55,10 @@ reproduce: install ## a study from data to tables (STUDY=toy; hopper, ... take h
 	$(BIN)/python -m reproductions run $(STUDY) $(ARGS)
 	$(BIN)/python -m reproductions analyse $(STUDY)
 
+# Strict: a broken link or an anchor that is not there is an error.
+docs: install ## build the documentation site into site/, and fail on a broken link
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
+
 clean: ## remove .venv, caches and build files; results of runs stay
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

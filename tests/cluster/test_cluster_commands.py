@@ -4,7 +4,6 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
@@ -13,12 +12,12 @@ from packaging.version import Version
 from ray.dashboard.modules.job.cli import submit
 from ray.runtime_env import RuntimeEnv
 
-from rllib_scoreflow.cli.main import app
 from rllib_scoreflow.experiments.checks import algorithms
 from rllib_scoreflow.experiments.checks import config as config_check
 from rllib_scoreflow.experiments.spec import read_experiments
 from rllib_scoreflow.runs.plan import TrainOptions, prepare
 from rllib_scoreflow.versions import supported_ray
+from tests.docs.code_blocks import parse_rllib
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
@@ -36,17 +35,6 @@ def shown_commands(text: str, program: str) -> list[list[str]]:
     blocks = re.findall(r"```(?:sh|bash)?\n(.*?)```", text, re.DOTALL)
     found = (re.search(rf"(?:^|\s){program} (.*)", line) for block in blocks for line in lines(block))
     return [shlex.split(match[1], comments=True) for match in found if match]
-
-
-def parse_rllib(words: list[str]) -> dict[str, Any]:
-    """Parse a command line of `rllib` down to its last subcommand, without running it."""
-    command: Any = typer.main.get_command(app)
-    context = command.make_context("rllib", list(words))
-    while hasattr(command, "resolve_command"):
-        rest = [*getattr(context, "_protected_args", ()), *context.args]
-        _, command, rest = command.resolve_command(context, rest)
-        context = command.make_context(command.name, rest, parent=context)
-    return dict(context.params)
 
 
 def entrypoint() -> list[str]:
