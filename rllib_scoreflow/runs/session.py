@@ -124,7 +124,8 @@ def ray_session(options: RayOptions) -> Iterator[None]:
         "logging_level": level.upper(),
         "runtime_env": {
             "worker_process_setup_hook": "rllib_scoreflow.runs.session.worker_setup",
-            "env_vars": {MODULE_PATH: os.environ.get(MODULE_PATH, "")},
+            # A trial's output goes to files too, and Ray Data asks that stream whether it is a terminal.
+            "env_vars": {MODULE_PATH: os.environ.get(MODULE_PATH, ""), "RAY_DATA_DISABLE_PROGRESS_BARS": "1"},
         },
     }
     if options.address is not None:

@@ -1,5 +1,6 @@
 """Recorded data: where it is read from and written to."""
 
+import glob
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ from rllib_scoreflow.experiments import search_space
 from rllib_scoreflow.experiments.checks.effects import OFFLINE
 from rllib_scoreflow.experiments.renames.table import say_renamed
 from rllib_scoreflow.experiments.translation.draft import Draft, absent
+from rllib_scoreflow.experiments.translation.recordings import json_files, steps_of_sample_batches
 from rllib_scoreflow.files.user_paths import expand_user
 
 _READERS = {"json": "read_json", "parquet": "read_parquet"}
 _ITERATIONS = "dataset_num_iters_per_learner"
+_NORMALIZED = "actions_in_input_normalized"
+_BATCH_SIZES = ("train_batch_size_per_learner", "train_batch_size")
 
 
 def translate(draft: Draft) -> None:
@@ -43,11 +47,17 @@ def _read(draft: Draft) -> None:
     elif described:
         raise draft.refuse("input_config", described, "input: dataset alone had it; give input_read_method_kwargs")
     _check_source(draft, source)
+    source = _expanded(draft, source)
     draft.config["input"] = source
+    normalized = draft.take(_NORMALIZED)
+    if not absent(normalized) and not isinstance(normalized, bool):
+        raise InputError(f"{draft.where}.{_NORMALIZED} is {quote(normalized)} and must be true or false.")
     if _is_json(source) and "input_read_method" not in draft.config:
         draft.config["input_read_method"] = "read_json"
-        draft.config.setdefault("input_read_sample_batches", True)
-        draft.say("JSON files of input are read by input_read_method: read_json, input_read_sample_batches: true now")
+        draft.say("JSON files of input are read by input_read_method: read_json now")
+        _read_sample_batches(draft, source, normalized)
+    elif normalized is True:
+        draft.say(f"{_NORMALIZED}: true is always so now")
     learners = draft.config.get("num_learners", draft.defaults.get("num_learners"))
     if draft.algorithm in OFFLINE and not learners and draft.config.get(_ITERATIONS) is None:
         draft.config[_ITERATIONS] = 1
@@ -85,24 +95,61 @@ def _check_source(draft: Draft, source: Any) -> None:
                 "input", path, f"RLlib reads no D4RL any more; clone it by `run: FlowBC` with dataset: {dataset}, or "
                 "give Parquet files"
             )  # fmt: skip
-        if "://" in path or any(mark in path for mark in "*?["):
+        if "://" in path or _is_pattern(path):
             continue
         if not expand_user(path).exists():
             raise InputError(f"{draft.where}.input is {quote(path)}, which does not exist; record data there first.")
+        if path.endswith(".zip"):
+            raise InputError(f"{draft.where}.input is {quote(path)}, which RLlib unpacks no more; name what is in it.")
+
+
+def _expanded(draft: Draft, source: Any) -> Any:
+    """The files that local patterns stand for, which Ray Data's readers do not look for."""
+    paths = source if isinstance(source, list) else [source]
+    if search_space.is_space(source) or not any(_is_pattern(path) for path in paths):
+        return source
+    found: list[str] = []
+    for path in paths:
+        matching = _matching(expand_user(path)) if _is_pattern(path) else [path]
+        if not matching:
+            raise InputError(f"{draft.where}.input is {quote(path)}, which matches no file; record data there first.")
+        found += matching
+    return found
+
+
+def _matching(pattern: Path) -> list[str]:
+    root = Path(pattern.anchor)
+    return sorted(map(str, root.glob(str(pattern.relative_to(root)))))
+
+
+def _is_pattern(path: str) -> bool:
+    return "://" not in path and glob.has_magic(path)
 
 
 def _is_json(source: Any) -> bool:
     paths = source if isinstance(source, list) else [source]
     if search_space.is_space(source) or not paths or not all(isinstance(path, str) for path in paths):
         return False
-    return all(_holds_json(path) for path in paths)
+    return all(path.endswith((".json", ".jsonl")) or json_files(path) for path in paths)
 
 
-def _holds_json(path: str) -> bool:
-    if path.endswith((".json", ".jsonl")):
-        return True
-    folder = expand_user(path) if "://" not in path else Path()
-    return "://" not in path and folder.is_dir() and any(folder.glob("*.json")) and not any(folder.rglob("*.parquet"))
+def _read_sample_batches(draft: Draft, source: Any, normalized: Any) -> None:
+    """Let lines of sample batches be read as such; lines of another kind are for RLlib's reader alone."""
+    paths = source if isinstance(source, list) else [source]
+    steps = steps_of_sample_batches(paths, f"{draft.where}.input")
+    if steps is None or draft.config.get("input_read_episodes"):
+        return
+    from rllib_scoreflow.experiments.translation.sample_batches import (
+        NormalizedSampleBatchPreLearner,
+        SampleBatchPreLearner,
+    )
+
+    reader = NormalizedSampleBatchPreLearner if normalized is True else SampleBatchPreLearner
+    draft.config.setdefault("prelearner_class", reader)
+    draft.config.setdefault("input_read_sample_batches", True)
+    size = next((draft.config[key] for key in _BATCH_SIZES if key in draft.config), draft.defaults.get(_BATCH_SIZES[0]))
+    if isinstance(size, int) and not isinstance(size, bool):  # as many lines as hold the steps of one update
+        draft.config.setdefault("input_read_batch_size", max(1, -(-size // steps)))
 
 
 def _write(draft: Draft) -> None:
