@@ -157,9 +157,12 @@ def import_env_module(module: str, env_id: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        # A part of Ray that is not there was taken out of it, which no installation brings back.
+        gone = module.startswith("ray.") and str(getattr(error, "name", None)).startswith("ray.")
+        remedy = "it is not in this version of Ray; write the environment yourself, or take another"
         raise InputError(
             f"environment {env_id!r}: module {module!r} cannot be imported ({shorten(str(error))}): "
-            "install it or put its folder on PYTHONPATH"
+            f"{remedy if gone else 'install it or put its folder on PYTHONPATH'}"
         ) from error
     except (Exception, SystemExit) as error:
         raise InputError(

@@ -27,6 +27,7 @@ _ALWAYS: dict[str, tuple[Any, ...]] = {
     "replay_mode": ("independent",), "replay_sequence_length": (1, None), "replay_zero_init_states": (True,),
     "no_local_replay_buffer": (False,), "prioritized_replay_eps": (1e-6,), "replay_sequence_override": (True,),
 }  # fmt: skip
+_SIZES = {f"{_CONFIG}.min_size_for_sampling", f"{_CONFIG}.learning_starts"}
 _KEYS = {_UNIFORM: {"type", "capacity"}, _PRIORITIZED: {"type", "capacity", "alpha", "beta"}}
 _TOP = {"buffer_size", "prioritized_replay", "prioritized_replay_alpha", "prioritized_replay_beta",
         "prioritized_replay_eps"}  # fmt: skip
@@ -112,6 +113,10 @@ def _refuse_for_dataset(draft: Draft, inside: dict[str, Any], beside: Mapping[st
     draft.config.pop(_CONFIG, None)
     given = {**{f"{_CONFIG}.{key}": value for key, value in inside.items() if value != usual.get(key)}, **beside}
     for key, value in given.items():
+        name = str(value).rpartition(".")[2]
+        if (key == f"{_CONFIG}.type" and _TYPES.get(name, name) == _UNIFORM) or (key in _SIZES and value == 0):
+            draft.say(f"{key}: {value} is always so now, as CQL draws from its dataset alone")
+            continue
         raise draft.refuse(key, value, "CQL reads its dataset without a replay buffer; drop the key")
     if draft.shown == "{}":  # RLlib refuses CQL's own default of what it does not use
         draft.config[_CONFIG] = {"type": _UNIFORM}

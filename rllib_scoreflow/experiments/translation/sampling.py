@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import gymnasium as gym
 
+from rllib_scoreflow.algorithms.common.ray_adapter import is_registered_env
 from rllib_scoreflow.algorithms.common.rllib_options import ENV_TO_MODULE
 from rllib_scoreflow.envs import time_limited
 from rllib_scoreflow.envs.classes import find_code
@@ -91,23 +92,34 @@ def _limit_episodes(draft: Draft) -> None:
         if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
             raise InputError(f"{draft.where}.horizon is {quote(steps)} and must be a whole number of at least 1.")
     env = draft.env if draft.env is not None else draft.config.get("env")
-    known = isinstance(env, str) and env.rpartition(":")[2] in gym.registry
-    if not known:
-        if not isinstance(env, str) or not _makes_an_environment(env):
-            raise draft.refuse("horizon", horizon, "put gymnasium.wrappers.TimeLimit around the environment")
+    if not isinstance(env, str):
+        raise draft.refuse("horizon", horizon, "it is the time limit of one environment that is named by a text")
+    if env.rpartition(":")[2] not in gym.registry:
+        if not _is_known(env):
+            return  # what is said where the environment is checked
+        if (reason := _why_unlimited(env)) is not None:
+            raise draft.refuse("horizon", horizon, reason)
         draft.put_below("horizon", "env_config", time_limited.ENV, env)
         draft.limited = f"{time_limited.__name__}.{time_limited.TimeLimited.__name__}"
     draft.put_below("horizon", "env_config", time_limited.MAX_EPISODE_STEPS, horizon)
     draft.say(f"horizon is called env_config.{time_limited.MAX_EPISODE_STEPS} now")
 
 
-def _makes_an_environment(path: str) -> bool:
+def _is_known(env: str) -> bool:
     try:
-        code = find_code(path)
-    except InputError:  # said where the environment is checked
+        return is_registered_env(env) or find_code(env) is not None
+    except InputError:
         return False
-    found = None if code is None else code.found
-    return found is not None and not any(base.__name__ == "MultiAgentEnv" for base in getattr(found, "__mro__", ()))
+
+
+def _why_unlimited(env: str) -> str | None:
+    """Why no time limit can be put around an environment that is known, or None where one can."""
+    if is_registered_env(env):
+        return "put gymnasium.wrappers.TimeLimit around the environment where it is registered"
+    code = find_code(env)
+    if any(base.__name__ == "MultiAgentEnv" for base in getattr(code and code.found, "__mro__", ())):
+        return "an environment of several agents ends its episodes itself; drop the key, or count the steps there"
+    return None
 
 
 def _lengthen_fragments(draft: Draft) -> None:
