@@ -20,6 +20,7 @@ _PASSING = re.compile(
     r"[\w.]*(?:Actor|Worker|Node|Object|Owner|Raylet|Connection|BrokenPipe|Timeout|TimedOut|OutOfMemory|Memory|RaySystem|"
     r"BlockingIO|Cuda|NCCL|Nccl|DistBackend|SimulatorError)\w*(?::|$)|.*CUDA (?:out of memory|error)"
 )
+_OUT_OF_MEMORY = re.compile(r"\d+ worker\(s\) were killed due to the node running low on memory")
 _LAST_LINE = re.compile(r"^(?:[\w.]+(?:Error|Exception|Exit|Interrupt|Warning)\b.*)$", re.MULTILINE)
 
 
@@ -95,6 +96,15 @@ def _fullest(folder: Path) -> str:
     return f"{place} has {left[place] / 2**20:,.1f} MiB left"
 
 
+def as_error(kept: BaseException | str) -> BaseException:
+    """Return what Tune keeps of a trial's failure as an exception; of one that it could not write it keeps the text.
+
+    Args:
+        kept: `error` of a result.
+    """
+    return kept if isinstance(kept, BaseException) else RuntimeError(kept)
+
+
 def summary(error: BaseException) -> str:
     """Return the one line of a trial's error that says what happened.
 
@@ -102,6 +112,9 @@ def summary(error: BaseException) -> str:
         error: what a trial failed with.
     """
     text = str(error).strip()
+    killed = _OUT_OF_MEMORY.search(text)  # the first of many lines, of which the last ones are advice
+    if killed is not None:
+        return f"{killed[0]}; run fewer trials or EnvRunners at once"
     found = list(_LAST_LINE.finditer(text))
     lines = text[found[-1].start() :].splitlines() if found else text.splitlines()[-1:]
     if len(lines) > 1 and lines[0].rstrip().endswith(":"):  # the line says that the next one is the reason

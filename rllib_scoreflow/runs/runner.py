@@ -264,12 +264,13 @@ def _raise_failures(stage: Stage, results: Sequence[Any], options: RunOptions) -
     failed = [result for result in results if result.error is not None]
     if not failed:
         return
-    _raise_input_error(stage, failed[0].error)
-    if failures.disk_is_full(failed[0].error):
-        raise failed[0].error
+    error = failures.as_error(failed[0].error)
+    _raise_input_error(stage, error)
+    if failures.disk_is_full(error):
+        raise error
     raise failures.RunFailed(
         f"{stage.experiment.name}: {len(failed)} of {len(results)} trials failed: "
-        f"{_fault_of_environment(stage, failed[0]) or failures.summary(failed[0].error)} "
+        f"{_fault_of_environment(stage, failed[0]) or failures.summary(error)} "
         f"(traceback: {Path(failed[0].path) / 'error.txt'}); --resume tries again from the last "
         "checkpoint."
     )

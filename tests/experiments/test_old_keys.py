@@ -301,7 +301,7 @@ def test_every_algorithm_takes_its_own_defaults(run, tmp_path):
         del given["input_"]
         given |= {
             "input": str(tmp_path),
-            "dataset_num_iters_per_learner": 1,
+            "dataset_num_iters_per_learner": 2,
             "evaluation_interval": 1,
         }  # it asks for them
     env = "Pendulum-v1" if run in ("SAC", "CQL") else "CartPole-v1"

@@ -121,7 +121,7 @@ def test_a_learner_gets_steps_that_the_environment_made(
 def test_files_of_a_pattern_are_found_and_lines_of_another_kind_are_left_to_rllib(tmp_path: Path) -> None:
     record(tmp_path)
     (file,) = tmp_path.glob("*.json")
-    assert built("CQL", input=f"{tmp_path}/*.json", evaluation_interval=1).input_ == [str(file)]
+    assert built("CQL", input=f"{tmp_path}/*.json", evaluation_interval=1).input_ == str(file)
     assert "matches no file" in refusal(input=f"{tmp_path}/*.jsonl")
     rows = tmp_path / "rows.jsonl"
     rows.write_text(json.dumps({"obs": [0.0], "actions": [0.0], "rewards": 0.0}) + "\n")

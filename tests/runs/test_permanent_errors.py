@@ -5,7 +5,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from rllib_scoreflow.errors import InputError, shorten
-from rllib_scoreflow.runs.failures import is_permanent, summary
+from rllib_scoreflow.runs.failures import as_error, is_permanent, summary
 from rllib_scoreflow.runs.tune_adapter import JudgedTrial
 
 CREATION = (
@@ -89,6 +89,9 @@ def test_a_summary_is_not_cut_after_a_colon() -> None:
     )
     assert summary(RuntimeError("a\nValueError: plain\n")) == "ValueError: plain"
     assert summary(RuntimeError("only\nwords")) == "words"
+    killed = "Failure # 1\n3 worker(s) were killed due to the node running low on memory. Memory was\nadvice\n"
+    assert summary(as_error(killed)).startswith("3 worker(s) were killed due to the node running low on memory; ")
+    assert as_error(error := ValueError("kept")) is error
     assert summary(RuntimeError()) == "RuntimeError"
 
 

@@ -17,10 +17,16 @@ from rllib_scoreflow.experiments.checks.algorithms import (
     refusal_of,
     settable_key,
 )
-from rllib_scoreflow.experiments.checks.effects import OFFLINE, is_dropped, why_without_effect
+from rllib_scoreflow.experiments.checks.effects import (
+    OFFLINE,
+    is_dropped,
+    why_without_effect,
+    why_without_effect_in_evaluation,
+)
 from rllib_scoreflow.experiments.checks.result_keys import ResultKeys, reported_results
 from rllib_scoreflow.experiments.checks.types import as_int_if_meant, fits, means_int, setter_annotations, wanted_words
 from rllib_scoreflow.experiments.identity import with_absolute_paths
+from rllib_scoreflow.experiments.renames.config_keys import CONFIG_KEYS
 from rllib_scoreflow.experiments.search_space import CHOICE, DOMAINS, GRID, check_space, is_space
 from rllib_scoreflow.experiments.settings import requirement
 from rllib_scoreflow.experiments.spec import Experiment, first_line
@@ -51,7 +57,12 @@ def check_config(experiment: Experiment, algorithm: type[Any]) -> dict[str, Any]
 
 
 def check_keys(
-    config: Mapping[str, Any], algorithm: type[Any], where: str, renamed: Mapping[str, str] | None = None
+    config: Mapping[str, Any],
+    algorithm: type[Any],
+    where: str,
+    renamed: Mapping[str, str] | None = None,
+    *,
+    evaluates: bool = False,
 ) -> dict[str, Any]:
     """Check the keys and types of a config; see `check_config`.
 
@@ -60,6 +71,7 @@ def check_keys(
         algorithm: an Algorithm class.
         where: the start of the messages.
         renamed: key -> what the file calls it, where that is another name.
+        evaluates: it is that of evaluations, which lies over the other.
     """
     search_space.refuse_code(config, where)
     attributes = option_defaults(algorithm)
@@ -81,7 +93,7 @@ def check_keys(
         if attribute not in attributes:
             if today is not None:
                 raise InputError(f"{where}.{key} is called {today} in this version of RLlib; write that.")
-            known = (name for name in config_keys(algorithm) if refusal_of(algorithm, name) is None)
+            known = (name for name in config_keys(algorithm) if _is_for_users(algorithm, name))
             raise InputError(f"{where}: {algorithm.__name__} has no key {quote(key)}; {hint(str(key), known)}")
         name = f"{where}.{key}" if not renamed or key not in renamed else f"{where}.{renamed[key]} (now {key})"
         functions = value if isinstance(value, list) else [value]
@@ -89,7 +101,11 @@ def check_keys(
             because = "must be a function, which no text stands for; give `callbacks: module.Class`"
             raise InputError(f"{name} is {quote(value)} and {because}.")
         if key == "evaluation_config" and isinstance(value, Mapping) and not is_space(value):
-            checked[target] = check_keys(value, algorithm, name)
+            start = f"{key}."
+            below = {
+                today.removeprefix(start): old for today, old in (renamed or {}).items() if today.startswith(start)
+            }
+            checked[target] = check_keys(value, algorithm, name, below, evaluates=True)
             continue
         option = _Option(
             name,
@@ -100,17 +116,32 @@ def check_keys(
             attribute == "lr" and "actor_lr" in attributes,  # where each network has its rate, the common one is null
         )
         if is_dropped(algorithm, attribute):  # whose default says nothing of its type
-            _refuse_without_effect(algorithm, value, option, attribute)
+            _refuse_without_effect(algorithm, value, option, attribute, evaluates)
         checked[target] = _check_space(value, option) if is_space(value) else _check_value(value, option)
-        _refuse_without_effect(algorithm, value, option, attribute)
+        _refuse_without_effect(algorithm, value, option, attribute, evaluates)
     return checked
 
 
-def _refuse_without_effect(algorithm: type[Any], value: Any, option: "_Option", attribute: str) -> None:
+def _is_for_users(algorithm: type[Any], key: str) -> bool:
+    """Whether a key may be proposed: it has an effect and is not gone."""
+    attribute = attribute_of(key)
+    return (
+        refusal_of(algorithm, key) is None
+        and key not in CONFIG_KEYS
+        and not is_dropped(algorithm, attribute)
+        and why_without_effect(algorithm, base_name(algorithm), attribute) is None
+    )
+
+
+def _refuse_without_effect(
+    algorithm: type[Any], value: Any, option: "_Option", attribute: str, evaluates: bool
+) -> None:
     """Refuse a value of an option of RLlib's that nothing looks at."""
+    base = base_name(algorithm)
+    if evaluates and (reason := why_without_effect_in_evaluation(algorithm, base, attribute)) is not None:
+        raise InputError(f"{option.name} is {quote(value)}, which has no effect there: {reason}.")
     if all(one == option.default for one in search_space.each_value(value)):
         return
-    base = base_name(algorithm)
     reason = why_without_effect(algorithm, base, attribute)
     if reason is not None:
         raise InputError(f"{option.name} is {quote(value)}, which has no effect on {base}: {reason}.")

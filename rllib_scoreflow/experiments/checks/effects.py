@@ -133,6 +133,27 @@ _OF_ALGORITHM: Mapping[str, Mapping[str, str]] = {
 }
 
 
+# What EnvRunners that evaluate look at, though methods for learning set it; the rest acts with what is trained.
+_READ_IN_EVALUATION = frozenset({"epsilon", "torch_compile_worker"})
+_METHODS_OF_LEARNING = ("training", "learners", "evaluation", "checkpointing")
+_OF_TRIAL = "it is of the whole trial; set it in config itself"
+_OF_LEARNING = "evaluations learn nothing; set it in config itself, or drop the key"
+_SET_BY_EVALUATION: Mapping[str, str] = {
+    "num_env_runners": "set evaluation_num_env_runners",
+    **_each("set evaluation_duration and evaluation_duration_unit", "rollout_fragment_length batch_mode"),
+    **_each(
+        _OF_TRIAL,
+        "min_time_s_per_iteration min_sample_timesteps_per_iteration min_train_timesteps_per_iteration num_gpus "
+        "num_cpus_for_main_process custom_resources_for_main_process placement_strategy log_gradients "
+        "torch_compile_learner torch_compile_learner_dynamo_backend torch_compile_learner_dynamo_mode "
+        "torch_compile_learner_what_to_compile torch_ddp_kwargs torch_skip_nan_gradients offline_evaluation_duration "
+        "offline_evaluation_parallel_to_training dataset_num_iters_per_eval_runner policies_to_train "
+        "algorithm_config_overrides_per_module",
+    ),
+    "model_config": "evaluations act with the networks that are trained; set it in config itself, or drop the key",
+}
+
+
 def why_without_effect(algorithm: type[Any], base: str, attribute: str) -> str | None:
     """Return why an option of one of RLlib's algorithms has no effect, or None where it has one.
 
@@ -152,6 +173,30 @@ def why_without_effect(algorithm: type[Any], base: str, attribute: str) -> str |
         known = entry.reason if isinstance(entry, Removed) else None
         return known or "RLlib has it for its old API stack only, which is not run any more; drop the key"
     return None
+
+
+def why_without_effect_in_evaluation(algorithm: type[Any], base: str, attribute: str) -> str | None:
+    """Return why an option of ``evaluation_config`` has no effect, or None where it has one.
+
+    Args:
+        algorithm: an Algorithm class.
+        base: name of RLlib's own algorithm that it is or extends.
+        attribute: of its config.
+    """
+    if base not in _OF_ALGORITHM or not _is_own(algorithm) or attribute in _READ_IN_EVALUATION:
+        return None
+    if attribute in _SET_BY_EVALUATION:
+        return _SET_BY_EVALUATION[attribute]
+    config_class: Any = type(algorithm.get_default_config())
+    return _OF_LEARNING if attribute in _set_by(config_class) else None
+
+
+@functools.cache
+def _set_by(config_class: Hashable) -> frozenset[str]:
+    """The options that the methods of a config for learning take."""
+    classes: tuple[type[Any], ...] = getattr(config_class, "__mro__", ())
+    methods = [vars(base)[name] for base in classes for name in _METHODS_OF_LEARNING if name in vars(base)]
+    return frozenset(name for method in methods for name in inspect.signature(method).parameters) | {"lambda_"}
 
 
 def is_dropped(algorithm: type[Any], attribute: str) -> bool:

@@ -129,6 +129,7 @@ CONFIG_KEYS: Table = {
         "EnvRunners of the new API stack report when they have sampled; drop the key",
         "collect_metrics_timeout metrics_episode_collection_timeout_s sampler_perf_stats_ema_coef",
     ),
+    **_always(False, "RLlib sets it itself; drop the key", "in_evaluation"),
     **_removed("results hold each metric once; drop the key", "keep_per_episode_custom_metrics"),
     **_removed("EnvRunners step their environments without batching by time; drop the key", "remote_env_batch_wait_ms"),
     **_removed("it was for tests of the old API stack; drop the key", f"fake_sampler {FAKE_GPUS}"),

@@ -1,5 +1,7 @@
 """Keys of ``model:``, of which RLlib's `DefaultModelConfig` is what is left."""
 
+from collections.abc import Mapping
+
 from rllib_scoreflow.experiments.renames.table import Entry, Removed, Renamed, Table
 
 _OWN_MODULE = "write an RLModule, and give it by rl_module(rl_module_spec=...) in a Python file"
@@ -47,4 +49,51 @@ MODEL_KEYS: Table = {
     **_each(
         "there are no preprocessors any more; drop the key", "_disable_preprocessor_api _disable_action_flattening"
     ),
+}
+
+# Keys of `DefaultModelConfig` that the networks of an algorithm do not look at, and why.
+_HEADS = "RLlib initialises the last layers of this algorithm's networks itself; drop the key"
+_LAYERNORM = "the last layers of this algorithm's networks have no layer normalisation; drop the key"
+_SHARING = "this algorithm has no value branch to share; drop the key"
+_FUSION = "only SAC and CQL have networks of observation and action in one; drop the key"
+_GAUSSIAN = "its policy is a squashed Gaussian whose standard deviation the network gives; drop the key"
+_DISCRETE = "its actions are discrete; drop the key"
+
+
+def _reasons(reason: str, names: str) -> dict[str, str]:
+    return dict.fromkeys(names.split(), reason)
+
+
+_HEADS_UNREAD = _reasons(
+    _HEADS,
+    "head_fcnet_kernel_initializer head_fcnet_kernel_initializer_kwargs head_fcnet_bias_initializer "
+    "head_fcnet_bias_initializer_kwargs",
+)
+_FUSION_UNREAD = _reasons(
+    _FUSION,
+    "fusionnet_hiddens fusionnet_activation fusionnet_kernel_initializer fusionnet_kernel_initializer_kwargs "
+    "fusionnet_bias_initializer fusionnet_bias_initializer_kwargs",
+)
+_CONTINUOUS = {
+    **_HEADS_UNREAD,
+    "head_fcnet_use_layernorm": _LAYERNORM,
+    "vf_share_layers": _SHARING,
+    "free_log_std": _GAUSSIAN,
+}
+UNREAD: Mapping[str, Mapping[str, str]] = {
+    **{name: {**_HEADS_UNREAD, **_FUSION_UNREAD} for name in ("PPO", "APPO", "IMPALA", "MARWIL")},
+    "BC": {
+        **_HEADS_UNREAD,
+        **_FUSION_UNREAD,
+        "head_fcnet_use_layernorm": _LAYERNORM,
+        "vf_share_layers": _SHARING,
+    },
+    "SAC": _CONTINUOUS,
+    "CQL": _CONTINUOUS,
+    "DQN": {
+        **_FUSION_UNREAD,
+        **_reasons(_DISCRETE, "free_log_std log_std_clip_param"),
+        "head_fcnet_use_layernorm": _LAYERNORM,
+        "vf_share_layers": _SHARING,
+    },
 }

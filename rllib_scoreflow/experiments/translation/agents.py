@@ -12,6 +12,7 @@ from rllib_scoreflow.experiments.translation.draft import Draft, absent
 
 _KEYS = ("policies", "policy_mapping_fn", "policies_to_train", "count_steps_by")
 _FUNCTION = f"{__name__}.NamedFunction"
+_ONE_AGENT = "default_policy"
 _OWN_SETTINGS = "set algorithm_config_overrides_per_module in a Python file, or drop what stands below the name"
 
 
@@ -64,12 +65,21 @@ def translate(draft: Draft) -> None:
             raise InputError(f"{draft.where}.{MULTIAGENT} is {quote(given)} and must be a mapping.")
         for key, value in given.items():
             draft.put(f"{MULTIAGENT}.{key}", key, value)
-        draft.say(f"what was in {MULTIAGENT} ({', '.join(map(str, given))}) is in config itself now")
+        if given:
+            draft.say(f"what was in {MULTIAGENT} ({', '.join(map(str, given))}) is in config itself now")
     policies = draft.config.get("policies")
-    if policies is None or policies == draft.defaults.get("policies"):
+    # RLlib compares its default with nothing else.
+    if policies is None or policies is draft.defaults.get("policies"):
+        return
+    names = _names(draft, policies)
+    alone = draft.config.get("policies_to_train") in (None, [_ONE_AGENT]) and "policy_mapping_fn" not in draft.config
+    if names == [_ONE_AGENT] and alone:
+        draft.say(f"policies: {_ONE_AGENT} is always so with one agent")
+        for key in ("policies", "policies_to_train"):
+            draft.config.pop(key, None)
         return
     found = {key: draft.config.pop(key) for key in _KEYS if key in draft.config}
-    found["policies"] = _names(draft, policies)
+    found["policies"] = names
     if "policy_mapping_fn" not in found:
         raise InputError(f"{draft.where}.policies is given without policy_mapping_fn; give a function's dotted path.")
     found["policy_mapping_fn"] = _function(draft, found["policy_mapping_fn"])

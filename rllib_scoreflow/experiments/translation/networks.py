@@ -6,14 +6,14 @@ from typing import Any
 
 from rllib_scoreflow.errors import InputError, quote
 from rllib_scoreflow.experiments import search_space
-from rllib_scoreflow.experiments.renames.model_keys import MODEL_KEYS
+from rllib_scoreflow.experiments.renames.model_keys import MODEL_KEYS, UNREAD
 from rllib_scoreflow.experiments.renames.table import Renamed, say_renamed
 from rllib_scoreflow.experiments.translation.draft import Draft, absent
+from rllib_scoreflow.experiments.translation.network_values import check_value, default_of, unused_without_lstm
 from rllib_scoreflow.suggest import hint
 
 MODEL_CONFIG = "model_config"
 _TWO_NETWORKS = {"fcnet_hiddens": [256, 256], "fcnet_activation": "relu"}
-_NO_SHARING = {"DQN", "SAC", "CQL", "BC"}
 
 
 def network_keys() -> frozenset[str]:
@@ -75,6 +75,7 @@ def _todays(draft: Draft, name: str, model: Any) -> Any:
         if today in known:
             if value is None and today != "conv_filters":
                 continue
+            check_value(f"{draft.where}.{name}.{key}", today, value)
             if today in found and found[today] != value:
                 raise InputError(f"{draft.where}.{name}: {key} and {today} are the same; keep {today}.")
             found[today] = value
@@ -153,7 +154,19 @@ def check_model_config(draft: Draft) -> None:
                 raise InputError(
                     f"{draft.where}.{MODEL_CONFIG} has no key {quote(key)}; {hint(str(key), network_keys())}"
                 )
-            elif key == "vf_share_layers" and draft.algorithm in _NO_SHARING and point[key] is not True:
-                raise draft.refuse(
-                    f"{MODEL_CONFIG}.{key}", point[key], f"{draft.algorithm} has no value branch to share; drop the key"
-                )
+            elif point[key] is not None:
+                check_value(f"{draft.where}.{MODEL_CONFIG}.{key}", key, point[key])
+            reason = UNREAD.get(draft.algorithm, {}).get(key)
+            if reason is not None and any(one != default_of(key) for one in search_space.each_value(point[key])):
+                raise draft.refuse(f"{MODEL_CONFIG}.{key}", point[key], reason)
+    if not search_space.is_space(value):
+        _check_lstm(draft, value)
+
+
+def _check_lstm(draft: Draft, value: Mapping[str, Any]) -> None:
+    """Say, or refuse, what an LSTM alone looks at: a file that says ``use_lstm: false`` says so itself."""
+    for key in unused_without_lstm(value):
+        if "use_lstm" not in value:
+            raise draft.refuse(f"{MODEL_CONFIG}.{key}", value[key], "use_lstm: true is missing beside it")
+        draft.say(f"{MODEL_CONFIG}.{key} has no part in use_lstm: false")
+        draft.config[MODEL_CONFIG] = {name: one for name, one in draft.config[MODEL_CONFIG].items() if name != key}

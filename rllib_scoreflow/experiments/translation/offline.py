@@ -1,4 +1,4 @@
-"""Recorded data: where it is read from and written to."""
+"""Recorded data: where it is read from."""
 
 import glob
 from collections.abc import Mapping
@@ -8,9 +8,13 @@ from typing import Any
 from rllib_scoreflow.errors import InputError, quote
 from rllib_scoreflow.experiments import search_space
 from rllib_scoreflow.experiments.checks.effects import OFFLINE
-from rllib_scoreflow.experiments.renames.table import say_renamed
 from rllib_scoreflow.experiments.translation.draft import Draft, absent
-from rllib_scoreflow.experiments.translation.recordings import json_files, steps_of_sample_batches
+from rllib_scoreflow.experiments.translation.recordings import (
+    in_full,
+    json_files,
+    require_packer,
+    steps_of_sample_batches,
+)
 from rllib_scoreflow.files.user_paths import expand_user
 
 _READERS = {"json": "read_json", "parquet": "read_parquet"}
@@ -20,16 +24,11 @@ _BATCH_SIZES = ("train_batch_size_per_learner", "train_batch_size")
 
 
 def translate(draft: Draft) -> None:
-    """Translate ``input``, ``input_config`` and ``output_config``.
+    """Translate ``input`` and ``input_config``.
 
     Raises:
         InputError: the data is not there, or is of a form that RLlib reads no more.
     """
-    _read(draft)
-    _write(draft)
-
-
-def _read(draft: Draft) -> None:
     described = draft.take("input_config")
     source = draft.take("input")
     if absent(source):
@@ -49,6 +48,8 @@ def _read(draft: Draft) -> None:
     _check_source(draft, source)
     source = _expanded(draft, source)
     draft.config["input"] = source
+    if any(one is True for one in search_space.each_value(draft.config.get("input_read_episodes"))):
+        require_packer(f"{draft.where}.input_read_episodes is True", "give columns of steps")
     normalized = draft.take(_NORMALIZED)
     if not absent(normalized) and not isinstance(normalized, bool):
         raise InputError(f"{draft.where}.{_NORMALIZED} is {quote(normalized)} and must be true or false.")
@@ -58,10 +59,21 @@ def _read(draft: Draft) -> None:
         _read_sample_batches(draft, source, normalized)
     elif normalized is True:
         draft.say(f"{_NORMALIZED}: true is always so now")
+    _count_updates(draft)
+
+
+def _count_updates(draft: Draft) -> None:
+    """One batch is one update, as it was. RLlib's CQL on a local Learner takes a single batch for an iterator."""
     learners = draft.config.get("num_learners", draft.defaults.get("num_learners"))
-    if draft.algorithm in OFFLINE and not learners and draft.config.get(_ITERATIONS) is None:
-        draft.config[_ITERATIONS] = 1
-        draft.say(f"one batch is one update, as {_ITERATIONS} is 1 unless it is given")
+    if draft.algorithm not in OFFLINE or learners:
+        return
+    least = 2 if draft.algorithm == "CQL" else 1
+    given = draft.config.get(_ITERATIONS)
+    if given is None:
+        draft.config[_ITERATIONS] = least
+        draft.say(f"an iteration is {least} update{'s' if least > 1 else ''}, as {_ITERATIONS} is {least} unless given")
+    elif least > 1 and any(one == 1 for one in search_space.each_value(given)):
+        raise InputError(f"{draft.where}.{_ITERATIONS} is 1, with which CQL fails on a local Learner; give {least}.")
 
 
 def _described(draft: Draft, described: Any) -> Any:
@@ -104,20 +116,21 @@ def _check_source(draft: Draft, source: Any) -> None:
 
 
 def _expanded(draft: Draft, source: Any) -> Any:
-    """The files that local patterns stand for, which Ray Data's readers do not look for."""
-    paths = source if isinstance(source, list) else [source]
-    if search_space.is_space(source) or not any(_is_pattern(path) for path in paths):
+    """Local paths in full, and the files that patterns stand for, which Ray Data's readers do not look for."""
+    if search_space.is_space(source):
         return source
+    paths = source if isinstance(source, list) else [source]
     found: list[str] = []
     for path in paths:
-        matching = _matching(expand_user(path)) if _is_pattern(path) else [path]
+        matching = _matching(expand_user(path)) if _is_pattern(path) else [in_full(path)]
         if not matching:
             raise InputError(f"{draft.where}.input is {quote(path)}, which matches no file; record data there first.")
         found += matching
-    return found
+    return found if isinstance(source, list) or len(found) > 1 else found[0]
 
 
 def _matching(pattern: Path) -> list[str]:
+    pattern = Path.cwd() / pattern
     root = Path(pattern.anchor)
     return sorted(map(str, root.glob(str(pattern.relative_to(root)))))
 
@@ -150,24 +163,3 @@ def _read_sample_batches(draft: Draft, source: Any, normalized: Any) -> None:
     size = next((draft.config[key] for key in _BATCH_SIZES if key in draft.config), draft.defaults.get(_BATCH_SIZES[0]))
     if isinstance(size, int) and not isinstance(size, bool):  # as many lines as hold the steps of one update
         draft.config.setdefault("input_read_batch_size", max(1, -(-size // steps)))
-
-
-def _write(draft: Draft) -> None:
-    described, target = draft.take("output_config"), draft.config.get("output")
-    described = {} if absent(described) or not described else described
-    if target == "dataset":
-        path = described.get("path") if isinstance(described, Mapping) else None
-        if path is None:
-            raise InputError(f"{draft.where}.output is 'dataset' and output_config has no path; give output: PATH.")
-        if described.get("format", "parquet") != "parquet":
-            raise draft.refuse(
-                "output_config.format", described["format"], f"recordings are Parquet files; give output: {path}"
-            )
-        rows = described.get("max_num_samples_per_file")
-        draft.config["output"] = path
-        draft.say(say_renamed("output_config.path", "output"))
-        if rows is not None:
-            draft.put("output_config.max_num_samples_per_file", "output_max_rows_per_file", rows)
-            draft.say(say_renamed("output_config.max_num_samples_per_file", "output_max_rows_per_file"))
-    elif described:
-        raise draft.refuse("output_config", described, "give output_write_method_kwargs, what Ray Data's writer takes")

@@ -74,3 +74,26 @@ def _check(first: Mapping[str, Any], what: str) -> None:
     compressed = any(isinstance(first[column], str) for column in first if column != "type")
     if compressed and importlib.util.find_spec("lz4") is None:
         raise InputError(f"{what} holds compressed columns, for which lz4 is missing; run pip install lz4.")
+
+
+def require_packer(what: str, otherwise: str) -> None:
+    """Refuse whole episodes where the package that RLlib packs them with is missing; it imports it at the first one.
+
+    Args:
+        what: the start of the message.
+        otherwise: what to do else.
+
+    Raises:
+        InputError: it is missing.
+    """
+    if importlib.util.find_spec("msgpack_numpy") is None:
+        raise InputError(f"{what}, for which msgpack-numpy is missing; run pip install msgpack-numpy, or {otherwise}.")
+
+
+def in_full(path: str) -> str:
+    """Return a local path as seen from everywhere, for trials run in folders of their own; an address as it is.
+
+    Args:
+        path: of a file or folder.
+    """
+    return path if "://" in path else str(expand_user(path).resolve())

@@ -1,6 +1,7 @@
 """What EnvRunners do: environments, observation filter, exploration, episodes' lengths."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import gymnasium as gym
 
@@ -15,7 +16,10 @@ from rllib_scoreflow.experiments.translation.draft import Draft, absent
 
 _FILTERS = {"MeanStdFilter", "ConcurrentMeanStdFilter"}
 _NOT_FLATTENED = {"DreamerV3", "BC", "MARWIL", "CQL"}  # those learn from recordings, or look at spaces themselves
-_EPSILON = {"type", "initial_epsilon", "final_epsilon", "epsilon_timesteps", "warmup_timesteps"}
+# As RLlib's EpsilonGreedy had them.
+_EPSILONS = (("initial_epsilon", 1.0), ("final_epsilon", 0.05))
+_TIMES = (("warmup_timesteps", 0), ("epsilon_timesteps", 100_000))
+_EPSILON = {"type", *(key for key, _ in (*_EPSILONS, *_TIMES))}
 _EXPLORATION = "RLModules explore by their forward_exploration(), so write an RLModule of your own"
 
 
@@ -73,8 +77,8 @@ def _explore(draft: Draft) -> None:
         unknown = sorted(set(given) - _EPSILON)
         if unknown:
             raise draft.refuse(f"exploration_config.{unknown[0]}", given[unknown[0]], "give epsilon, a schedule")
-        first, last = float(given.get("initial_epsilon", 1.0)), float(given.get("final_epsilon", 0.05))
-        wait, steps = int(given.get("warmup_timesteps", 0)), int(given.get("epsilon_timesteps", 100_000))
+        first, last = (_number(draft, given, key, usual) for key, usual in _EPSILONS)
+        wait, steps = (int(_number(draft, given, key, usual)) for key, usual in _TIMES)
         schedule = [[0, first], *([[wait, first]] if wait else []), [wait + steps, last]]
         draft.put("exploration_config", "epsilon", schedule)
         draft.say(f"exploration_config is epsilon: {schedule} now")
@@ -82,6 +86,15 @@ def _explore(draft: Draft) -> None:
         draft.say("exploration_config: {type: StochasticSampling} is always so now")
     else:
         raise draft.refuse("exploration_config", given, _EXPLORATION)
+
+
+def _number(draft: Draft, given: Mapping[str, Any], key: str, usual: float) -> float:
+    value = given.get(key, usual)
+    try:
+        return float(value)  # YAML takes 1e5 for a text
+    except (TypeError, ValueError):
+        wanted = f"must be a number (the default is {usual})"
+        raise InputError(f"{draft.where}.exploration_config.{key} is {quote(value)} and {wanted}.") from None
 
 
 def _limit_episodes(draft: Draft) -> None:

@@ -10,7 +10,7 @@ from rllib_scoreflow.experiments.renames.environments import current_environment
 from rllib_scoreflow.experiments.renames.table import say_renamed
 from rllib_scoreflow.experiments.search_space import map_values
 from rllib_scoreflow.experiments.spec import Experiment
-from rllib_scoreflow.experiments.translation import keys, learning, networks, offline, replay, sampling
+from rllib_scoreflow.experiments.translation import keys, learning, networks, offline, output, replay, sampling
 from rllib_scoreflow.experiments.translation.draft import Draft
 
 _EVALUATION = "evaluation_config"
@@ -92,6 +92,7 @@ def _translated(config: Mapping[str, Any], algorithm: type[Any], where: str, env
         if "lr" not in nested:
             below.config.pop("lr", None)
         draft.config[_EVALUATION] = below.config
+        draft.renamed.update({f"{_EVALUATION}.{today}": old for today, old in below.renamed.items()})
     return draft
 
 
@@ -102,6 +103,7 @@ def _step(draft: Draft, algorithm: type[Any]) -> None:
     keys.rename(draft)
     offline.translate(draft)  # what a file without its data says first
     sampling.translate(draft)
+    output.translate(draft)
     learning.translate(draft)
     networks.translate(draft)
     replay.translate(draft)
