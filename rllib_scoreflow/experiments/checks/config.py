@@ -1,9 +1,10 @@
 """Checking `config:` against the algorithm before Ray starts: keys, types, config.validate()."""
 
+import dataclasses
 import functools
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rllib_scoreflow.errors import InputError, drop_addresses, quote
@@ -24,9 +25,18 @@ from rllib_scoreflow.experiments.checks.effects import (
     why_without_effect_in_evaluation,
 )
 from rllib_scoreflow.experiments.checks.result_keys import ResultKeys, reported_results
-from rllib_scoreflow.experiments.checks.types import as_int_if_meant, fits, means_int, setter_annotations, wanted_words
+from rllib_scoreflow.experiments.checks.types import (
+    CHOICES,
+    as_int_if_meant,
+    fits,
+    means_int,
+    setter_annotations,
+    wanted_words,
+)
 from rllib_scoreflow.experiments.identity import with_absolute_paths
 from rllib_scoreflow.experiments.renames.config_keys import CONFIG_KEYS
+from rllib_scoreflow.experiments.renames.model_keys import MODEL_KEYS
+from rllib_scoreflow.experiments.renames.table import Renamed
 from rllib_scoreflow.experiments.search_space import CHOICE, DOMAINS, GRID, check_space, is_space
 from rllib_scoreflow.experiments.settings import requirement
 from rllib_scoreflow.experiments.spec import Experiment, first_line
@@ -93,7 +103,13 @@ def check_keys(
         if attribute not in attributes:
             if today is not None:
                 raise InputError(f"{where}.{key} is called {today} in this version of RLlib; write that.")
-            known = (name for name in config_keys(algorithm) if _is_for_users(algorithm, name))
+            known = {name for name in config_keys(algorithm) if _is_for_users(algorithm, name)}
+            if own_options is None:
+                if key in MODEL_KEYS or key in _network_keys():
+                    raise InputError(f"{where}: {quote(key)} belongs into model; write it there.")
+                known |= {
+                    old for old, entry in CONFIG_KEYS.items() if isinstance(entry, Renamed) and entry.new in known
+                }
             raise InputError(f"{where}: {algorithm.__name__} has no key {quote(key)}; {hint(str(key), known)}")
         name = f"{where}.{key}" if not renamed or key not in renamed else f"{where}.{renamed[key]} (now {key})"
         functions = value if isinstance(value, list) else [value]
@@ -118,8 +134,24 @@ def check_keys(
         if is_dropped(algorithm, attribute):  # whose default says nothing of its type
             _refuse_without_effect(algorithm, value, option, attribute, evaluates)
         checked[target] = _check_space(value, option) if is_space(value) else _check_value(value, option)
+        if own_options is None and attribute in CHOICES:
+            _check_choice(value, option, CHOICES[attribute])
         _refuse_without_effect(algorithm, value, option, attribute, evaluates)
     return checked
+
+
+def _network_keys() -> frozenset[str]:
+    from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+
+    return frozenset(field.name for field in dataclasses.fields(DefaultModelConfig))
+
+
+def _check_choice(value: Any, option: "_Option", choices: Sequence[str]) -> None:
+    for one in search_space.each_value(value):
+        if one != option.default and one not in choices:
+            guess = nearest(str(one), choices)
+            near = "" if guess is None else f"; did you mean {guess!r}?"
+            raise InputError(f"{option.name} is {quote(one)} and must be {' or '.join(choices)}{near or '.'}")
 
 
 def _is_for_users(algorithm: type[Any], key: str) -> bool:

@@ -32,7 +32,6 @@ _ALL = {
         "EnvRunners' networks are not compiled; set torch_compile_learner",
         "torch_compile_worker torch_compile_worker_dynamo_backend torch_compile_worker_dynamo_mode",
     ),
-    **_each("rewards reach the Learner as they are; clip them in a gymnasium wrapper", "clip_rewards"),
     **_each("masks are the RLModule's own affair; give one that looks at them", "action_mask_key"),
     **_each("observations are never compressed; drop the key", "compress_observations"),
     **_each(
@@ -103,6 +102,7 @@ _OF_ALGORITHM: Mapping[str, Mapping[str, str]] = {
         **_FROM_DATASET,
         **_each(_RETURNS, "gamma lambda_ vf_coeff moving_average_sqd_adv_norm_update_rate"),
         **_each(_RETURNS, "moving_average_sqd_adv_norm_start"),
+        "beta": "it is MARWIL whose beta is 0; run MARWIL",
     },
     "MARWIL": {**_SYNCHRONOUS, **_FROM_DATASET},
     "CQL": {

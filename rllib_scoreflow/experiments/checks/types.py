@@ -13,6 +13,16 @@ from typing import Any, Literal, get_args, get_origin
 from rllib_scoreflow.errors import quote
 
 _SIMPLE = (bool, int, float, str)
+# Texts that RLlib's options take, where its own checks come late or not at all.
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "batch_mode": ("truncate_episodes", "complete_episodes"),
+    "count_steps_by": ("env_steps", "agent_steps"),
+    "evaluation_duration_unit": ("episodes", "timesteps"),
+    "grad_clip_by": ("value", "norm", "global_norm"),
+    "gym_env_vectorize_mode": ("sync", "async", "vector_entry_point"),
+    "log_level": ("DEBUG", "INFO", "WARN", "WARNING", "ERROR"),
+    "placement_strategy": ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"),
+}
 
 
 def setter_annotations(config_class: type[Any]) -> Mapping[str, Any]:

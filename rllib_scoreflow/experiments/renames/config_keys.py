@@ -65,6 +65,9 @@ CONFIG_KEYS: Table = {
         Q_model                                     q_model_config
         policy_model                                policy_model_config
         model_config_dict                           model_config
+        sample_batch_size                           rollout_fragment_length
+        sgd_stepsize                                lr
+        sgd_batchsize                               minibatch_size
     """),
     **_always(True, _NEW_STACK, "enable_rl_module_and_learner enable_env_runner_and_connector_v2 enable_connectors"),
     **_always(True, _NEW_STACK, "_enable_new_api_stack _enable_rl_module_api _enable_learner_api"),
@@ -90,7 +93,7 @@ CONFIG_KEYS: Table = {
         "give rl_module overrides or a Learner of your own in a Python file",
         "_use_default_native_models",
     ),
-    **_removed("the Learners split the batch themselves; drop the key", "simple_optimizer num_multi_gpu_tower_stacks"),
+    **_removed("the Learners split the batch themselves; drop the key", "num_multi_gpu_tower_stacks"),
     **_removed(
         "batches wait in a queue and are not replayed; drop the key, or run APPO with circular_buffer_num_batches",
         "minibatch_buffer_size replay_proportion replay_buffer_num_slots learner_queue_timeout",
@@ -114,13 +117,10 @@ CONFIG_KEYS: Table = {
     ),
     **_removed(
         "give callbacks and a custom_evaluation_function instead",
-        "custom_async_evaluation_function",
+        "custom_async_evaluation_function after_train_step",
     ),
     **_removed("set evaluation_parallel_to_training instead", "enable_async_evaluation"),
     **_removed("set env_runner_cls in a Python file instead", "worker_cls sample_collector"),
-    **_removed(
-        "set merge_env_runner_states and broadcast_env_runner_states instead", "synchronize_filter synchronize_filters"
-    ),
     **_removed("only Gymnasium's interface is taken; drop the key", "auto_wrap_old_gym_envs"),
     **_removed("RLModules are never swapped out; drop the key", "policy_map_cache policy_map_capacity"),
     **_removed("RLModules are never swapped out; drop the key", "policy_states_are_swappable"),
@@ -130,12 +130,44 @@ CONFIG_KEYS: Table = {
         "collect_metrics_timeout metrics_episode_collection_timeout_s sampler_perf_stats_ema_coef",
     ),
     **_always(False, "RLlib sets it itself; drop the key", "in_evaluation"),
+    **_always(False, "rewards reach the Learner as they are; clip them in a gymnasium wrapper", "clip_rewards"),
+    **_always(False, "the Learners split the batch themselves; drop the key", "simple_optimizer"),
+    **_always(True, "RLlib's networks always have a value branch; drop the key", "use_critic"),
+    **_always(True, "actions are never flattened; drop the key", "_disable_action_flattening"),
+    **_always(
+        True,
+        "filters are brought together as merge_env_runner_states and broadcast_env_runner_states say; set those",
+        "synchronize_filter synchronize_filters",
+    ),
+    **_always(
+        False, "EnvRunners sample side by side, and each waits for its own; drop the key", "straggler_mitigation"
+    ),
+    **_always(True, "there is no other way any more; drop the key", "use_exec_api _use_trajectory_view_api"),
+    **_removed(
+        "give exploration_config, or epsilon, a schedule of [step, value]",
+        "schedule_max_timesteps exploration_fraction exploration_initial_eps exploration_final_eps "
+        "exploration_final_scale exploration_should_anneal exploration_noise_type per_worker_exploration",
+    ),
+    **_removed(
+        "beta stays as it is; set replay_buffer_config.beta",
+        "beta_annealing_fraction final_prioritized_replay_beta prioritized_replay_beta_annealing_timesteps",
+    ),
+    **_removed("Ray Data reads recordings without a buffer of steps; drop the key", "replay_buffer_size"),
+    **_removed("the command logs to TensorBoard, and by --wandb-key and --mlflow-uri; drop the key", "logger_config"),
+    **_removed(
+        "Ray keeps no memory for trials; drop the key",
+        "memory object_store_memory memory_per_worker object_store_memory_per_worker",
+    ),
+    **_removed("the Learners load batches themselves; drop the key", "num_data_loader_buffers num_data_load_threads"),
     **_removed("results hold each metric once; drop the key", "keep_per_episode_custom_metrics"),
     **_removed("EnvRunners step their environments without batching by time; drop the key", "remote_env_batch_wait_ms"),
     **_removed("it was for tests of the old API stack; drop the key", f"fake_sampler {FAKE_GPUS}"),
     **_removed("checkpoints hold every RLModule; drop the key", "checkpoint_trainable_policies_only"),
     **_removed("`Algorithm.get_module()` gives the torch module; drop the key", "export_native_model_files"),
-    **_removed("set runtime_env of Ray instead", "extra_python_environs_for_driver extra_python_environs_for_worker"),
+    **_removed(
+        "set the variables in the shell that starts the command",
+        "extra_python_environs_for_driver extra_python_environs_for_worker",
+    ),
     **_removed("a replay buffer samples as many steps as a batch has; drop the key", "replay_batch_size replay_mode"),
     **_removed("set model_config.max_seq_len instead", "replay_sequence_length"),
     **_removed("it belonged to the old API stack; drop the key", "worker_side_prioritization use_state_preprocessor"),

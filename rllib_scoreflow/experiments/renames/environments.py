@@ -22,7 +22,7 @@ RETIRED_IDS: Mapping[str, str] = {
     "Blackjack-v0": "Blackjack-v1",
     "CliffWalking-v0": "CliffWalking-v1",
 }
-# Start of a dotted path -> what it is now. The longest start that fits counts.
+# Start of a dotted path, of an environment or of another class -> what it is now. The longest start that fits counts.
 MOVED_MODULES: Mapping[str, str] = {
     "ray.rllib.examples.env.multi_agent": "ray.rllib.examples.envs.classes.multi_agent",
     "ray.rllib.examples.env": "ray.rllib.examples.envs.classes",
@@ -30,6 +30,8 @@ MOVED_MODULES: Mapping[str, str] = {
         "rllib_scoreflow.experiments.translation.agents.name_by_number"
     ),
     "ray.rllib.examples.multi_agent_and_self_play": "ray.rllib.examples.multi_agent.utils",
+    "ray.rllib.agents.callbacks.DefaultCallbacks": "ray.rllib.callbacks.callbacks.RLlibCallback",
+    "ray.rllib.algorithms.callbacks.DefaultCallbacks": "ray.rllib.callbacks.callbacks.RLlibCallback",
 }
 
 

@@ -67,6 +67,9 @@ def translate(draft: Draft) -> None:
             draft.put(f"{MULTIAGENT}.{key}", key, value)
         if given:
             draft.say(f"what was in {MULTIAGENT} ({', '.join(map(str, given))}) is in config itself now")
+    for key in _KEYS:  # null and none at all say nothing
+        if draft.config.get(key, draft) in (None, {}, []) and key != "policies_to_train":
+            del draft.config[key]
     policies = draft.config.get("policies")
     # RLlib compares its default with nothing else.
     if policies is None or policies is draft.defaults.get("policies"):

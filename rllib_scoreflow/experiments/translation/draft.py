@@ -46,13 +46,15 @@ class Draft:
         return self.config.pop(key, _NOTHING)
 
     def put(self, old: str, key: str, value: Any) -> None:
-        """Set a key in place of an old one.
+        """Set a key in place of an old one; null gives way to a value.
 
         Raises:
             InputError: it has another value already.
         """
         here = self.config.get(key, _NOTHING)
-        if here is not _NOTHING and here != value:
+        if value is None and here is not _NOTHING:
+            return
+        if here is not None and here is not _NOTHING and here != value:
             raise InputError(
                 f"{self.where}: {old} and {key} are the same and have two values, {quote(value)} and {quote(here)}; "
                 f"keep {key}."

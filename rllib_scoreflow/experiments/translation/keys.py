@@ -4,6 +4,7 @@ from collections.abc import Set
 from typing import Any
 
 from rllib_scoreflow.experiments.renames.config_keys import CONFIG_KEYS, OF_ALGORITHM
+from rllib_scoreflow.experiments.renames.old_defaults import is_off, is_old_default
 from rllib_scoreflow.experiments.renames.table import Always, Removed, Renamed, say_renamed
 from rllib_scoreflow.experiments.search_space import each_value
 from rllib_scoreflow.experiments.translation.draft import Draft
@@ -34,7 +35,8 @@ def rename(draft: Draft, kept: Set[str] = frozenset()) -> None:
         entry = table.get(key)
         if not isinstance(entry, Renamed) or key in kept:
             continue
-        if key in draft.defaults and draft.defaults[key] == draft.config[key]:  # RLlib's mark of a dropped option
+        usual = key in draft.defaults and draft.defaults[key] == draft.config[key]  # RLlib's mark of today
+        if usual or _is_marked(draft.config[key]) or is_old_default(key, draft.config[key]):
             del draft.config[key]
         else:
             draft.put(draft.shown.format(key), entry.new, draft.config.pop(key))
@@ -56,12 +58,28 @@ def refuse_removed(draft: Draft) -> None:
             del draft.config[key]
             if not _same(draft.defaults.get(key), entry.value):
                 draft.say(f"{draft.shown.format(key)}: {str(entry.value).lower()} is always so now")
-        elif key in draft.defaults and value == draft.defaults[key]:
+        elif _asks_for_nothing(draft, key, entry):
             del draft.config[key]
         else:
             reason = entry.otherwise if isinstance(entry, Always) else entry.reason
             assert isinstance(entry, Always | Removed)
             raise draft.refuse(key, value, reason)
+
+
+def _asks_for_nothing(draft: Draft, key: str, entry: Always | Removed) -> bool:
+    value = draft.config[key]
+    off = is_off(value) if isinstance(entry, Removed) else value is None
+    return (
+        off
+        or is_old_default(key, value)
+        or _is_marked(value)
+        or (key in draft.defaults and bool(value == draft.defaults[key]))
+    )
+
+
+def _is_marked(value: Any) -> bool:
+    """Whether it is what earlier versions of RLlib wrote for an option that they had dropped."""
+    return isinstance(value, int) and not isinstance(value, bool) and value == -1
 
 
 def _same(value: Any, wanted: Any) -> bool:

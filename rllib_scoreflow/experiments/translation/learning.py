@@ -112,6 +112,7 @@ def _split_batch(draft: Draft) -> None:
         return total // several if whole and several > 1 else total
 
     draft.put("train_batch_size", "train_batch_size_per_learner", map_values(size, share))
+    draft.renamed["train_batch_size_per_learner"] = "train_batch_size"
     each = "" if several == 1 else f", and each of the {several} Learners has its share"
     draft.say(say_renamed("train_batch_size", "train_batch_size_per_learner") + each)
 
@@ -142,9 +143,12 @@ def _spread_learning_rates(draft: Draft) -> None:
 
 def _drop_lambda_of_vtrace(draft: Draft) -> None:
     """A file that says ``vtrace: true`` says itself that its lambda is for the other estimator, which is gone."""
-    if draft.algorithm == "APPO" and draft.config.get("vtrace") is True and "lambda" in draft.config:
-        del draft.config["lambda"]
-        draft.say("lambda has no part in vtrace: true, and APPO always computes V-trace now")
+    if draft.algorithm != "APPO" or draft.config.get("vtrace") is not True:
+        return
+    for key in ("lambda", "use_gae"):
+        if key in draft.config:
+            del draft.config[key]
+            draft.say(f"{key} has no part in vtrace: true, and APPO always computes V-trace now")
 
 
 def _drop_advantage_switch(draft: Draft) -> None:

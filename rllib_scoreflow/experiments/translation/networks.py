@@ -7,6 +7,7 @@ from typing import Any
 from rllib_scoreflow.errors import InputError, quote
 from rllib_scoreflow.experiments import search_space
 from rllib_scoreflow.experiments.renames.model_keys import MODEL_KEYS, UNREAD
+from rllib_scoreflow.experiments.renames.old_defaults import OLD_MODEL_DEFAULTS
 from rllib_scoreflow.experiments.renames.table import Renamed, say_renamed
 from rllib_scoreflow.experiments.translation.draft import Draft, absent
 from rllib_scoreflow.experiments.translation.network_values import check_value, default_of, unused_without_lstm
@@ -81,7 +82,7 @@ def _todays(draft: Draft, name: str, model: Any) -> Any:
             found[today] = value
             if isinstance(entry, Renamed):
                 draft.say(say_renamed(f"{name}.{key}", f"{MODEL_CONFIG}.{today}"))
-        elif key in usual and value == usual[key]:
+        elif any(key in table and value == table[key] for table in (usual, OLD_MODEL_DEFAULTS)):
             continue
         elif entry is not None and not isinstance(entry, Renamed):
             raise draft.refuse(f"{name}.{key}", value, getattr(entry, "reason", ""))

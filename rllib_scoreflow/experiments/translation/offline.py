@@ -19,6 +19,7 @@ from rllib_scoreflow.files.user_paths import expand_user
 
 _READERS = {"json": "read_json", "parquet": "read_parquet"}
 _ITERATIONS = "dataset_num_iters_per_learner"
+_EVALUATORS = "evaluation_num_env_runners"
 _NORMALIZED = "actions_in_input_normalized"
 _BATCH_SIZES = ("train_batch_size_per_learner", "train_batch_size")
 
@@ -60,6 +61,16 @@ def translate(draft: Draft) -> None:
     elif normalized is True:
         draft.say(f"{_NORMALIZED}: true is always so now")
     _count_updates(draft)
+    _look_at_the_environment(draft)
+
+
+def _look_at_the_environment(draft: Draft) -> None:
+    """Let an EnvRunner for evaluations give the spaces, where no evaluation does: YAML has no others."""
+    evaluates = any(draft.config.get(key) for key in ("evaluation_interval", _EVALUATORS))
+    if draft.algorithm not in OFFLINE or evaluates or (draft.env is None and draft.config.get("env") is None):
+        return
+    draft.config[_EVALUATORS] = 1
+    draft.say(f"{_EVALUATORS} is 1, as {draft.algorithm} takes the spaces of its environment from there")
 
 
 def _count_updates(draft: Draft) -> None:

@@ -11,6 +11,7 @@ from rllib_scoreflow.experiments.translation import agents
 from rllib_scoreflow.experiments.translation.draft import Draft, absent
 from rllib_scoreflow.experiments.translation.recordings import in_full, require_packer
 
+_REMAINING = "output_write_remaining_data"
 _EPISODES, _COLUMNS = "output_write_episodes", "output_compress_columns"
 
 
@@ -35,6 +36,9 @@ def translate(draft: Draft) -> None:
     elif isinstance(target, str):
         _check_recording(draft, target)
         draft.config["output"] = in_full(target)
+        if draft.config.get("output_max_rows_per_file") is not None and _REMAINING not in draft.config:
+            draft.config[_REMAINING] = True
+            draft.say(f"what fills no file of output_max_rows_per_file is written at the end, by {_REMAINING}: true")
 
 
 def _described_output(draft: Draft, described: Any) -> str:
@@ -63,7 +67,7 @@ def _check_recording(draft: Draft, target: str) -> None:
         raise InputError(f"{what}, and {draft.algorithm} samples nothing that could be recorded; drop the key.")
     episodes = draft.config.get(_EPISODES, draft.defaults.get(_EPISODES))
     if any(search_space.each_value(episodes)):
-        require_packer(f"{what}, which records whole episodes", f"set {_EPISODES}: false")
         columns = draft.config.get(_COLUMNS)
         if columns is not None and columns != draft.defaults.get(_COLUMNS):
             raise draft.refuse(_COLUMNS, columns, f"whole episodes are recorded; set {_EPISODES}: false beside it")
+        require_packer(f"{what}, which records whole episodes", f"set {_EPISODES}: false")

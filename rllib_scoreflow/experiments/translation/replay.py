@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rllib_scoreflow.errors import InputError, quote
+from rllib_scoreflow.experiments.checks.types import fits_type
 from rllib_scoreflow.experiments.renames.table import say_renamed
+from rllib_scoreflow.experiments.search_space import each_value, map_values
 from rllib_scoreflow.experiments.translation.draft import Draft
 from rllib_scoreflow.suggest import hint
 
@@ -103,9 +105,20 @@ def _complete(draft: Draft, todays: dict[str, Any]) -> None:
         if "policies" in draft.config and kind == plain:
             todays["type"] = f"MultiAgent{plain}"
         todays.setdefault("capacity", usual.get("capacity", 50_000))
+        _check_numbers(draft, todays)
     draft.config.pop(_CONFIG, None)
     draft.config[_CONFIG] = {**{key: usual[key] for key in usual if key in _KEYS.get(plain, ())}, **todays}
     draft.config[_CONFIG].setdefault("type", kind)
+
+
+def _check_numbers(draft: Draft, todays: dict[str, Any]) -> None:
+    for key in todays.keys() & {"capacity", "alpha", "beta"}:
+        whole = key == "capacity"
+        for one in each_value(todays[key]):
+            if not fits_type(one, int if whole else float) or one < whole:
+                wanted = "a whole number of at least 1" if whole else "a number of at least 0"
+                raise InputError(f"{draft.where}.{_CONFIG}.{key} is {quote(one)} and must be {wanted}.")
+    todays["capacity"] = map_values(todays["capacity"], int)
 
 
 def _refuse_for_dataset(draft: Draft, inside: dict[str, Any], beside: Mapping[str, Any]) -> None:

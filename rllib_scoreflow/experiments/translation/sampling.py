@@ -20,6 +20,7 @@ _NOT_FLATTENED = {"DreamerV3", "BC", "MARWIL", "CQL"}  # those learn from record
 _EPSILONS = (("initial_epsilon", 1.0), ("final_epsilon", 0.05))
 _TIMES = (("warmup_timesteps", 0), ("epsilon_timesteps", 100_000))
 _EPSILON = {"type", *(key for key, _ in (*_EPSILONS, *_TIMES))}
+_UNPROCESSED = "_disable_preprocessor_api"
 _EXPLORATION = "RLModules explore by their forward_exploration(), so write an RLModule of your own"
 
 
@@ -30,6 +31,8 @@ def translate(draft: Draft) -> None:
         InputError: one has no counterpart.
     """
     agents.translate(draft)
+    if draft.config.get("env_config", draft) is None:
+        del draft.config["env_config"]
     _filter_observations(draft)
     _explore(draft)
     _limit_episodes(draft)
@@ -58,6 +61,10 @@ def flatten_observations(draft: Draft) -> None:
     Args:
         draft: a config that all else has changed.
     """
+    if draft.config.get(_UNPROCESSED) is True:
+        del draft.config[_UNPROCESSED]
+        draft.say(f"{_UNPROCESSED}: true is always so now")
+        return
     if draft.notes and draft.shown == "{}" and draft.algorithm not in _NOT_FLATTENED:
         several = agents.has_several(draft)
         function = connectors.flatten_each_agent if several else connectors.flatten
@@ -145,7 +152,10 @@ def _lengthen_fragments(draft: Draft) -> None:
 
 def _step_in_parallel(draft: Draft) -> None:
     remote = draft.take("remote_worker_envs")
-    if absent(remote) or remote is False:
+    if absent(remote) or remote is False or remote is None:
         return
+    for one in each_value(remote):
+        if not isinstance(one, bool):
+            raise InputError(f"{draft.where}.remote_worker_envs is {quote(one)} and must be true or false.")
     draft.put("remote_worker_envs", "gym_env_vectorize_mode", map_values(remote, lambda on: "async" if on else "sync"))
     draft.say("remote_worker_envs: true is called gym_env_vectorize_mode: async now")

@@ -10,7 +10,16 @@ from rllib_scoreflow.experiments.renames.environments import current_environment
 from rllib_scoreflow.experiments.renames.table import say_renamed
 from rllib_scoreflow.experiments.search_space import map_values
 from rllib_scoreflow.experiments.spec import Experiment
-from rllib_scoreflow.experiments.translation import keys, learning, networks, offline, output, replay, sampling
+from rllib_scoreflow.experiments.translation import (
+    callbacks,
+    keys,
+    learning,
+    networks,
+    offline,
+    output,
+    replay,
+    sampling,
+)
 from rllib_scoreflow.experiments.translation.draft import Draft
 
 _EVALUATION = "evaluation_config"
@@ -30,6 +39,8 @@ def translate(experiment: Experiment, algorithm: type[Any]) -> Experiment:
     notes: list[str] = []
     env = _todays_env(experiment.env, notes)
     config = dict(experiment.config)
+    if config.get("env", experiment) is None:
+        del config["env"]  # which would come before the experiment's own
     if "env" in config:
         config["env"] = map_values(config["env"], lambda one: _todays_env(one, notes))
     draft = _translated(config, algorithm, f"{experiment.where}: config", env)
@@ -104,6 +115,7 @@ def _step(draft: Draft, algorithm: type[Any]) -> None:
     offline.translate(draft)  # what a file without its data says first
     sampling.translate(draft)
     output.translate(draft)
+    callbacks.translate(draft)
     learning.translate(draft)
     networks.translate(draft)
     replay.translate(draft)
