@@ -1,5 +1,6 @@
 """``rllib init``: its options. Imports are late, so that help and mistakes come fast."""
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -13,7 +14,11 @@ from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.files.user_paths import expand_user
 
 if TYPE_CHECKING:
+    from rllib_scoreflow.data import TrajectoryDataset
+    from rllib_scoreflow.data.options import ReadOptions
     from rllib_scoreflow.experiments.drafts.draft import Draft
+
+_IN_NAMES = "-_.+=@"  # besides letters and digits: a file's name is also that of its experiments
 
 
 def init(
@@ -36,11 +41,9 @@ def init(
     plugins: Plugins = None,
 ) -> None:
     """Look at a dataset and write an experiment file for it, which runs as it is, with the reason of every choice."""
-    from rllib_scoreflow.experiments.drafts.draft import draft_file, file_name, open_for_draft
+    from rllib_scoreflow.data import load_dataset
     from rllib_scoreflow.experiments.quiet import quieten
-    from rllib_scoreflow.experiments.yaml import parse_yaml
     from rllib_scoreflow.plugins import extend_module_path, import_plugins
-    from rllib_scoreflow.runs.plan import check_experiments
 
     quieten(0)
     extend_module_path([Path.cwd()])
@@ -49,19 +52,52 @@ def init(
     if output is not None:
         output = expand_user(output)
         _check_new(output)
-    opened = open_for_draft(dataset, options)
+    opened = load_dataset(
+        dataset,
+        constant_observations="allow",
+        filter_key=options.filter_key,
+        observation_keys=options.observation_keys,
+        cameras=options.cameras,
+    )
     if output is None:
         output = Path(file_name(opened.info.name))
         _check_new(output)
-    command = shlex.join(["rllib", *sys.argv[1:]])
-    draft = draft_file(opened, dataset, options, file=output, command=command, env=env, minutes=minutes)
-    check_experiments(parse_yaml(draft.text, str(output)), str(output), output.stem)
+    draft = _draft(opened, dataset, options, output, env=env, minutes=minutes)
     try:
         with output.open("x", encoding="utf-8") as file:
             file.write(draft.text)
     except FileExistsError:
         _check_new(output)
     _say(draft, output)
+
+
+def file_name(name: str) -> str:
+    """Return the usual name of a dataset's file.
+
+    Args:
+        name: of the dataset, such as "minari:D4RL/door/human-v2".
+    """
+    from rllib_scoreflow.experiments.spec import as_name
+
+    stem = as_name(re.sub(r"^\w+:", "", name), also=_IN_NAMES).strip("-_.") or "dataset"
+    return f"{stem[:100]}.yaml"
+
+
+def _draft(
+    opened: "TrajectoryDataset", dataset: str, options: "ReadOptions", output: Path, *, env: str | None, minutes: float
+) -> "Draft":
+    """Draft the file and check it as `rllib train` will; this takes some seconds, which a terminal shows."""
+    from rllib_scoreflow.experiments.yaml import parse_yaml
+    from rllib_scoreflow.terminal import new_console
+
+    with new_console(stderr=True).status("looking at the data, the environment and this machine ..."):
+        from rllib_scoreflow.experiments.drafts.draft import draft_file  # imports Ray
+        from rllib_scoreflow.runs.plan import check_experiments
+
+        command = shlex.join(["rllib", *sys.argv[1:]])
+        draft = draft_file(opened, dataset, options, file=output, command=command, env=env, minutes=minutes)
+        check_experiments(parse_yaml(draft.text, str(output)), str(output), output.stem)
+    return draft
 
 
 def _check_new(output: Path) -> None:
@@ -75,8 +111,8 @@ def _check_new(output: Path) -> None:
 
     if output.suffix not in {".yaml", ".yml"}:
         raise InputError(f"{output}: the output is an experiment file; give a name that ends in .yaml")
-    if as_name(output.stem, also="-_.+=@") != output.stem:
-        raise InputError(f"{output}: its experiments are named after it, so use letters, digits and -_.+=@ only")
+    if as_name(output.stem, also=_IN_NAMES) != output.stem:
+        raise InputError(f"{output}: its experiments are named after it, so use letters, digits and {_IN_NAMES} only")
     if output.exists():
         raise InputError(f"{output} exists and is not overwritten; name another file with --output FILE")
     if not output.absolute().parent.is_dir():

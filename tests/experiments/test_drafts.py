@@ -10,10 +10,10 @@ import h5py
 import numpy as np
 import pytest
 
+from rllib_scoreflow.cli.init_command import file_name
 from rllib_scoreflow.data import load_dataset
 from rllib_scoreflow.data.analysis import Analysis, Foresight, Modes, analyse_dataset
 from rllib_scoreflow.experiments.drafts import speed
-from rllib_scoreflow.experiments.drafts.draft import file_name
 from rllib_scoreflow.experiments.drafts.start import choose_chunk, choose_start
 from rllib_scoreflow.experiments.yaml import read_yaml
 from rllib_scoreflow.runs.plan import check_experiments
@@ -161,6 +161,15 @@ def test_the_file_passes_the_checks_of_the_command_and_every_choice_has_a_reason
     assert again.status == 2
     assert "exists and is not overwritten" in again.err
     assert file.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:minari")
+def test_a_minari_dataset_is_taken_by_its_folder_too(tmp_path, rllib):
+    make_minari(tmp_path)
+    for folder, file in (("reach-v0", "one.yaml"), ("reach-v0/data", "two.yaml")):
+        answer = rllib("init", tmp_path / "minari" / "test" / folder, "-o", file, *SHORT)
+        assert answer.status == 0, answer.err
+        assert {body["env"] for body in read_yaml(Path(file)).values()} == {"Reacher-v5"}
 
 
 def test_a_path_stays_right_in_another_folder_and_options_are_kept(tmp_path, rllib):
@@ -317,9 +326,9 @@ def test_the_shipped_dataset_is_described_as_its_own_example_has_it():
     ("name", "file"),
     [
         ("mine", "mine.yaml"),
-        ("minari:D4RL/door/human-v2", "D4RL-door-human-v2.yaml"),
-        ("robomimic/can-ph", "robomimic-can-ph.yaml"),
-        ("ORG/drawers of mine", "ORG-drawers-of-mine.yaml"),
+        ("minari:D4RL/door/human-v2", "D4RL_door_human-v2.yaml"),
+        ("robomimic/can-ph", "robomimic_can-ph.yaml"),
+        ("ORG/drawers of mine", "ORG_drawers_of_mine.yaml"),
         ("...", "dataset.yaml"),
     ],
 )

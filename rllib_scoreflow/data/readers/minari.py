@@ -28,15 +28,15 @@ _REMEDY = "choose a dataset (or observation_keys) of Box spaces without images"
 
 @READERS.register("minari")
 class MinariReader(Reader):
-    """The data folder of a dataset of Minari's."""
+    """The folder of a dataset of Minari's, or its data folder."""
 
     what = "a Minari dataset"
     prefix = PREFIX
     options = frozenset({"observation_keys"})
 
     def claims(self, path: Path) -> bool:
-        """Whether it is a folder with Minari's description."""
-        return (path / _METADATA).is_file()
+        """Whether it is a folder with Minari's description, or the one that holds it."""
+        return _data_of(path) is not None
 
     def locate(self, dataset: str) -> Path:
         """See `locate_minari`."""
@@ -52,7 +52,12 @@ class MinariReader(Reader):
 
     def read(self, path: Path, options: ReadOptions) -> RawColumns:
         """See `read_minari`."""
-        return read_minari(path, options)
+        return read_minari(_data_of(path) or path, options)
+
+
+def _data_of(path: Path) -> Path | None:
+    """The folder with Minari's description: the path, or its `data`; None where there is neither."""
+    return next((folder for folder in (path, path / "data") if (folder / _METADATA).is_file()), None)
 
 
 def locate_minari(dataset_id: str) -> Path:

@@ -1,11 +1,10 @@
 """From a dataset to the text of an experiment file."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from rllib_scoreflow.algorithms.flow_bc import FlowBCConfig
-from rllib_scoreflow.data import D4RL_DATASETS, ROBOMIMIC_DATASETS, SHIPPED, ChunkIndex, TrajectoryDataset, load_dataset
+from rllib_scoreflow.data import D4RL_DATASETS, ROBOMIMIC_DATASETS, SHIPPED, ChunkIndex, TrajectoryDataset
 from rllib_scoreflow.data.analysis import analyse_dataset
 from rllib_scoreflow.data.options import ReadOptions
 from rllib_scoreflow.experiments.drafts.environment import find_environment
@@ -32,35 +31,6 @@ class Draft:
     facts: Facts
 
 
-def open_for_draft(dataset: str, options: ReadOptions) -> TrajectoryDataset:
-    """Open a dataset, with constant observations.
-
-    Args:
-        dataset: as for `load_dataset`.
-        options: what to read of it.
-
-    Raises:
-        InputError: see `load_dataset`.
-    """
-    return load_dataset(
-        dataset,
-        constant_observations="allow",
-        filter_key=options.filter_key,
-        observation_keys=options.observation_keys,
-        cameras=options.cameras,
-    )
-
-
-def file_name(name: str) -> str:
-    """Return the usual name of a dataset's file.
-
-    Args:
-        name: of the dataset, such as "minari:D4RL/door/human-v2".
-    """
-    stem = re.sub(r"[^\w.+=@-]+", "-", re.sub(r"^\w+:", "", name)).strip("-.") or "dataset"
-    return f"{stem[:100]}.yaml"
-
-
 def draft_file(
     opened: TrajectoryDataset,
     dataset: str,
@@ -74,7 +44,7 @@ def draft_file(
     """Look at a dataset and write an experiment file for it: a cloning, and with an environment a fine-tuning.
 
     Args:
-        opened: from `open_for_draft`.
+        opened: the dataset, whose observations may be constant.
         dataset: what it was opened by.
         options: what was read of it.
         file: where the text will be written; its experiments are named after it, so that `as_name` must not change it.
