@@ -173,7 +173,7 @@ def render(
     from rllib_scoreflow.envs.robosuite.render import render_dataset
 
     with Bar("rendering", 1) as bar:
-        render_dataset(
+        note = render_dataset(
             source,
             output,
             cameras=options.cameras or (),
@@ -181,6 +181,8 @@ def render(
             progress=bar.update,
             overwrite=overwrite,
         )
+    if note:
+        print(f"Note: {note}.")
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 

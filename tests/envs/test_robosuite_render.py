@@ -131,3 +131,73 @@ def test_bad_input_leaves_nothing_behind(tmp_path):
         assert "\n" not in str(caught.value)
         assert {path.name for path in tmp_path.iterdir()} == before
     assert existing.read_bytes() == b"precious"
+
+
+def of_another_release(path, *, good=1, bad=1):
+    """Recordings whose models lack what robosuite 1.4 looks for; the actions of some do nothing."""
+    with h5py.File(FIXTURES / "lift.hdf5") as source, h5py.File(path, "w") as file:
+        file.create_group("data").attrs["env_args"] = source["data"].attrs["env_args"]
+        recorded = source["data/demo_0"]
+        for number in range(good + bad):
+            demonstration = file.create_group(f"data/demo_{number}")
+            model = recorded.attrs["model_file"]
+            demonstration.attrs["model_file"] = model.replace("robot0_link7_collision", "robot0_g_col")
+            demonstration["states"] = recorded["states"][:]
+            demonstration["actions"] = recorded["actions"][:] * (number < good)
+        file["mask/train"] = np.array([f"demo_{number}" for number in range(good + bad)], dtype="S")
+    return path
+
+
+def test_recordings_of_another_release_are_shown_in_the_own_model_where_their_actions_succeed(tmp_path):
+    target = tmp_path / "made.hdf5"
+    source = of_another_release(tmp_path / "other.hdf5")
+    note = render_dataset(source, target, cameras=[], image_size=(84, 84), progress=ignore)
+    assert '(No "geom" with name robot0_link7_collision exists)' in note
+    assert "in 1 of 2 demonstrations; left out: demo_1" in note
+    assert len(note) < 500
+    with h5py.File(FIXTURES / "lift.hdf5") as recorded, h5py.File(target) as made:
+        assert list(made["data"]) == ["demo_0"]
+        assert made["mask/train"][:].tolist() == [b"demo_0"]
+        got, wanted = made["data/demo_0"], recorded["data/demo_0"]
+        np.testing.assert_array_equal(got["states"][:], wanted["states"][:])
+        assert np.abs(got["obs/object"][:] - wanted["obs/object"][:]).max() < 5e-3
+        assert got["rewards"][:].max() == 1.0
+
+
+def test_recordings_of_another_release_that_fail_or_do_not_fit_are_refused_in_short(tmp_path):
+    failing = of_another_release(tmp_path / "failing.hdf5", good=0)
+    with h5py.File(of_another_release(tmp_path / "narrow.hdf5"), "a") as file:
+        states = file["data/demo_0/states"][:, :-2]
+        del file["data/demo_0/states"]
+        file["data/demo_0/states"] = states
+    for source, message in (
+        (failing, "none of its 1 recorded sequences of actions does the task"),
+        (tmp_path / "narrow.hdf5", "its states of 30 numbers are not of robosuite 1.4's own model, whose have 32"),
+    ):
+        with pytest.raises(InputError, match=message) as caught:
+            render_dataset(source, tmp_path / "made.hdf5", progress=ignore, **OPTIONS)
+        assert len(str(caught.value)) < 500
+    assert not (tmp_path / "made.hdf5").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("name", "kept"), [("lift", 3), ("handover/panda_panda", None), ("wipe/panda", 0)], ids=["lift", "handover", "wipe"]
+)
+def test_the_human_sets_of_the_wheel(name, kept, tmp_path):
+    import robosuite
+
+    source = Path(robosuite.__file__).parent / "models/assets/demonstrations" / name / "demo.hdf5"
+    target = tmp_path / "made.hdf5"
+    options = {"cameras": ["agentview"], "image_size": (84, 84), "progress": ignore}
+    if kept == 0:
+        with pytest.raises(InputError, match=r"cannot be loaded.*cannot be shown with this release"):
+            render_dataset(source, target, **options)
+        return
+    assert "own model shows the recorded states" in render_dataset(source, target, **options)
+    with h5py.File(target) as made:
+        assert len(made["data"]) >= (kept or 3)
+        for demonstration in made["data"].values():
+            assert demonstration["obs/agentview_image"].shape[1:] == (84, 84, 3)
+            assert demonstration["obs/agentview_image"][:].std() > 10

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib_scoreflow.data.readers.hdf5 import ROBOMIMIC_LAYOUT, Hdf5File, open_checked_hdf5, reading
+from rllib_scoreflow.envs.robosuite.own_model import Recording, open_simulation
 from rllib_scoreflow.envs.robosuite.sim import RobosuiteSim
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.files.atomic import atomic_path
@@ -30,13 +31,14 @@ def render_dataset(
     progress: Progress,
     reflections: bool = False,
     overwrite: bool = False,
-) -> None:
+) -> str:
     """Write a Robomimic file with images from the states of recorded demonstrations.
 
     The low-dimensional observations are computed anew from the states, under `obs` and `next_obs`; the images are
     under `obs` only, as `<camera>_image` uint8 [T, H, W, 3], upright, compressed. Rewards and dones are kept, or, where
     the source has none (robosuite's own recordings), are 1 where the next state is a success. The filter keys (`mask`)
-    and the demonstrations' attributes are kept.
+    and the demonstrations' attributes are kept. Recordings of another release whose models cannot be loaded are shown
+    in robosuite's own model, as `own_model.open_simulation` says; filter keys keep the demonstrations that are written.
 
     Args:
         source: a Robomimic file, or one that robosuite's scripts recorded, with or without observations.
@@ -46,6 +48,9 @@ def render_dataset(
         progress: called with the number of demonstrations done and their total, first with none done.
         reflections: see Camera.
         overwrite: replace an existing file.
+
+    Returns:
+        What to say of the simulation; empty where the recorded models were loaded.
 
     Raises:
         InputError: the target exists, the source is not such a file, a camera is unknown, robosuite is missing, or
@@ -61,7 +66,10 @@ def render_dataset(
         with reading(source):
             names = _demonstrations(file)
             env_args = _env_args(file)
-        sim = RobosuiteSim(env_args, seed=0, reflections=reflections)
+        simulated = open_simulation(
+            env_args, names, lambda name: _read(file, f"data/{name}"), repr(str(source)), reflections=reflections
+        )
+        sim = simulated.sim
         try:
             unknown = [camera for camera in cameras if camera not in sim.cameras]
             if unknown:
@@ -69,10 +77,12 @@ def render_dataset(
                     f"{env_args['env_name']} has no camera {', '.join(unknown)}: choose from {', '.join(sim.cameras)}"
                 )
             with atomic_path(target) as temporary, h5py.File(temporary, "w") as output:
-                _Renderer(file, sim, tuple(cameras), image_size).render_all(names, output, progress)
+                renderer = _Renderer(file, sim, tuple(cameras), image_size, own_model=simulated.own_model)
+                renderer.render_all(simulated.names, output, progress)
                 output["data"].attrs["env_args"] = json.dumps(_with_cameras(env_args, cameras, image_size))
         finally:
             sim.close()
+    return simulated.note
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,7 @@ class _Renderer:
     sim: RobosuiteSim
     cameras: tuple[str, ...]
     image_size: tuple[int, int]
+    own_model: bool
 
     def render_all(self, names: Sequence[str], output: Any, progress: Progress) -> None:
         data = output.create_group("data")
@@ -96,7 +107,7 @@ class _Renderer:
         for name in self.file.names("mask"):
             with reading(self.file.path):
                 chosen = self.file.words(f"mask/{name}")
-            output[f"mask/{name}"] = np.array(chosen, dtype="S")
+            output[f"mask/{name}"] = np.array([word for word in chosen if word in names], dtype="S")
 
     def _copy_attributes(self, key: str, group: Any) -> None:
         with reading(self.file.path):
@@ -105,8 +116,8 @@ class _Renderer:
 
     def _render(self, recorded: str, group: Any) -> int:
         """Write one demonstration; its number of steps."""
+        states, actions, model = _read(self.file, recorded)
         with reading(self.file.path):
-            states, actions, model = _check_recording(self.file, recorded)
             outcome = _recorded_outcome(self.file, recorded)
         self._copy_attributes(recorded, group)
         group.attrs["num_samples"] = len(states)
@@ -114,7 +125,7 @@ class _Renderer:
         images: dict[str, list[NDArray[np.uint8]]] = {camera: [] for camera in self.cameras}
         successes = []
         for i, state in enumerate(states):
-            observations.append(self.sim.reset_to_state(state, None if i else model))
+            observations.append(self.sim.reset_to_state(state, None if i or self.own_model else model))
             successes.append(self.sim.success)
             for camera in self.cameras:
                 images[camera].append(self.sim.render(camera, *self.image_size))
@@ -198,7 +209,12 @@ def _with_cameras(env_args: dict[str, Any], cameras: Sequence[str], image_size: 
     return {**env_args, "env_kwargs": env_kwargs}
 
 
-def _check_recording(file: Hdf5File, recorded: str) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
+def _read(file: Hdf5File, recorded: str) -> Recording:
+    with reading(file.path):
+        return _check_recording(file, recorded)
+
+
+def _check_recording(file: Hdf5File, recorded: str) -> Recording:
     """Return states [T, S], actions [T, A] and the model of a demonstration."""
     place = f"{str(file.path)!r}, {recorded}"
     held, model = file.names(recorded), file.attribute(recorded, "model_file")

@@ -12,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib_scoreflow.envs.robosuite.camera import Camera
-from rllib_scoreflow.errors import InputError
+from rllib_scoreflow.errors import InputError, shorten
 
 _VERSION = "1.4"
 _INSTALL = "pip install 'rllib-scoreflow[robomimic]'"
 # Robomimic's name of the concatenation of everything that concerns objects, and robosuite's.
 _OBJECT, _OBJECT_STATE = "object", "object-state"
+
+
+class ModelError(InputError):
+    """A recorded model that cannot be loaded."""
 
 
 def load_robosuite() -> Any:
@@ -146,7 +150,8 @@ class RobosuiteSim:
                 replay only after the model was given: it also sets the controllers' resting posture.
 
         Raises:
-            InputError: a state of another length, or a model that cannot be loaded.
+            InputError: a state of another length.
+            ModelError: a model that cannot be loaded.
         """
         if model_xml is not None:
             self._load_model(model_xml)
@@ -170,10 +175,10 @@ class RobosuiteSim:
                 self._env.reset_from_xml_string(xml)
         # ElementTree, MuJoCo and robosuite each raise exceptions of their own.
         except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise InputError(
-                f"the model of a demonstration of {type(self._env).__name__} cannot be loaded ({reason}): it must be "
-                "the model_file that robosuite 1.4 recorded"
+            # MuJoCo's reason goes on to list every name that there is.
+            reason = shorten(" ".join(str(error).split()).split(". ")[0] or type(error).__name__)
+            raise ModelError(
+                f"the model of a demonstration of {type(self._env).__name__} cannot be loaded ({reason})"
             ) from error
         self._env.sim.reset()
 
