@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PIP) --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install -q --upgrade -c constraints.txt pip setuptools
 	$(PIP) install -q -c constraints.txt torch
-	PYTHONWARNINGS=ignore $(PIP) install -q -c constraints.txt -e '.[envpool,kitchen,minari,lerobot,reproductions,docs,dev]' $(ROBOSUITE_NEEDS)
+	PYTHONWARNINGS=ignore $(PIP) install -q -c constraints.txt -e '.[envpool,kitchen,metaworld,minari,lerobot,reproductions,docs,dev]' $(ROBOSUITE_NEEDS)
 	$(PIP) install -q -c constraints.txt --no-deps robosuite
 	@touch $(STAMP)
 
