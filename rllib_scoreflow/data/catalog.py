@@ -113,7 +113,8 @@ ROBOMIMIC_DATASETS = MappingProxyType({entry.dataset_id: entry for entry in _rob
 # Layouts known to end in dimensions that never change, wherever the file came from: a word of the file's name or of
 # the recorded environment, O, and the first such dimension. Kitchen ends in its goal, ant in the contact forces that
 # D4RL recorded as zeros; of Humanoid's inertias and forces after the joints, many belong to the world body.
-_CONSTANT_FROM = (("kitchen", 60, 30), ("ant", 111, 27), ("humanoid", 376, 45))
+# MetaWorld's observation has room for two objects and the goal, whatever the task has of them.
+_CONSTANT_FROM = (("kitchen", 60, 30), ("ant", 111, 27), ("humanoid", 376, 45), ("metaworld", 39, 3))
 
 # Returns of gymnasium's Ant-v4 are D4RL's: only the observation differs (84 zeros).
 _SCORES = MappingProxyType(

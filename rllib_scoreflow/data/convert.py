@@ -1,6 +1,8 @@
 """Convert a dataset into a Parquet file of one's own, and check one from end to end."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,22 +39,58 @@ def convert_dataset(
     Raises:
         InputError: see `load_dataset`; or the output exists, is the source, or cannot be written.
     """
+    check_output(output, overwrite=overwrite)
+    source, sha256, options = identify(dataset, cache_folder(cache_dir), options)
+    if output.exists() and source.path.samefile(output):
+        raise InputError(f"{output}: is the source itself; choose another path")
+    with _naming(output):
+        columns, info = read_source(source, sha256, options, output.absolute().parent)
+    write_columns(columns, info, output, overwrite=overwrite)
+    return info
+
+
+def check_output(output: Path, *, overwrite: bool) -> None:
+    """Refuse, before long work, a path that no dataset can be written to.
+
+    Args:
+        output: see `convert_dataset`.
+        overwrite: whether an existing file may be replaced.
+
+    Raises:
+        InputError: another ending, a file that exists, a folder that cannot be written to.
+    """
     if output.suffix != ".parquet":
         raise InputError(f"{output}: the output is a Parquet file; give a path that ends in .parquet")
     if output.exists() and not overwrite:
         raise InputError(f"{output}: the file exists already; choose another path or add --overwrite")
-    source, sha256, options = identify(dataset, cache_folder(cache_dir), options)
-    if output.exists() and source.path.samefile(output):
-        raise InputError(f"{output}: is the source itself; choose another path")
-    try:
-        if output.absolute().parent.is_dir():  # before all is read
+    with _naming(output):
+        if output.absolute().parent.is_dir():
             require_writable(output)
-        columns, info = read_source(source, sha256, options, output.absolute().parent)
+
+
+def write_columns(columns: RawColumns, info: DatasetInfo, output: Path, *, overwrite: bool) -> None:
+    """Write checked columns as one Parquet file, whole or not at all.
+
+    Args:
+        columns: with their images, if there are any.
+        info: from `describe`.
+        output: a path that ends in .parquet; its folder is made if missing.
+        overwrite: whether to replace an existing file.
+
+    Raises:
+        InputError: the file exists, or cannot be written.
+    """
+    with _naming(output):
         output.absolute().parent.mkdir(parents=True, exist_ok=True)
         write_parquet(to_table(columns, info), output, overwrite=overwrite)
+
+
+@contextmanager
+def _naming(output: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise InputError(f"cannot write {output} ({error.strerror or error}); choose another path") from error
-    return info
 
 
 @dataclass(frozen=True)

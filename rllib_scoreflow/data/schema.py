@@ -80,6 +80,7 @@ class RawColumns:
         fps: steps per second, where the source says it.
         tasks: texts of the tasks that the episodes are of, where the source has such.
         episode_tasks: of each episode the position of its task in `tasks`; empty without tasks.
+        provenance: of demonstrations that were generated, by what: package, version, task, seed, ...; else empty.
     """
 
     observations: Float32
@@ -99,6 +100,7 @@ class RawColumns:
     fps: float | None = None
     tasks: tuple[str, ...] = ()
     episode_tasks: tuple[int, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +133,7 @@ class DatasetInfo:
         fps: steps per second, where the source says it.
         tasks: texts of the tasks that the episodes are of, where the source has such.
         episode_tasks: of each episode the position of its task in `tasks`; empty without tasks.
+        provenance: of demonstrations that were generated, by what: package, version, task, seed, ...; else empty.
     """
 
     name: str
@@ -156,6 +159,7 @@ class DatasetInfo:
     fps: float | None = None
     tasks: tuple[str, ...] = ()
     episode_tasks: tuple[int, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
     def image_shape(self) -> ImageShape | None:
@@ -218,7 +222,7 @@ class DatasetInfo:
         return cls(**{**fields, **{name: np.array(fields[name], np.float32) for name in _BOUNDS}})
 
 
-_LATER = ("fps", "tasks", "episode_tasks")
+_LATER = ("fps", "tasks", "episode_tasks", "provenance")
 _BOUNDS = ("observation_min", "observation_max", "action_min", "action_max")
 
 
@@ -315,4 +319,5 @@ def describe(columns: RawColumns, *, name: str, source: str, source_sha256: str,
         fps=columns.fps,
         tasks=columns.tasks,
         episode_tasks=columns.episode_tasks,
+        provenance=columns.provenance,
     )

@@ -333,6 +333,7 @@ def _columns(batch: pa.RecordBatch, info: DatasetInfo) -> RawColumns:
         fps=info.fps,
         tasks=info.tasks,
         episode_tasks=info.episode_tasks,
+        provenance=info.provenance,
         observation_keys=info.observation_keys,
         cameras=info.cameras,
         images=None if shape is None else _image_view(batch.column(IMAGES_COLUMN), shape),

@@ -2,6 +2,8 @@
 
 from rllib_scoreflow.envs.chunk_vector_env import ChunkVectorEnv
 from rllib_scoreflow.envs.make import make_chunk_vector_env, require_time_limit
+from rllib_scoreflow.envs.metaworld import register_metaworld_tasks
+from rllib_scoreflow.envs.ogbench import register_ogbench_tasks
 from rllib_scoreflow.envs.resolve import EnvSource, resolve_env
 from rllib_scoreflow.envs.robosuite.tasks import register_robomimic_tasks
 from rllib_scoreflow.envs.seeding import sub_env_seeds
@@ -28,3 +30,5 @@ __all__ = [
 ]
 
 register_robomimic_tasks()
+register_metaworld_tasks()
+register_ogbench_tasks()

@@ -10,8 +10,12 @@ from rllib_scoreflow.data.catalog import D4RL_DATASETS
 from rllib_scoreflow.envs.classes import NamedCode, find_code, make_code
 from rllib_scoreflow.envs.d4rl.kitchen import KITCHEN_TASKS, require_kitchen
 from rllib_scoreflow.envs.d4rl.locomotion import ANT_ENV_ID, ANT_OBSERVATION_DIM
+from rllib_scoreflow.envs.packages import require_package
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.suggest import similar
+
+# Namespaces of ids whose simulator is a package, and an extra, of the same name.
+_PACKAGES = ("metaworld", "ogbench")
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ def resolve_env(env_id: str) -> EnvSource:
 
     Raises:
         InputError: nothing is registered under the id (names close matches), or its module cannot
-            be imported; a kitchen, and gymnasium-robotics is not installed.
+            be imported; the package of its simulator is not installed.
     """
     gym_id, padded = env_id, None
     if env_id in D4RL_DATASETS:
@@ -45,6 +49,9 @@ def resolve_env(env_id: str) -> EnvSource:
             gym_id, padded = ANT_ENV_ID, ANT_OBSERVATION_DIM
     if env_id in KITCHEN_TASKS:
         require_kitchen(env_id)
+    namespace = gym_id.partition("/")[0]
+    if namespace in _PACKAGES and gym_id in gym.registry:
+        require_package(env_id, namespace, namespace)
     code = None if gym_id in gym.registry else find_code(gym_id)
     if code is not None and code.name not in gym.registry:
         return EnvSource(env_id, code.name, _spec_of(code), padded)

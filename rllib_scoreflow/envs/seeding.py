@@ -1,4 +1,8 @@
-"""Seeds of the sub environments."""
+"""Seeds of the sub environments, and the global generators that some simulators draw from."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -28,3 +32,14 @@ def episode_seed(seed: int, episode: int) -> int:
 def draw_seed() -> int:
     """Return a seed (31 bit) that nothing determines."""
     return int(np.random.SeedSequence().generate_state(1)[0]) & 0x7FFFFFFF
+
+
+@contextmanager
+def keep_random_states() -> Iterator[None]:
+    """Leave the global generators as they were: an environment may seed them, and later draws must not depend on it."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        random.setstate(python_state)

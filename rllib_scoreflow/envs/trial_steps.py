@@ -1,16 +1,15 @@
 """Trying an environment before a training relies on it."""
 
 import json
-import random
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from rllib_scoreflow.envs.contract import CheckedEnv, Env, close_env
 from rllib_scoreflow.envs.resolve import EnvSource, resolve_env
+from rllib_scoreflow.envs.seeding import keep_random_states
 from rllib_scoreflow.envs.settings import EnvSettings
 from rllib_scoreflow.envs.single_env import EnvDims, dims_of, make_single_env
 from rllib_scoreflow.errors import InputError, SimulatorError, quote
@@ -41,7 +40,7 @@ def try_env(env_id: str, env_config: Mapping[str, Any] | None = None) -> EnvDims
         dims = dims_of(env, source, settings.max_episode_steps)
         key = (env_id, json.dumps(env_config, sort_keys=True, default=repr))
         if not _is_known(source, settings) and key not in _tried:
-            with _keep_random_states():
+            with keep_random_states():
                 _play(env, env_id, dims, settings)
             _tried.add(key)
         return dims
@@ -85,14 +84,3 @@ def _refuse_non_finite(observation: Any, reward: float, env_id: str) -> None:
     for what, value in (("observation", np.asarray(state, np.float32)), ("reward", reward)):
         if not np.isfinite(value).all():
             raise SimulatorError(f"environment {env_id!r} returned a {what} that is NaN or infinite")
-
-
-@contextmanager
-def _keep_random_states() -> Iterator[None]:
-    """An environment may seed the global generators, on which what is drawn later must not depend."""
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
-    try:
-        yield
-    finally:
-        np.random.set_state(numpy_state)  # noqa: NPY002
-        random.setstate(python_state)

@@ -1,7 +1,7 @@
 """D4RL's Franka Kitchen on the simulator of gymnasium-robotics' FrankaKitchen-v1."""
 
 import contextlib
-import importlib.util
+import importlib
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib_scoreflow.envs.packages import require_package
 from rllib_scoreflow.errors import InputError
 
 _FOUR = ("microwave", "kettle", "light switch", "slide cabinet")
@@ -161,11 +162,7 @@ def require_kitchen(env_id: str) -> None:
     Raises:
         InputError: it is not installed.
     """
-    if importlib.util.find_spec("gymnasium_robotics") is None:
-        raise InputError(
-            f"environment {env_id!r} needs gymnasium-robotics, which is not installed: "
-            "pip install 'rllib-scoreflow[kitchen]'"
-        )
+    require_package(env_id, "gymnasium-robotics", "kitchen")
 
 
 def _load_simulator() -> Any:
