@@ -64,8 +64,8 @@ def check_output(output: Path, *, overwrite: bool) -> None:
     if output.exists() and not overwrite:
         raise InputError(f"{output}: the file exists already; choose another path or add --overwrite")
     with _naming(output):
-        if output.absolute().parent.is_dir():
-            require_writable(output)
+        # A folder that is missing is made in the nearest one that is there.
+        require_writable(next(each for each in output.absolute().parents if each.exists()) / output.name)
 
 
 def write_columns(columns: RawColumns, info: DatasetInfo, output: Path, *, overwrite: bool) -> None:

@@ -72,9 +72,9 @@ class OGBenchEnv(gym.Env[Float64, NDArray[np.float32]]):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that there is no display
             importlib.import_module("ogbench.manipspace")  # registers the tasks
+            spec = gym.spec(task)
+            made: Any = gym.envs.registration.load_env_creator(str(spec.entry_point))
         self.task, self.render_mode = task, render_mode
-        spec = gym.spec(task)
-        made: Any = gym.envs.registration.load_env_creator(str(spec.entry_point))
         self.simulator: Any = _seedable(made)(**spec.kwargs, width=width, height=height)
         self.action_space = self.simulator.action_space
         self.observation_space = self.simulator.observation_space

@@ -51,13 +51,15 @@ class Generator(ABC):
         task: one of `tasks`.
 
     Attributes:
-        package: the distribution whose expert plays, for the record of the data's origin.
+        package: the distribution whose expert plays; its version is recorded with the data.
+        simulator: the distribution that computes the dynamics, likewise.
         tasks: what may stand after the namespace.
         env: the environment, without time limit.
         max_steps: the time limit of an episode.
     """
 
     package: ClassVar[str]
+    simulator: ClassVar[str] = "mujoco"
     tasks: ClassVar[Sequence[str]]
 
     def __init__(self, name: str, task: str) -> None:

@@ -1,7 +1,7 @@
 """From a generator to a dataset of this package's own form, with the record of its origin."""
 
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,8 @@ def generate_dataset(
         player.close()
     provenance = {
         "package": generator.package,
-        "version": version(generator.package),
-        "simulator": f"mujoco {version('mujoco')}",
+        "version": _version(generator.package),
+        "simulator": f"{generator.simulator} {_version(generator.simulator)}",
         "task": task,
         "seed": seed,
         "episodes_tried": tried,
@@ -90,6 +90,13 @@ def generate_dataset(
     )
     write_columns(columns, info, output, overwrite=overwrite)
     return info
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:  # a module of the user's
+        return "unknown"
 
 
 def _join(episodes: Sequence[Episode], env_id: str, fps: float | None, provenance: dict[str, Any]) -> RawColumns:
