@@ -172,6 +172,20 @@ def test_a_minari_dataset_is_taken_by_its_folder_too(tmp_path, rllib):
         assert {body["env"] for body in read_yaml(Path(file)).values()} == {"Reacher-v5"}
 
 
+def test_of_one_episode_nothing_is_held_out_and_little_is_repeated_without_end(tmp_path, rllib):
+    path = tmp_path / "one.hdf5"
+    rng = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        file["observations"], file["actions"] = rng.normal(size=(30, 3)), rng.uniform(-1, 1, (30, 1))
+        file["rewards"], file["terminals"], file["timeouts"] = np.zeros(30), np.zeros(30), np.arange(30) == 29
+    answer = rllib("init", path, "--minutes", 60)
+    assert answer.status == 0, answer.err
+    (body,) = read_yaml(Path("one.yaml")).values()
+    assert body["config"]["validation_fraction"] == 0.0
+    # Batches of 64 of at most 30 chunks: an epoch is one step, and 1500 the longest published cloning.
+    assert body["stop"]["gradient_steps"] <= 1500
+
+
 def test_a_path_stays_right_in_another_folder_and_options_are_kept(tmp_path, rllib):
     shutil.copytree(FIXTURES / "lerobot", Path("drawers"))
     answer = rllib("init", "drawers", "--observation-keys", "observation.state", "-o", "state.yml", *SHORT)

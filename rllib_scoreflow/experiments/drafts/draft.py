@@ -67,13 +67,15 @@ def draft_file(
         speed = simulator_speed(found.env_id, found.dims, recorded, limit, chunk.steps)
     index = ChunkIndex(opened, chunk.steps)
     batch = choose_batch(len(index))
+    held_out = 0.0 if index.num_episodes == 1 else float(FlowBCConfig().validation_fraction)
     facts = Facts(
         dataset=_lasting(dataset),
         options=options,
         info=opened.info,
         analysis=analysis,
         num_chunks=len(index),
-        num_episodes=index.num_episodes,
+        num_training_chunks=len(index.split(held_out, seed=0)[0]),
+        validation_fraction=held_out,
         chunk=chunk,
         found=found,
         limit=limit,

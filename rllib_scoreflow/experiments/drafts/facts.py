@@ -48,7 +48,8 @@ class Facts:
         info: what it says of itself.
         analysis: what was measured of it.
         num_chunks: chunks of the chosen length.
-        num_episodes: episodes with such chunks.
+        num_training_chunks: those that are not held out.
+        validation_fraction: share of the episodes that are held out, 0 where there is only one.
         chunk: the chosen length.
         found: the environment.
         limit: time limit of an episode in steps, of the environment or (where it has none) the longest recorded one.
@@ -63,7 +64,8 @@ class Facts:
     info: DatasetInfo
     analysis: Analysis
     num_chunks: int
-    num_episodes: int
+    num_training_chunks: int
+    validation_fraction: float
     chunk: Chunk
     found: FoundEnv
     limit: int

@@ -13,6 +13,7 @@ _START_UP_SECONDS = 40.0  # of Ray, twice
 _CLONING, _CLONING_ALONE, _TUNING, _EVALUATING = 0.25, 0.8, 0.5, 0.25
 _USUAL_MINUTES = 15.0
 _GRADIENT_STEPS, _LEAST_GRADIENT_STEPS = 12_000, 500
+_EPOCHS = 1_500  # the longest published cloning
 _ENV_STEPS = 400_000
 _EPISODES, _LEAST_EPISODES = 20, 4
 _SLOW_SIMULATOR = 500.0  # steps per second, below which it and not the network takes the time
@@ -71,10 +72,9 @@ def clone_stage(name: str, facts: Facts, width: Choice) -> Stage:
     info, batch, speed = facts.info, facts.batch, facts.gradient_speeds[width.value["hidden_dim"]]
     alone = facts.simulator_speed is None
     seconds = (60.0 * facts.minutes - _START_UP_SECONDS) * (_CLONING_ALONE if alone else _CLONING)
-    wanted = _GRADIENT_STEPS * max(1.0, facts.minutes / _USUAL_MINUTES)
-    steps = max(_LEAST_GRADIENT_STEPS, round_down(min(wanted, seconds * speed)))
-    held_out = 0.0 if facts.num_episodes == 1 else 0.02
-    epoch = max(1, int(facts.num_chunks * (1.0 - held_out)) // batch)
+    epoch = max(1, facts.num_training_chunks // batch)
+    wanted = min(_GRADIENT_STEPS * max(1.0, facts.minutes / _USUAL_MINUTES), _EPOCHS * epoch)
+    steps = max(min(_LEAST_GRADIENT_STEPS, _EPOCHS * epoch), round_down(min(wanted, seconds * speed)))
     epochs = math.ceil(steps / epoch)
     head = [
         Choice(
@@ -96,7 +96,7 @@ def clone_stage(name: str, facts: Facts, width: Choice) -> Stage:
         ),
         choose_start(facts.analysis),
         width,
-        Choice("train_batch_size_per_learner", batch, f"{epoch:,} gradient steps an epoch; published are 128 and 256"),
+        Choice("train_batch_size_per_learner", batch, f"So an epoch has {epoch:,} steps; published are 128 and 256"),
         Choice("lr", 1.0e-3, "As published for state; it falls to lr_min over the whole cloning"),
         Choice("lr_min", 1.0e-4, "As published"),
     ]
@@ -104,7 +104,7 @@ def clone_stage(name: str, facts: Facts, width: Choice) -> Stage:
         config.append(
             Choice("ema_warmup_steps", steps // 10, f"The weights' average follows sooner in only {steps:,} steps")
         )
-    if held_out == 0.0:
+    if facts.validation_fraction == 0.0:
         config.append(
             Choice("validation_fraction", 0.0, "Only one episode holds whole chunks, so that none can be held out")
         )
