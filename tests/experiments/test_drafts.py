@@ -172,6 +172,25 @@ def test_a_minari_dataset_is_taken_by_its_folder_too(tmp_path, rllib):
         assert {body["env"] for body in read_yaml(Path(file)).values()} == {"Reacher-v5"}
 
 
+@pytest.mark.parametrize(("ways", "start"), [((1.0,), "zero"), ((-1.0, 1.0), "normal")])
+def test_the_start_follows_from_the_demonstrations(ways, start, tmp_path, rllib):
+    """Passing an obstacle on one side or on both, as far as the observation does not tell."""
+    rng, episodes, length = np.random.default_rng(0), 50, 30
+    along = np.tile(np.linspace(0, 1, length), episodes)[:, None] + 0.01 * rng.normal(size=(episodes * length, 1))
+    side = np.repeat(rng.choice(ways, episodes), length)[:, None]
+    actions = np.hstack([side * np.cos(np.pi * along), 0.5 * along]) + 0.02 * rng.normal(size=(len(along), 2))
+    ends = np.arange(len(along)) % length == length - 1
+    with h5py.File(tmp_path / "passing.hdf5", "w") as file:
+        file["observations"], file["actions"] = along, np.clip(actions, -1.2, 1.2)
+        file["rewards"], file["terminals"], file["timeouts"] = np.zeros(len(along)), np.zeros(len(along)), ends
+    answer = rllib("init", tmp_path / "passing.hdf5", *SHORT)
+    assert answer.status == 0, answer.err
+    (body,) = read_yaml(Path("passing.yaml")).values()
+    assert body["config"]["chain"] == {"start": start}
+    (reason,) = comments_of(Path("passing.yaml").read_text())["chain"]
+    assert "two groups in" in reason
+
+
 def test_of_one_episode_nothing_is_held_out_and_little_is_repeated_without_end(tmp_path, rllib):
     path = tmp_path / "one.hdf5"
     rng = np.random.default_rng(0)

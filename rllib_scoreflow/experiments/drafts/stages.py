@@ -14,7 +14,7 @@ _CLONING, _CLONING_ALONE, _TUNING, _EVALUATING = 0.25, 0.8, 0.5, 0.25
 _USUAL_MINUTES = 15.0
 _GRADIENT_STEPS, _LEAST_GRADIENT_STEPS = 12_000, 500
 _EPOCHS = 1_500  # the longest published cloning
-_ENV_STEPS = 400_000
+_ENV_STEPS = 1_000_000
 _EPISODES, _LEAST_EPISODES = 20, 4
 _SLOW_SIMULATOR = 500.0  # steps per second, below which it and not the network takes the time
 # An update takes so many times the passes of cloning, and sampling so much of one; from runs of hopper-demo.yaml.
