@@ -4,7 +4,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,10 +30,12 @@ def init(
     ] = None,
     env: Annotated[
         str | None,
-        typer.Option("--env", "-e", help="The environment (default: guessed from the dataset), as for `rllib train`."),
+        typer.Option(
+            "--env", "-e", help="The environment, as for `rllib train` (default: as the data name it).", metavar="ID"
+        ),
     ] = None,
     minutes: Annotated[
-        float, typer.Option(help="How long training may take on this machine, both experiments together.", min=2.0)
+        float, typer.Option(help="How long training may take on this machine, both experiments.", min=2.0, metavar="N")
     ] = 15.0,
     filter_key: FilterKey = None,
     observation_keys: ObservationKeys = None,
@@ -62,7 +64,7 @@ def init(
     if output is None:
         output = Path(file_name(opened.info.name))
         _check_new(output)
-    draft = _draft(opened, dataset, options, output, env=env, minutes=minutes)
+    draft = _draft(opened, dataset, options, output, env=env, minutes=minutes, plugins=plugins or ())
     try:
         with output.open("x", encoding="utf-8") as file:
             file.write(draft.text)
@@ -83,9 +85,7 @@ def file_name(name: str) -> str:
     return f"{stem[:100]}.yaml"
 
 
-def _draft(
-    opened: "TrajectoryDataset", dataset: str, options: "ReadOptions", output: Path, *, env: str | None, minutes: float
-) -> "Draft":
+def _draft(opened: "TrajectoryDataset", dataset: str, options: "ReadOptions", output: Path, **wanted: Any) -> "Draft":
     """Draft the file and check it as `rllib train` will; this takes some seconds, which a terminal shows."""
     from rllib_scoreflow.experiments.yaml import parse_yaml
     from rllib_scoreflow.terminal import new_console
@@ -95,7 +95,7 @@ def _draft(
         from rllib_scoreflow.runs.plan import check_experiments
 
         command = shlex.join(["rllib", *sys.argv[1:]])
-        draft = draft_file(opened, dataset, options, file=output, command=command, env=env, minutes=minutes)
+        draft = draft_file(opened, dataset, options, file=output, command=command, **wanted)
         check_experiments(parse_yaml(draft.text, str(output)), str(output), output.stem)
     return draft
 

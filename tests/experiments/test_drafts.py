@@ -226,6 +226,20 @@ def test_an_environment_that_the_user_names_is_taken(tmp_path, rllib):
     assert experiments["mine-finetune"]["weights_from"] == "mine-pretrain"
 
 
+def test_what_registers_an_environment_goes_into_the_file(tmp_path, rllib):
+    Path("cart_of_mine.py").write_text(
+        "import gymnasium\n"
+        "cart = 'gymnasium.envs.mujoco.inverted_pendulum_v5:InvertedPendulumEnv'\n"
+        "gymnasium.register('Mine/Cart-v0', cart, max_episode_steps=50)\n"
+    )
+    path = write_flat(tmp_path / "mine.hdf5", "InvertedPendulum-v5", env_id="Mine/Cart-v0")
+    answer = rllib("init", path, "--plugins", "cart_of_mine", *SHORT)
+    assert answer.status == 0, answer.err
+    assert "environment: Mine/Cart-v0" in answer.out
+    bodies = list(read_yaml(Path("mine.yaml")).values())
+    assert [(body["env"], body["config"]["plugins"]) for body in bodies] == [("Mine/Cart-v0", ["cart_of_mine"])] * 2
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

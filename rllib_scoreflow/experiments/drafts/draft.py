@@ -1,5 +1,6 @@
 """From a dataset to the text of an experiment file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def draft_file(
     command: str,
     env: str | None = None,
     minutes: float = 15.0,
+    plugins: Sequence[str] = (),
 ) -> Draft:
     """Look at a dataset and write an experiment file for it: a cloning, and with an environment a fine-tuning.
 
@@ -51,6 +53,7 @@ def draft_file(
         command: what makes the file again, for its head.
         env: the environment; None to guess it.
         minutes: how long the file may take.
+        plugins: modules that were imported for it, and are in training.
 
     Raises:
         InputError: the environment is unknown, cannot be made or does not fit the dataset; episodes that are too short.
@@ -86,6 +89,7 @@ def draft_file(
             for width in WIDTHS
         },
         minutes=minutes,
+        plugins=tuple(plugins),
     )
     stem, width = file.stem, choose_width(facts)
     stages = [clone_stage(f"{stem}-pretrain", facts, width)]

@@ -57,6 +57,7 @@ class Facts:
         batch: chunks of a gradient step of cloning.
         gradient_speeds: by width, such gradient steps per second on one thread.
         minutes: how long the file may take.
+        plugins: modules of the user's own that reading or playing needs.
     """
 
     dataset: str
@@ -73,6 +74,7 @@ class Facts:
     batch: int
     gradient_speeds: dict[int, float]
     minutes: float
+    plugins: tuple[str, ...] = ()
 
     @property
     def is_sparse(self) -> bool:

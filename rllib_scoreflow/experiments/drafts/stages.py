@@ -87,6 +87,7 @@ def clone_stage(name: str, facts: Facts, width: Choice) -> Stage:
     config = [
         Choice("seed", 0, "Another seed is another run"),
         Choice("dataset", facts.dataset, f"{info.num_steps:,} steps in {info.num_episodes:,} episodes"),
+        *_plugins(facts),
         *_reading(facts),
         *_lengths(facts),
         Choice(
@@ -151,6 +152,7 @@ def tune_stage(name: str, clone: str, facts: Facts, width: Choice) -> Stage:
     )
     config = [
         Choice("seed", 0, "As above"),
+        *_plugins(facts),
         *_rollouts(facts, runners, envs, fragment, rollout),
         *(_sparse_settings(facts, rollout, iterations) if sparse else _dense_settings(facts, rollout, width)),
         Choice("lr_cycle_iterations", iterations, "The learning rate falls once, over the whole run"),
@@ -159,6 +161,10 @@ def tune_stage(name: str, clone: str, facts: Facts, width: Choice) -> Stage:
         *_evaluation(facts, *_how_often(facts, iterations)),
     ]
     return Stage(name, "ScoreFlow", head, tuple(config))
+
+
+def _plugins(facts: Facts) -> list[Choice]:
+    return [Choice("plugins", list(facts.plugins), "As given to rllib init")] if facts.plugins else []
 
 
 def _reading(facts: Facts) -> list[Choice]:
