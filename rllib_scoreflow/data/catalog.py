@@ -50,6 +50,13 @@ _LOCOMOTION: dict[str, tuple[str | None, tuple[float, float], bool]] = {
     "halfcheetah": ("HalfCheetah-v4", (-280.178953, 12135.0), False),
     "ant": (None, (-325.6, 3879.7), True),
 }
+# Tasks of the Adroit hand, likewise.
+_ADROIT = {
+    "door": ("AdroitHandDoor-v1", (-56.512833, 2880.5693087298737)),
+    "hammer": ("AdroitHandHammer-v1", (-274.856578, 12794.134825156867)),
+    "pen": ("AdroitHandPen-v1", (96.262799, 3076.8331017826877)),
+    "relocate": ("AdroitHandRelocate-v1", (-6.425911, 4233.877797728884)),
+}
 _QUALITIES = ("random", "medium", "expert", "medium-replay", "full-replay", "medium-expert")
 # File, bytes, SHA-256.
 _KITCHEN = {
@@ -79,6 +86,11 @@ def _entries() -> list[DatasetEntry]:
             file_name = f"{robot}_{quality.replace('-', '_')}-v2.hdf5"
             url = f"{_BUCKET}/gym_mujoco_v2/{file_name}"
             entries.append(DatasetEntry(name, url, file_name, env_id or name, reference, constant))
+    for task, (adroit_id, score) in _ADROIT.items():
+        for kind in ("human", "cloned", "expert"):
+            name = f"{task}-{kind}-v1"
+            url = f"{_BUCKET}/hand_dapg_v1/{name}.hdf5"
+            entries.append(DatasetEntry(name, url, f"{name}.hdf5", adroit_id, score, False))
     for kind, (file_name, size, sha256) in _KITCHEN.items():
         name = f"kitchen-{kind}-v0"
         url = f"{_BUCKET}/kitchen/{file_name}"

@@ -8,6 +8,8 @@ from gymnasium.envs.registration import EnvSpec
 
 from rllib_scoreflow.data.catalog import D4RL_DATASETS
 from rllib_scoreflow.envs.classes import NamedCode, find_code, make_code
+from rllib_scoreflow.envs.d4rl.adroit import PREFIX as ADROIT
+from rllib_scoreflow.envs.d4rl.adroit import load_adroit
 from rllib_scoreflow.envs.d4rl.kitchen import KITCHEN_TASKS, require_kitchen
 from rllib_scoreflow.envs.d4rl.locomotion import ANT_ENV_ID, ANT_OBSERVATION_DIM
 from rllib_scoreflow.envs.packages import require_package
@@ -49,6 +51,8 @@ def resolve_env(env_id: str) -> EnvSource:
             gym_id, padded = ANT_ENV_ID, ANT_OBSERVATION_DIM
     if env_id in KITCHEN_TASKS:
         require_kitchen(env_id)
+    if gym_id.startswith(ADROIT) and gym_id not in gym.registry:
+        load_adroit(env_id)
     namespace = gym_id.partition("/")[0]
     if namespace in _PACKAGES and gym_id in gym.registry:
         require_package(env_id, namespace, namespace)

@@ -19,7 +19,7 @@ from rllib_scoreflow.errors import InputError
 
 
 def test_every_id_has_its_own_address():
-    assert len(D4RL_DATASETS) == 4 * 6 + 3
+    assert len(D4RL_DATASETS) == 4 * 6 + 4 * 3 + 3
     assert len({entry.url for entry in D4RL_DATASETS.values()}) == len(D4RL_DATASETS)
     assert len({entry.file_name for entry in D4RL_DATASETS.values()}) == len(D4RL_DATASETS)
     assert all(entry.url.endswith("/" + entry.file_name) for entry in D4RL_DATASETS.values())
@@ -30,6 +30,7 @@ def test_every_id_has_its_own_address():
     [
         ("hopper-medium-replay-v2", "gym_mujoco_v2/hopper_medium_replay-v2.hdf5", "Hopper-v4"),
         ("halfcheetah-expert-v2", "gym_mujoco_v2/halfcheetah_expert-v2.hdf5", "HalfCheetah-v4"),
+        ("pen-human-v1", "hand_dapg_v1/pen-human-v1.hdf5", "AdroitHandPen-v1"),
         (
             "kitchen-complete-v0",
             "kitchen/mini_kitchen_microwave_kettle_light_slider-v0.hdf5",
@@ -47,6 +48,7 @@ def test_scores_by_dataset_and_by_environment():
     assert reference_score("hopper-expert-v2") == reference_score("Hopper-v4")
     assert reference_score("ant-random-v2") == reference_score("Ant-v4") == (-325.6, 3879.7)
     assert reference_score("kitchen-mixed-v0") == (0.0, 4.0)
+    assert reference_score("door-cloned-v1") == (-56.512833, 2880.5693087298737)
     assert reference_score("Humanoid-v4") is None
 
 
