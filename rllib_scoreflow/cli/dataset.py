@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rllib_scoreflow.cli.help import App
 from rllib_scoreflow.cli.train_arguments import Plugins
 from rllib_scoreflow.errors import InputError, shorten
 from rllib_scoreflow.files.user_paths import expand_user
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from rllib_scoreflow.data import DatasetInfo
     from rllib_scoreflow.data.options import ReadOptions
 
-dataset_app = typer.Typer(help="Generate, convert, inspect, check and render datasets.", no_args_is_help=True)
+dataset_app = App(help="Generate, convert, inspect, check and render datasets.", no_args_is_help=True)
 
 Dataset = Annotated[
     str,
@@ -108,7 +109,9 @@ def export(
     ],
     output: Annotated[Path, typer.Argument(help="A new folder.", show_default=False)],
     *,
-    layout: Annotated[str, typer.Option("--format", help="lerobot: a LeRobotDataset of version 3.")] = "lerobot",
+    layout: Annotated[
+        str, typer.Option("--format", help="lerobot: a LeRobotDataset of version 3.", metavar="NAME")
+    ] = "lerobot",
     fps: Annotated[
         int | None, typer.Option(help="Steps per second (default: as the dataset or environment says).", min=1)
     ] = None,
@@ -118,7 +121,9 @@ def export(
     lossless: Annotated[bool, typer.Option("--lossless", help="Store images as PNG in place of videos.")] = False,
     episodes: Annotated[int | None, typer.Option(help="Episodes that a policy plays (default: 20).", min=1)] = None,
     seed: Annotated[int | None, typer.Option(help="Of their initial states (default: 0).", min=0)] = None,
-    env: Annotated[str | None, typer.Option(help="Environment it plays in (default: as trained).")] = None,
+    env: Annotated[
+        str | None, typer.Option(help="Environment it plays in (default: as trained).", metavar="ID")
+    ] = None,
     filter_key: FilterKey = None,
     observation_keys: ObservationKeys = None,
     cameras: Cameras = None,

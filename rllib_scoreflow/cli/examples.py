@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
+from rllib_scoreflow.cli.help import App
 from rllib_scoreflow.errors import InputError, quote
 from rllib_scoreflow.suggest import nearest, similar
 
-example_app = typer.Typer(help="List, show and run example experiments.", no_args_is_help=True)
+example_app = App(help="List, show and run example experiments.", no_args_is_help=True)
 _PACKAGE = Path(__file__).parents[1]
 # Of this package; the first is the folder of the same name in the repository.
 _OWN_FOLDERS = (_PACKAGE / "tuned_examples", _PACKAGE / "cli" / "rllib_examples")

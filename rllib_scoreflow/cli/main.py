@@ -11,6 +11,7 @@ import typer
 from rllib_scoreflow.cli.dataset import dataset_app
 from rllib_scoreflow.cli.evaluate_command import evaluate
 from rllib_scoreflow.cli.examples import example_app
+from rllib_scoreflow.cli.help import App
 from rllib_scoreflow.cli.init_command import init
 from rllib_scoreflow.cli.old_words import refuse_old_command, usage_sentence
 from rllib_scoreflow.cli.policy_commands import policy_app
@@ -32,7 +33,7 @@ from rllib_scoreflow.files.user_paths import ensure_home, expand_user
 # one another come to a standstill as soon as another process wants a core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-app = typer.Typer(
+app = App(
     name="rllib",
     help="Train, evaluate and inspect RLlib algorithms, among them FlowBC and ScoreFlow.",
     no_args_is_help=True,
@@ -52,7 +53,9 @@ app.command()(evaluate)
 @app.command()
 def demo(
     *,
-    file: Annotated[Path, typer.Option(help="The experiments to run.")] = Path("tuned_examples/hopper-demo.yaml"),
+    file: Annotated[Path, typer.Option(help="The experiments to run.", metavar="FILE.yaml")] = Path(
+        "tuned_examples/hopper-demo.yaml"
+    ),
     results_dir: ResultsDir = Path("results"),
     episodes: Annotated[int, typer.Option(help="Evaluation episodes per policy.", min=2)] = 40,
     resume: Resume = False,

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
+from rllib_scoreflow.cli.help import App
 from rllib_scoreflow.cli.train_arguments import Plugins
 from rllib_scoreflow.files.user_paths import expand_user
 from rllib_scoreflow.plugins import extend_module_path, import_plugins
 
-policy_app = typer.Typer(
+policy_app = App(
     help="Inspect exported policies, share them on the Hub, and export them to ONNX.", no_args_is_help=True
 )
 
@@ -18,9 +19,7 @@ policy_app = typer.Typer(
 def policy_info(
     path: Annotated[
         Path,
-        typer.Argument(
-            help="A policy folder, a checkpoint or experiment's folder with one, or hf:ORG/NAME[@REVISION]."
-        ),
+        typer.Argument(help="A policy folder, a checkpoint or experiment's folder with one, or hf:ORG/NAME@REVISION."),
     ],
     plugins: Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -38,21 +37,24 @@ def policy_info(
 def policy_export(
     path: Annotated[
         Path,
-        typer.Argument(
-            help="A policy folder, a checkpoint or experiment's folder with one, or hf:ORG/NAME[@REVISION]."
-        ),
+        typer.Argument(help="A policy folder, a checkpoint or experiment's folder with one, or hf:ORG/NAME@REVISION."),
     ],
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The .onnx file to write.", metavar="FILE.onnx", show_default=False)
+    ],
     variant: Annotated[
-        str | None, typer.Option(help="flow, or scoreflow (the drift it was trained with; the default).")
+        str | None,
+        typer.Option(help="flow, or scoreflow (the drift it was trained with; the default).", metavar="NAME"),
     ] = None,
     denoising_steps: Annotated[
         int | None, typer.Option(help="Steps K of the flow, fixed in the file (default: as trained).", min=1)
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option(help="Where chains start: normal (an input), zero, or learned (default: the policy's)."),
+        typer.Option(
+            help="Where chains start: normal (an input), zero, or learned (default: the policy's).", metavar="NAME"
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
     plugins: Plugins = None,
@@ -91,7 +93,8 @@ def policy_push(
         str | None, typer.Option("--license", help="Licence for the model card, such as apache-2.0.", metavar="ID")
     ] = None,
     video: Annotated[
-        Path | None, typer.Option(help="An .mp4 for the model card (default: that in the run's folder).")
+        Path | None,
+        typer.Option(help="An .mp4 for the model card (default: that in the run's folder).", metavar="FILE.mp4"),
     ] = None,
     plugins: Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -107,7 +110,7 @@ def policy_push(
 
 @policy_app.command("pull")
 def policy_pull(
-    source: Annotated[str, typer.Argument(help="hf:ORG/NAME[@REVISION]: a branch, a tag or a commit.")],
+    source: Annotated[str, typer.Argument(help="hf:ORG/NAME, or hf:ORG/NAME@REVISION: a branch, a tag or a commit.")],
     *,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The new policy folder (default: NAME).", metavar="FOLDER")

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from rllib_scoreflow.cli.help import App
 from rllib_scoreflow.files.user_paths import expand_user
 
-sweep_app = typer.Typer(help="Look at experiments with several trials.", no_args_is_help=True)
+sweep_app = App(help="Look at experiments with several trials.", no_args_is_help=True)
 
 
 @sweep_app.callback()
@@ -19,7 +20,9 @@ def sweep() -> None:
 def sweep_report(
     folder: Annotated[Path, typer.Argument(help="An experiment's folder: DIR/<file>/<experiment>.")],
     *,
-    metric: Annotated[str | None, typer.Option(help="Sort by this result (default: the experiment's).")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Sort by this result (default: the experiment's).", metavar="RESULT")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print a table of the trials, the best first, and draw their curves anew into the folder's sweep.png."""
@@ -31,7 +34,7 @@ def sweep_report(
 def report(
     run: Annotated[Path, typer.Argument(help="An experiment's folder, or DIR/<file> for all of a file.")],
     *,
-    form: Annotated[str, typer.Option("--format", help="html or md.")] = "html",
+    form: Annotated[str, typer.Option("--format", help="html or md.", metavar="html|md")] = "html",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing report.")] = False,
 ) -> None:
     """Write one page about a run into its folder: configuration, versions, curves, evaluations, places."""

@@ -33,6 +33,7 @@ Verbose = Annotated[
         "-v",
         count=True,
         help="-v: the workers' output; -vv: Ray's too, and tracebacks.",
+        show_default=False,
     ),
 ]
 RayCpus = Annotated[int | None, typer.Option(help="CPUs of the Ray that is started (default all).", min=1)]
@@ -47,7 +48,10 @@ SetOption = Annotated[
 Environment = Annotated[
     str | None,
     typer.Option(
-        "--env", "-e", help="The environment: CartPole-v1, module:Id, a class's dotted path, or file.py:Class."
+        "--env",
+        "-e",
+        help="The environment: CartPole-v1, module:Id, a class's dotted path, or file.py:Class.",
+        metavar="ID",
     ),
 ]
 
@@ -71,7 +75,10 @@ class TrainChoices:
     overwrite: Overwrite = False
     restore: Annotated[
         Path | None,
-        typer.Option(help="Start trials from this RLlib checkpoint, counters included (it is unpickled: trust it)."),
+        typer.Option(
+            help="Start trials from this RLlib checkpoint, counters included (it is unpickled: trust it).",
+            metavar="FOLDER",
+        ),
     ] = None
     num_samples: Annotated[
         int | None, typer.Option(help="How often grids are repeated, or drawn from domains (default 1).")
@@ -89,28 +96,44 @@ class TrainChoices:
     keep_checkpoints_num: Annotated[int | None, typer.Option(help="Checkpoints to keep (default 2).", min=1)] = None
     checkpoint_score_attr: Annotated[
         str | None,
-        typer.Option(help="Keep the checkpoints with the highest result of this name, or with min- the lowest."),
+        typer.Option(
+            help="Keep the checkpoints with the highest result of this name, or with min- the lowest.", metavar="RESULT"
+        ),
     ] = None
-    framework: Annotated[str | None, typer.Option(help="torch: RLlib's new API stack has no other.")] = None
+    framework: Annotated[
+        str | None, typer.Option(help="torch: RLlib's new API stack has no other.", metavar="NAME")
+    ] = None
     torch: Annotated[bool, typer.Option("--torch", help="The same as --framework torch.")] = False
-    ray_address: Annotated[str | None, typer.Option(help="Join this Ray cluster instead of starting one.")] = None
+    ray_address: Annotated[
+        str | None, typer.Option(help="Join this Ray cluster instead of starting one.", metavar="ADDRESS")
+    ] = None
     ray_num_cpus: RayCpus = None
     ray_num_gpus: Annotated[int | None, typer.Option(help="GPUs of the Ray that is started (default all).", min=0)] = (
         None
     )
     ray_object_store_memory: Annotated[
-        int | None, typer.Option(help="Bytes of the object store of the Ray that is started.", min=1)
+        int | None, typer.Option(help="Bytes of the object store of the Ray that is started.", metavar="BYTES", min=1)
     ] = None
-    ray_ui: Annotated[bool, typer.Option("--ray-ui/--no-ray-ui", help="Serve Ray's dashboard (default no).")] = False
+    ray_ui: Annotated[
+        bool, typer.Option("--ray-ui/--no-ray-ui", help="Serve Ray's dashboard (default no).", show_default=False)
+    ] = False
     ray_wait: Annotated[
         float,
-        typer.Option(help="Seconds to wait for a joined cluster to grow, if it is too small for a trial.", min=0),
+        typer.Option(
+            help="Seconds to wait for a joined cluster to grow, if it is too small for a trial.",
+            metavar="SECONDS",
+            min=0,
+        ),
     ] = 900.0
-    scheduler: Annotated[str | None, typer.Option(help="Tune's scheduler of trials, such as asha or pbt.")] = None
+    scheduler: Annotated[
+        str | None, typer.Option(help="Tune's scheduler of trials, such as asha or pbt.", metavar="NAME")
+    ] = None
     scheduler_config: Annotated[str | None, typer.Option(help="Its arguments.", metavar="JSON")] = None
-    wandb_key: Annotated[str | None, typer.Option(help="API key: log to Weights & Biases too.")] = None
-    wandb_project: Annotated[str | None, typer.Option(help="The project there (default: the file's name).")] = None
-    wandb_run_name: Annotated[str | None, typer.Option(help="The run's name there.")] = None
+    wandb_key: Annotated[str | None, typer.Option(help="API key: log to Weights & Biases too.", metavar="KEY")] = None
+    wandb_project: Annotated[
+        str | None, typer.Option(help="The project there (default: the file's name).", metavar="NAME")
+    ] = None
+    wandb_run_name: Annotated[str | None, typer.Option(help="The run's name there.", metavar="NAME")] = None
     mlflow_uri: Annotated[
         str | None,
         typer.Option(help="Log to MLflow too: a server's address, or sqlite:///FILE.", metavar="URI"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rllib_scoreflow.cli.help import App
 from rllib_scoreflow.cli.train_arguments import Environment, TrainChoices, takes_train_choices
 from rllib_scoreflow.errors import InputError, quote
 from rllib_scoreflow.experiments.yaml import parse_mapping
@@ -16,7 +17,7 @@ from rllib_scoreflow.plugins import extend_module_path
 if TYPE_CHECKING:
     from rllib_scoreflow.runs.plan import TrainOptions
 
-train_app = typer.Typer(
+train_app = App(
     help="Train: `rllib train file FILE` for experiment files, or --algo and --env.",
     invoke_without_command=True,
 )
@@ -36,14 +37,18 @@ def path_or_address(text: str) -> Path | str:
 def train_one(
     context: typer.Context,
     *,
-    algo: Annotated[str | None, typer.Option("--algo", "--run", "-a", "-r", help="The algorithm, e.g. PPO.")] = None,
+    algo: Annotated[
+        str | None, typer.Option("--algo", "--run", "-a", "-r", help="The algorithm, e.g. PPO.", metavar="NAME")
+    ] = None,
     env: Environment = None,
     config: Annotated[
         str, typer.Option("--config", "-c", help="Keys of the algorithm's config.", metavar="JSON")
     ] = "{}",
     name: Annotated[
         str | None,
-        typer.Option("--name", "--experiment-name", "-n", help="Name of the experiment (default ALGO-ENV)."),
+        typer.Option(
+            "--name", "--experiment-name", "-n", help="Name of the experiment (default ALGO-ENV).", metavar="NAME"
+        ),
     ] = None,
     config_file: Annotated[
         Any,
