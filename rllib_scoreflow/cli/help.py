@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-# Of an option that does not say it better by its `metavar`; those of other types have to.
+# Of an option that does not say it better by its `metavar`.
 _WORDS = {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH"}
 
 
@@ -48,7 +48,7 @@ def _in_words(parameters: Iterable[Any]) -> list[Any]:
         elif each.metavar is not None:
             continue
         else:
-            word = "" if each.is_flag or each.count else _WORDS[_plain(each.type_descriptor.annotation)]
+            word = "" if each.is_flag or each.count else _WORDS.get(_plain(each.type_descriptor.annotation), "VALUE")
         vars(each).update(display_type_rich=lambda ctx, word=word: word)
     return found
 
