@@ -1,13 +1,14 @@
 """What ``--help`` shows of an option's value: a word that says what to type, and nothing where there is no value."""
 
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.models import CommandFunctionType
 
 # Of an option that does not say it better by its `metavar`.
 _WORDS = {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH"}
@@ -19,7 +20,7 @@ class App(typer.Typer):
     def __init__(self, **options: Any) -> None:
         super().__init__(cls=_Group, **options)
 
-    def command(self, name: str | None = None, **options: Any) -> Any:
+    def command(self, name: str | None = None, **options: Any) -> Callable[[CommandFunctionType], CommandFunctionType]:
         """As Typer's.
 
         Args:
