@@ -124,3 +124,33 @@ def test_ppo_with_the_published_settings_learns_cartpole(rllib_process, tmp_path
     mean = sum(means) / len(means)
     spread = math.sqrt(sum((each - mean) ** 2 for each in means) / (len(means) - 1) / len(means))
     assert abs(found["return_mean"] - mean) <= 4 * math.hypot(found["return_stderr"], spread) + 1.0
+
+
+@pytest.mark.slow
+def test_cql_learns_from_a_recording_of_the_old_stack(rllib_process, tmp_path: Path) -> None:
+    """Lines of several episodes each, compressed, as its workers wrote them; the folder is named from here."""
+    import gymnasium as gym
+    import numpy as np
+    from ray.rllib.offline.json_writer import JsonWriter
+    from ray.rllib.policy.sample_batch import SampleBatch
+
+    folder = tmp_path / "work" / "recorded"
+    writer, env = JsonWriter(str(folder)), gym.make("Pendulum-v1", max_episode_steps=30)
+    observation, _ = env.reset(seed=0)
+    for line in range(4):
+        steps = []
+        for _ in range(100):
+            action = env.action_space.sample()
+            following, reward, _, over, _ = env.step(action)
+            steps.append((observation, action, np.float32(reward), following, over, line))
+            observation = env.reset()[0] if over else following
+        names = ("obs", "actions", "rewards", "new_obs", "dones", "unroll_id")
+        writer.write(SampleBatch(dict(zip(names, map(np.array, zip(*steps, strict=True)), strict=True))))
+    config = "{input: recorded, train_batch_size: 64, bc_iters: 1}"
+    text = f"cql: {{run: CQL, env: Pendulum-v1, stop: {{training_iteration: 2}}, config: {config}}}\n"
+    (tmp_path / "work" / "cql.yaml").write_text(text)
+    answer = rllib_process("train", "file", "cql.yaml", "--ray-num-cpus", 3)
+    assert answer.status == 0, answer.err
+    rows = result_rows(tmp_path / "work" / "results" / "cql" / "cql" / "trial_00000")
+    assert [row["learners"]["__all_modules__"]["num_env_steps_trained_lifetime"] for row in rows] == [128, 256]
+    assert math.isfinite(rows[-1]["learners"]["default_policy"]["total_loss"])

@@ -8,9 +8,10 @@ import pytest
 
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.experiments.checks.algorithms import find_algorithm
-from rllib_scoreflow.experiments.checks.config import build_config, check_config, validate
+from rllib_scoreflow.experiments.checks.config import build_config, check_config, result_keys, validate
+from rllib_scoreflow.experiments.checks.stopping import check_stop
 from rllib_scoreflow.experiments.renames.model_keys import UNREAD
-from rllib_scoreflow.experiments.spec import Experiment
+from rllib_scoreflow.experiments.spec import Experiment, build_experiment
 from rllib_scoreflow.experiments.translation.translate import translate
 from rllib_scoreflow.plugins import extend_module_path
 
@@ -98,6 +99,12 @@ def test_a_file_that_writes_out_the_defaults_of_its_time_starts() -> None:
         ({"log_level": "LOUD"}, "DEBUG or INFO"),
         ({"remote_worker_envs": "yes"}, "true or false"),
         ({"fcnet_hiddens": [3]}, "belongs into model"),
+        ({"num_workers": -1}, "num_workers (now num_env_runners) is -1 and must be at least 0"),
+        ({"train_batch_size": 0}, "train_batch_size (now train_batch_size_per_learner) is 0 and must be at least 1"),
+        ({"gamma": 1.5}, "between 0 and 1"),
+        ({"env_config": 3}, "must be a mapping"),
+        ({"evaluation_config": 3}, "must be a mapping"),
+        ({"learner_class": "module.Class"}, "run a Python file"),
         ({"num_sgd_iters": 3}, "did you mean 'num_sgd_iter'?"),
         ({"exploration_fraction": 0.1}, "epsilon"),
         ({"clip_rewards": 1.0}, "wrapper"),
@@ -253,3 +260,32 @@ def test_an_unknown_environment_is_told_before_its_horizon() -> None:
 def test_what_is_random_takes_numbers() -> None:
     assert built("DQN", exploration_config={"epsilon_timesteps": "1e5"}).epsilon[-1] == [100_000, 0.05]
     assert "must be a number" in refusal("DQN", exploration_config={"epsilon_timesteps": "lots"})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("time_budget_s", 100, "time_total_s"),
+        ("trial_resources", {"cpu": 1}, "num_learners"),
+        ("sync_config", {"upload_dir": "s3://x"}, "--results-dir"),
+        ("repeat", 3, "num_samples"),
+        ("pass_criteria", {"episode_reward_mean": 1}, "stop"),
+    ],
+)
+def test_keys_of_tune_that_are_gone_have_their_remedy(key: str, value: Any, words: str) -> None:
+    raw = {"run": "PPO", "env": "CartPole-v1", "stop": {"training_iteration": 1}, key: value}
+    with pytest.raises(InputError, match=words) as caught:
+        build_experiment("exp", raw, "f.yaml")
+    assert f"the key '{key}' no longer has a meaning" in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["hist_stats/episode_reward", "custom_metrics/x_mean"])
+def test_a_translated_file_cannot_stop_on_what_never_comes(key: str) -> None:
+    algorithm = find_algorithm("PPO", "here")
+    experiment = translated(num_workers=1)
+    keys = result_keys(experiment, algorithm, check_config(experiment, algorithm))
+    with pytest.raises(InputError, match="never comes"):
+        check_stop({key: 1.0}, "f.yaml: exp", keys)
+    assert check_stop({"info/learner/default_policy/learner_stats/kl": 1.0}, "f.yaml", keys) == {
+        "learners/default_policy/mean_kl_loss": 1.0
+    }

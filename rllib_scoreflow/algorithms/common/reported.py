@@ -138,6 +138,7 @@ def has_own_parts(config: Any) -> bool:
     classes = [each for each in force_list(config.callbacks_class) if each is not RLlibCallback]
     default = {} if config.algo_class is None else vars(config.algo_class.get_default_config())
     parts = [getattr(config, name) for name in OWN_CODE if getattr(config, name) != default.get(name)]
+    parts = [part for part in parts if not str(getattr(part, "__module__", "")).startswith("rllib_scoreflow.")]
     return bool(classes) or any(value is not None for value in (*functions, *parts))
 
 

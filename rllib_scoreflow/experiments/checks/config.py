@@ -27,9 +27,11 @@ from rllib_scoreflow.experiments.checks.effects import (
 from rllib_scoreflow.experiments.checks.result_keys import ResultKeys, reported_results
 from rllib_scoreflow.experiments.checks.types import (
     CHOICES,
+    CODE,
     as_int_if_meant,
     fits,
     means_int,
+    out_of_range,
     setter_annotations,
     wanted_words,
 )
@@ -116,6 +118,8 @@ def check_keys(
         if value is not None and attribute.startswith("callbacks_on_") and not all(map(callable, functions)):
             because = "must be a function, which no text stands for; give `callbacks: module.Class`"
             raise InputError(f"{name} is {quote(value)} and {because}.")
+        if key == "evaluation_config" and not isinstance(value, Mapping | None):
+            raise InputError(f"{name} is {quote(value)} and must be a mapping.")
         if key == "evaluation_config" and isinstance(value, Mapping) and not is_space(value):
             start = f"{key}."
             below = {
@@ -134,8 +138,8 @@ def check_keys(
         if is_dropped(algorithm, attribute):  # whose default says nothing of its type
             _refuse_without_effect(algorithm, value, option, attribute, evaluates)
         checked[target] = _check_space(value, option) if is_space(value) else _check_value(value, option)
-        if own_options is None and attribute in CHOICES:
-            _check_choice(value, option, CHOICES[attribute])
+        if own_options is None:
+            _check_of_rllib(value, option, attribute)
         _refuse_without_effect(algorithm, value, option, attribute, evaluates)
     return checked
 
@@ -146,12 +150,22 @@ def _network_keys() -> frozenset[str]:
     return frozenset(field.name for field in dataclasses.fields(DefaultModelConfig))
 
 
+def _check_of_rllib(value: Any, option: "_Option", attribute: str) -> None:
+    """What RLlib judges late, or not at all."""
+    for one in search_space.points(value) if is_space(value) else [value]:
+        if attribute in CHOICES:
+            _check_choice(one, option, CHOICES[attribute])
+        if attribute in CODE and isinstance(one, str):
+            raise InputError(f"{option.name} is {quote(one)} and must be code, which no text is; run a Python file.")
+        if (wanted := out_of_range(attribute, one)) is not None:
+            raise InputError(f"{option.name} is {quote(one)} and must be {wanted}.")
+
+
 def _check_choice(value: Any, option: "_Option", choices: Sequence[str]) -> None:
-    for one in search_space.each_value(value):
-        if one != option.default and one not in choices:
-            guess = nearest(str(one), choices)
-            near = "" if guess is None else f"; did you mean {guess!r}?"
-            raise InputError(f"{option.name} is {quote(one)} and must be {' or '.join(choices)}{near or '.'}")
+    if value != option.default and value not in choices:
+        guess = nearest(str(value), choices)
+        near = "" if guess is None else f"; did you mean {guess!r}?"
+        raise InputError(f"{option.name} is {quote(value)} and must be {' or '.join(choices)}{near or '.'}")
 
 
 def _is_for_users(algorithm: type[Any], key: str) -> bool:

@@ -20,9 +20,46 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "evaluation_duration_unit": ("episodes", "timesteps"),
     "grad_clip_by": ("value", "norm", "global_norm"),
     "gym_env_vectorize_mode": ("sync", "async", "vector_entry_point"),
+    "model_size": ("nano", "XXS", "XS", "S", "M", "L", "XL"),
     "log_level": ("DEBUG", "INFO", "WARN", "WARNING", "ERROR"),
     "placement_strategy": ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"),
 }
+# The least that numbers of RLlib's mean something from.
+LEAST: Mapping[str, float] = {
+    **dict.fromkeys(
+        ("num_env_runners", "num_learners", "evaluation_num_env_runners", "evaluation_interval", "gamma", "lambda_",
+         "num_cpus_per_env_runner", "num_gpus_per_env_runner", "num_cpus_per_learner", "num_gpus_per_learner",
+         "num_steps_sampled_before_learning_starts", "min_time_s_per_iteration", "tau"), 0,
+    ),
+    **dict.fromkeys(
+        ("num_envs_per_env_runner", "num_epochs", "minibatch_size", "train_batch_size_per_learner",
+         "evaluation_duration", "rollout_fragment_length", "n_step", "batch_size_B", "batch_length_T",
+         "metrics_num_episodes_for_smoothing"), 1,
+    ),
+}  # fmt: skip
+MOST: Mapping[str, float] = {"gamma": 1, "lambda_": 1, "tau": 1}
+# Classes and functions, which no text stands for.
+CODE = frozenset({
+    "rl_module_spec", "_rl_module_spec", "learner_class", "_learner_class", "env_runner_cls",
+    "custom_evaluation_function", "offline_data_class", "prelearner_class", "prelearner_buffer_class",
+    "_env_to_module_connector", "_module_to_env_connector", "_learner_connector", "env_to_module_connector",
+    "module_to_env_connector", "learner_connector",
+})  # fmt: skip
+
+
+def out_of_range(attribute: str, value: Any) -> str | None:
+    """Return what a number must be, or None where it may be as it is, or is none.
+
+    Args:
+        attribute: of a config of RLlib's.
+        value: its value.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    least, most = LEAST.get(attribute), MOST.get(attribute)
+    if most is not None and not 0 <= value <= most:
+        return f"between 0 and {most:g}"
+    return f"at least {least:g}" if least is not None and value < least else None
 
 
 def setter_annotations(config_class: type[Any]) -> Mapping[str, Any]:
@@ -128,6 +165,7 @@ def as_int_if_meant(value: Any, default: Any, annotation: Any = None) -> Any:
 
 def wanted_words(default: Any) -> str:
     """Say in words what an option takes, from its default."""
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", dict: "a mapping",
+             list: "a list"}  # fmt: skip
     kind = words.get(type(default), "of another type")
     return f"{kind} (the default is {quote(default)})"

@@ -73,6 +73,8 @@ def translate(draft: Draft) -> None:
     policies = draft.config.get("policies")
     # RLlib compares its default with nothing else.
     if policies is None or policies is draft.defaults.get("policies"):
+        if isinstance(draft.config.get("policy_mapping_fn"), str | Mapping):
+            raise InputError(f"{draft.where}.policy_mapping_fn is given without policies; give their names.")
         return
     names = _names(draft, policies)
     alone = draft.config.get("policies_to_train") in (None, [_ONE_AGENT]) and "policy_mapping_fn" not in draft.config

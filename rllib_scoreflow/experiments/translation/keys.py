@@ -36,7 +36,8 @@ def rename(draft: Draft, kept: Set[str] = frozenset()) -> None:
         if not isinstance(entry, Renamed) or key in kept:
             continue
         usual = key in draft.defaults and draft.defaults[key] == draft.config[key]  # RLlib's mark of today
-        if usual or _is_marked(draft.config[key]) or is_old_default(key, draft.config[key]):
+        counts = key.startswith(("num_", "sgd_", "evaluation_num_w"))  # where -1 is a slip
+        if usual or (_is_marked(draft.config[key]) and not counts) or is_old_default(key, draft.config[key]):
             del draft.config[key]
         else:
             draft.put(draft.shown.format(key), entry.new, draft.config.pop(key))

@@ -109,8 +109,8 @@ def _described(draft: Draft, described: Any) -> Any:
 def _check_source(draft: Draft, source: Any) -> None:
     if search_space.is_space(source):
         return
-    for path in source if isinstance(source, list) else [source]:
-        if not isinstance(path, str):
+    for path in source if isinstance(source, list) and source else [source]:
+        if not isinstance(path, str) or not path:
             raise InputError(f"{draft.where}.input is {quote(source)} and must be a path, or a list of such.")
         if path.startswith("d4rl."):
             dataset = path.removeprefix("d4rl.")
