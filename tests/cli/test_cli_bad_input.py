@@ -58,7 +58,7 @@ def test_files_that_hold_no_experiments(refused, tmp_path, text):
             ["num_envs_per_worker and num_envs_per_env_runner are the same and have two values, 2 and 3"],
         ),
         ({"config": {"num_workers": "two"}}, ["config.num_workers (now num_env_runners) is 'two'"]),
-        ({"config": {"in_evaluation": True}}, ["no key 'in_evaluation'"]),
+        ({"config": {"in_evaluation": True}}, ["in_evaluation is True", "RLlib sets it itself"]),
         ({"run": "FlowBC", "config": {"in_evaluation": True}}, ["config.in_evaluation", "no effect"]),
         ({"run": "FlowBC", "config": {"_enable_new_api_stack": False}}, ["config._enable_new_api_stack", "no effect"]),
         ({"run": "FlowBC", "config": {"seed": -1}}, ["'seed' is -1", "from 0 to 4294967295"]),

@@ -220,8 +220,11 @@ def test_recording_says_what_it_needs(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setitem(sys.modules, "msgpack_numpy", None)  # as where it is not installed
     assert "run pip install msgpack-numpy, or set output_write_episodes: false" in refusal(output=str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    config = built(output="here", output_write_episodes=False, output_max_rows_per_file=10)
-    assert (config.output, config.output_write_remaining_data) == (str(tmp_path / "here"), True)
+    assert built(output="here", output_write_episodes=False).output == str(tmp_path / "here")
+    config = {"output": "dataset", "output_config": {"path": "here", "max_num_samples_per_file": 5}}
+    experiment = translated(**config, output_write_episodes=False)
+    assert experiment.config["output_max_rows_per_file"] == 5
+    assert "never the rest" in experiment.notes[-1]
     assert "output: PATH" in refusal(output="logdir")
     assert "output: PATH" in refusal(output_write_episodes=False)
     assert "output_compress_columns" in refusal(output="here", output_compress_columns=["obs"])

@@ -11,7 +11,7 @@ from rllib_scoreflow.experiments.translation import agents
 from rllib_scoreflow.experiments.translation.draft import Draft, absent
 from rllib_scoreflow.experiments.translation.recordings import in_full, require_packer
 
-_REMAINING = "output_write_remaining_data"
+_ROWS = "output_max_rows_per_file"
 _EPISODES, _COLUMNS = "output_write_episodes", "output_compress_columns"
 
 
@@ -36,9 +36,9 @@ def translate(draft: Draft) -> None:
     elif isinstance(target, str):
         _check_recording(draft, target)
         draft.config["output"] = in_full(target)
-        if draft.config.get("output_max_rows_per_file") is not None and _REMAINING not in draft.config:
-            draft.config[_REMAINING] = True
-            draft.say(f"what fills no file of output_max_rows_per_file is written at the end, by {_REMAINING}: true")
+        # Tune leaves EnvRunners five seconds to write the rest, which a loaded machine does not keep.
+        if draft.config.get(_ROWS) is not None:
+            draft.say(f"an EnvRunner writes a file when it has {_ROWS} rows (episodes or steps), and never the rest")
 
 
 def _described_output(draft: Draft, described: Any) -> str:
@@ -52,8 +52,8 @@ def _described_output(draft: Draft, described: Any) -> str:
     rows = described.get("max_num_samples_per_file")
     draft.say(say_renamed("output_config.path", "output"))
     if rows is not None:
-        draft.put("output_config.max_num_samples_per_file", "output_max_rows_per_file", rows)
-        draft.say(say_renamed("output_config.max_num_samples_per_file", "output_max_rows_per_file"))
+        draft.put("output_config.max_num_samples_per_file", _ROWS, rows)
+        draft.say(say_renamed("output_config.max_num_samples_per_file", _ROWS))
     return str(path)
 
 
