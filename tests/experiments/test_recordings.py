@@ -1,12 +1,14 @@
 """Recordings of RLlib's old API stack: what a Learner gets of them, and what is refused at the start."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pyarrow.json
+import pyarrow.parquet
 import pytest
 from ray.rllib.algorithms.bc import BCConfig
 from ray.rllib.offline.json_writer import JsonWriter
@@ -149,3 +151,13 @@ def test_what_cannot_be_read_is_refused_at_the_start(tmp_path: Path, name: str, 
 def test_of_other_recordings_actions_are_the_policys_own(tmp_path: Path) -> None:
     assert built("CQL", input=str(tmp_path), evaluation_interval=1, actions_in_input_normalized=True).input_
     assert "must be true or false" in refusal(input=str(tmp_path), actions_in_input_normalized="yes")
+
+
+def test_whole_episodes_are_told_by_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    episodes, steps = tmp_path / "episodes" / "env" / "run", tmp_path / "steps"
+    for folder, table in ((episodes, {"item": [b"packed"]}), (steps, {"obs": [[0.0]], "actions": [0]})):
+        folder.mkdir(parents=True)
+        pyarrow.parquet.write_table(pyarrow.table(table), folder / "a.parquet")
+    monkeypatch.setitem(sys.modules, "msgpack_numpy", None)  # as where it is not installed
+    assert "input holds whole episodes, for which msgpack-numpy is missing" in refusal(input=str(tmp_path / "episodes"))
+    assert built("BC", input=str(steps)).input_read_episodes is False

@@ -10,6 +10,7 @@ from rllib_scoreflow.experiments import search_space
 from rllib_scoreflow.experiments.checks.effects import OFFLINE
 from rllib_scoreflow.experiments.translation.draft import Draft, absent
 from rllib_scoreflow.experiments.translation.recordings import (
+    holds_episodes,
     in_full,
     json_files,
     require_packer,
@@ -19,6 +20,7 @@ from rllib_scoreflow.files.user_paths import expand_user
 
 _READERS = {"json": "read_json", "parquet": "read_parquet"}
 _ITERATIONS = "dataset_num_iters_per_learner"
+_EPISODES = "input_read_episodes"
 _EVALUATORS = "evaluation_num_env_runners"
 _NORMALIZED = "actions_in_input_normalized"
 _BATCH_SIZES = ("train_batch_size_per_learner", "train_batch_size")
@@ -49,8 +51,12 @@ def translate(draft: Draft) -> None:
     _check_source(draft, source)
     source = _expanded(draft, source)
     draft.config["input"] = source
-    if any(one is True for one in search_space.each_value(draft.config.get("input_read_episodes"))):
-        require_packer(f"{draft.where}.input_read_episodes is True", "give columns of steps")
+    paths = source if isinstance(source, list) else [source]
+    if _EPISODES not in draft.config and not search_space.is_space(source) and holds_episodes(paths):
+        draft.config[_EPISODES] = True
+        draft.say(f"whole episodes of input are read by {_EPISODES}: true")
+    if any(one is True for one in search_space.each_value(draft.config.get(_EPISODES))):
+        require_packer(f"{draft.where}.input holds whole episodes", "record with output_write_episodes: false")
     normalized = draft.take(_NORMALIZED)
     if not absent(normalized) and not isinstance(normalized, bool):
         raise InputError(f"{draft.where}.{_NORMALIZED} is {quote(normalized)} and must be true or false.")
@@ -161,7 +167,7 @@ def _read_sample_batches(draft: Draft, source: Any, normalized: Any) -> None:
     """Let lines of sample batches be read as such; lines of another kind are for RLlib's reader alone."""
     paths = source if isinstance(source, list) else [source]
     steps = steps_of_sample_batches(paths, f"{draft.where}.input")
-    if steps is None or draft.config.get("input_read_episodes"):
+    if steps is None or draft.config.get(_EPISODES):
         return
     from rllib_scoreflow.experiments.translation.sample_batches import (
         NormalizedSampleBatchPreLearner,

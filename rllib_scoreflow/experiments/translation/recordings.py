@@ -76,6 +76,29 @@ def _check(first: Mapping[str, Any], what: str) -> None:
         raise InputError(f"{what} holds compressed columns, for which lz4 is missing; run pip install lz4.")
 
 
+def holds_episodes(paths: list[str]) -> bool:
+    """Whether the first of local Parquet files holds whole episodes, each packed into one value, as RLlib records them.
+
+    Args:
+        paths: of files or folders.
+    """
+    for path in (expand_user(path) for path in paths if "://" not in path):
+        file = path if path.is_file() else next(iter(sorted(path.rglob("*.parquet"))), None)
+        if file is not None and file.suffix == ".parquet":
+            return _columns_of(file) == ["item"]
+    return False
+
+
+def _columns_of(file: Path) -> list[str]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        return list(pyarrow.parquet.read_schema(file).names)
+    except (OSError, pyarrow.ArrowInvalid):  # what Ray Data says itself
+        return []
+
+
 def require_packer(what: str, otherwise: str) -> None:
     """Refuse whole episodes where the package that RLlib packs them with is missing; it imports it at the first one.
 
