@@ -246,6 +246,7 @@ def test_what_learns_offline_has_its_spaces_without_evaluations(tmp_path: Path) 
         ({"capacity": "many"}, "whole number of at least 1"),
         ({"capacity": 0}, "whole number of at least 1"),
         ({"alpha": -1}, "number of at least 0"),
+        ({"beta": [[0, 0.4], [10, 1.0]]}, "number of at least 0"),
     ],
 )
 def test_numbers_of_a_replay_buffer_are_checked(config: dict[str, Any], words: str) -> None:

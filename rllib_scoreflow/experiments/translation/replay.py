@@ -115,7 +115,7 @@ def _check_numbers(draft: Draft, todays: dict[str, Any]) -> None:
     for key in todays.keys() & {"capacity", "alpha", "beta"}:
         whole = key == "capacity"
         for one in each_value(todays[key]):
-            if not fits_type(one, int if whole else float) or one < whole:
+            if isinstance(one, list) or not fits_type(one, int if whole else float) or one < whole:
                 wanted = "a whole number of at least 1" if whole else "a number of at least 0"
                 raise InputError(f"{draft.where}.{_CONFIG}.{key} is {quote(one)} and must be {wanted}.")
     todays["capacity"] = map_values(todays["capacity"], int)
