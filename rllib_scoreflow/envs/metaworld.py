@@ -92,7 +92,7 @@ class MetaWorldEnv(gym.Env[Float64, NDArray[np.float32]]):
         simulator._set_task_called, simulator._freeze_rand_vec, simulator.seeded_rand_vec = True, False, True
         simulator._partially_observable = False
         simulator.__dict__.pop("sawyer_observation_space", None)
-        self._simulator = simulator
+        self._simulator, self._camera = simulator, camera_name
         self.observation_space = simulator.sawyer_observation_space
         self.action_space = simulator.action_space
 
@@ -115,8 +115,10 @@ class MetaWorldEnv(gym.Env[Float64, NDArray[np.float32]]):
         return observation, reward, terminated, bool(truncated) and not terminated, {**info, "success": success}
 
     def render(self) -> Any:
-        """Return a frame uint8 [height, width, 3]."""
-        return self._simulator.render()
+        """Return a frame uint8 [height, width, 3]; a camera that hangs upside down, as corner2 does, is turned."""
+        frame = self._simulator.render()
+        upwards = self._simulator.data.camera(self._camera).xmat.reshape(3, 3)[2, 1]
+        return frame if frame is None or upwards >= 0.0 else np.ascontiguousarray(frame[::-1, ::-1])
 
     def close(self) -> None:
         """Free the renderer."""
