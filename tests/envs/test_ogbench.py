@@ -49,6 +49,16 @@ def test_an_episode_is_ogbenchs(env) -> None:
         assert mine[4]["success"] == float(other[4]["success"])
 
 
+def test_a_seed_reaches_the_random_actions_of_a_reset(env) -> None:
+    """They are what the motors were told last."""
+    told = []
+    for seed in (1, 1, 2):
+        env.reset(seed=seed)
+        told.append(env.unwrapped.simulator.data.ctrl.copy())
+    np.testing.assert_array_equal(told[0], told[1])
+    assert np.abs(told[0] - told[2]).max() > 1e-3
+
+
 def test_demonstrations_replay_in_the_environment(env, tmp_path) -> None:
     file = tmp_path / "cube.parquet"
     info = generate_dataset(f"ogbench/{CUBE}", file, episodes=2)
