@@ -307,7 +307,7 @@ def test_what_is_written_trains(tmp_path, rllib, rllib_process):
     sets = [word for key, value in toy.items() for word in ("--set", f"{key}={value}")]
     trained = rllib_process("train", "file", "mine.yaml", *sets)
     assert trained.status == 0, trained.err
-    played = rllib_process("evaluate", "results/mine", "--attribute", "--episodes", 2, "--json")
+    played = rllib("evaluate", "results/mine", "--attribute", "--episodes", 2, "--json")
     assert played.status == 0, played.err
     assert [row["row"] for row in json.loads(played.out)["rows"]] == list("abcdefg")
 
