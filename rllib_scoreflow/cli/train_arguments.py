@@ -32,7 +32,7 @@ Verbose = Annotated[
         "--verbose",
         "-v",
         count=True,
-        help="-v: the workers' output; -vv: Ray's too, and tracebacks.",
+        help="-v: the workers' output, and a line for every epoch; -vv: Ray's too, and tracebacks.",
         show_default=False,
     ),
 ]

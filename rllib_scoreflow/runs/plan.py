@@ -105,7 +105,11 @@ def train(
     to_run = _check_states(planned, sources, options)
 
     console, wide = new_console(soft_wrap=True), wide_console()
-    run_options = runner.RunOptions(options.loggers, options.resume_command or "the same command with --resume")
+    run_options = runner.RunOptions(
+        options.loggers,
+        options.resume_command or "the same command with --resume",
+        every_epoch=options.ray.verbosity > 0,
+    )
     outcomes: list[outcome.Outcome] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(run_lock.hold(to_run))

@@ -21,6 +21,10 @@ from rllib_scoreflow.runs.tune_adapter import last_error
 from rllib_scoreflow.terminal import new_console
 
 NOTE = "note"  # a result's text on what went wrong in an iteration, and was overcome
+# Epochs of a long cloning are hundreds of short ones: without a terminal so many have a line each, and from then on one
+# in so many seconds; on a terminal they pass in the moving line.
+_FIRST_EPOCHS = 20
+_SECONDS_BETWEEN_EPOCHS = 30.0
 _SHOULD_CHECKPOINT = "should_checkpoint"  # Tune's key for "save now", honoured when a callback sets it
 
 
@@ -29,10 +33,12 @@ class ProgressLines(Callback):  # type: ignore[misc, unused-ignore]
 
     Args:
         stop: result key -> value that ends a trial, for the estimate of the time left.
+        every_epoch: a line for each epoch of a cloning, however many there are.
     """
 
-    def __init__(self, stop: Mapping[str, float]) -> None:
+    def __init__(self, stop: Mapping[str, float], *, every_epoch: bool = False) -> None:
         self.stop = dict(stop)
+        self.every_epoch = every_epoch
         self._start_clock()
 
     def _start_clock(self) -> None:
@@ -40,15 +46,17 @@ class ProgressLines(Callback):  # type: ignore[misc, unused-ignore]
         self._status: Status | None = None
         self._begun: dict[str, tuple[float, float]] = {}
         self._steps: dict[str, float] = {}
+        self._printed: dict[str, tuple[int, float]] = {}  # lines of a trial, and when the last one was
         self._warned = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles callbacks with the experiment; a console is no part of that."""
-        return {"stop": self.stop}
+        return {"stop": self.stop, "every_epoch": self.every_epoch}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Start afresh in a resumed run."""
         self.stop = state["stop"]
+        self.every_epoch = state.get("every_epoch", False)
         self._start_clock()
 
     def setup(self, *args: Any, **kwargs: Any) -> None:
@@ -84,14 +92,17 @@ class ProgressLines(Callback):  # type: ignore[misc, unused-ignore]
         line = iteration_line(flat, rate, None if result.get("done") else left)
         name = _name(trial, trials)
         before = row_before_training(result)
-        for each in ([] if before is None else [iteration_line(metrics.flatten(before), None, None)]) + [line]:
+        lines = [] if before is None else [iteration_line(metrics.flatten(before), None, None)]
+        for each in [*lines, line] if self._is_lasting(trial.trial_id, flat, now) else lines:
             self._console.print(f"{name}  {each}" if name else each, markup=False)
         if result.get(NOTE):
             self._console.print(f"Note: {result[NOTE]}.", markup=False)
         self._warn_missing(flat)
         if self._status is not None:
             following = f"iteration {int(result['training_iteration']) + 1} is running ..."
-            self._status.update("finishing ..." if result.get("done") else following)
+            if metrics.number(flat, metrics.EPOCH) is not None:
+                following = f"{name}  {line}" if name else line
+            self._status.update(Text("finishing ..." if result.get("done") else following))
         if INTERRUPT.asked.is_set():
             result[_SHOULD_CHECKPOINT] = True
 
@@ -134,6 +145,17 @@ class ProgressLines(Callback):  # type: ignore[misc, unused-ignore]
         if self._status is not None:
             self._status.stop()
             self._status = None
+
+    def _is_lasting(self, trial_id: str, flat: Mapping[str, Any], now: float) -> bool:
+        """Whether an iteration's line stays: of a long cloning only some do."""
+        count, last = self._printed.get(trial_id, (0, 0.0))
+        is_epoch = metrics.number(flat, metrics.EPOCH) is not None
+        says_more = flat.get("done") or flat.get(NOTE) or metrics.number(flat, metrics.EVAL_RETURN) is not None
+        few = count == 0 if self._status is not None else count < _FIRST_EPOCHS or now - last >= _SECONDS_BETWEEN_EPOCHS
+        if is_epoch and not (self.every_epoch or says_more or few):
+            return False
+        self._printed[trial_id] = (count + 1, now)
+        return True
 
     def _rate(self, trial_id: str, flat: Mapping[str, Any]) -> float | None:
         """Environment steps per second: as reported, else from the counter's growth."""

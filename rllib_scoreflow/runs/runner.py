@@ -45,10 +45,12 @@ class RunOptions:
     Attributes:
         loggers: what the command line says of Weights & Biases and MLflow.
         resume_command: what the user types to go on with an interrupted run.
+        every_epoch: a line for each epoch of a cloning, however many there are.
     """
 
     loggers: LoggerOptions = field(default_factory=LoggerOptions)
     resume_command: str = "the same command with --resume"
+    every_epoch: bool = False
 
 
 def run_stage(stage: Stage, digest: str, weights: Path | None, *, resume: bool, options: RunOptions) -> Outcome:
@@ -213,13 +215,14 @@ def _run_config(stage: Stage, options: RunOptions) -> Any:
     from rllib_scoreflow.runs.result_loggers import ResultRows, ResultTableRows, TensorBoardRows
 
     loggers = make_loggers(stage.experiment, options.loggers, stage.folder.parent.name)
+    lines = ProgressLines(stage.stop, every_epoch=options.every_epoch)
     return tune.RunConfig(
         name=stage.folder.name,
         storage_path=str(stage.folder.parent.resolve()),
         stop=FirstReached(stage.stop),
         checkpoint_config=tune.CheckpointConfig(**checkpoint_settings(stage.experiment)),
         failure_config=tune.FailureConfig(max_failures=stage.experiment.setting("max_failures")),
-        callbacks=[ResultRows(), ResultTableRows(), TensorBoardRows(), ProgressLines(stage.stop), *loggers],
+        callbacks=[ResultRows(), ResultTableRows(), TensorBoardRows(), lines, *loggers],
         log_to_file=("stdout.log", "stderr.log"),
         verbose=0,
     )

@@ -85,6 +85,52 @@ def test_the_estimate_of_the_time_left(capsys):
     assert "ETA 0:05:00" in capsys.readouterr().out
 
 
+def epochs_shown(lines, capsys, monkeypatch, *, count, seconds, kind="epoch", **more):
+    """The iterations that have a line of their own after a run of `count`, which took `seconds` each."""
+    now = [1000.0]
+    monkeypatch.setattr("rllib_scoreflow.runs.progress.time.monotonic", lambda: now[0])
+    trial = SimpleNamespace(trial_id="x_00000", status="RUNNING", evaluated_params={})
+    for number in range(1, count + 1):
+        now[0] += seconds
+        result = {"training_iteration": number, kind: number, "train_loss": 0.5, **more.get(f"at_{number}", {})}
+        lines.on_trial_result(number, [trial], trial, {**result, "done": number == count})
+    printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("iter ")]
+    return [int(line.split()[1]) for line in printed]
+
+
+def test_a_long_cloning_has_a_line_every_so_often(capsys, monkeypatch):
+    stop = {"training_iteration": 200}
+    more = {"at_77": {"eval_return_mean": 3.0}, "at_78": {"note": "a spike"}}
+    shown = epochs_shown(ProgressLines(stop), capsys, monkeypatch, count=200, seconds=1.0, **more)
+    assert shown == [*range(1, 21), 50, 77, 78, 108, 138, 168, 198, 200]
+    assert epochs_shown(ProgressLines(stop), capsys, monkeypatch, count=30, seconds=31.0) == [*range(1, 31)]
+    every = ProgressLines(stop, every_epoch=True)
+    assert epochs_shown(every, capsys, monkeypatch, count=200, seconds=1.0) == [*range(1, 201)]
+    again = ProgressLines(stop)
+    again.__setstate__(every.__getstate__())  # in a resumed run
+    assert again.every_epoch
+    shown = epochs_shown(ProgressLines(stop), capsys, monkeypatch, count=60, seconds=1.0, kind="env_steps")
+    assert shown == [*range(1, 61)]  # of fine-tuning every iteration is worth a line
+
+
+def test_on_a_terminal_the_epochs_pass_in_one_line(capsys, monkeypatch):
+    out = io.StringIO()
+    console = new_console(file=out, force_terminal=True, width=120, soft_wrap=True)
+    monkeypatch.setattr("rllib_scoreflow.runs.progress.new_console", lambda **options: console)
+    lines = ProgressLines({"training_iteration": 60})
+    lines.setup()
+    trial = SimpleNamespace(trial_id="x_00000", status="RUNNING", evaluated_params={})
+    for number in range(1, 61):
+        result = {"training_iteration": number, "epoch": number, "train_loss": 0.5, "time_this_iter_s": 1.0}
+        lines.on_trial_result(number, [trial], trial, {**result, "done": number == 60})
+        if number == 30:
+            assert lines._status.status.plain.startswith("iter   30  epoch 30  train_loss 0.5")
+    lines.on_experiment_end([trial])
+    output = out.getvalue().replace("\x1b[?25l", "")  # which hides the cursor
+    written = [line.rpartition("\x1b[2K")[2] for line in output.split("\n")]  # after the last erasure of a line
+    assert [int(line.split()[1]) for line in written if line.startswith("iter ")] == [1, 60]
+
+
 def test_an_input_error_is_found_however_ray_wraps_it():
     inner = InputError("data.hdf5 is missing.")
     wrapped = RuntimeError("outer")
