@@ -240,6 +240,21 @@ def test_what_registers_an_environment_goes_into_the_file(tmp_path, rllib):
     assert [(body["env"], body["config"]["plugins"]) for body in bodies] == [("Mine/Cart-v0", ["cart_of_mine"])] * 2
 
 
+def test_episodes_without_end_are_as_long_as_the_longest_recorded_one(tmp_path, rllib):
+    Path("endless_cart.py").write_text(
+        "import gymnasium\n"
+        "cart = 'gymnasium.envs.mujoco.inverted_pendulum_v5:InvertedPendulumEnv'\n"
+        "gymnasium.register('Mine/Endless-v0', cart)\n"
+    )
+    path = write_flat(tmp_path / "mine.hdf5", "InvertedPendulum-v5")
+    answer = rllib("init", path, "--env", "endless_cart:Mine/Endless-v0", *SHORT)
+    assert answer.status == 0, answer.err
+    clone, tuned = read_yaml(Path("mine.yaml")).values()
+    longest = int(np.diff(load_dataset(path).episode_offsets).max())
+    assert clone["config"]["max_episode_steps"] == longest
+    assert "max_episode_steps" not in tuned["config"]  # the policy's own
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
