@@ -64,7 +64,12 @@ def generate(
         str,
         typer.Argument(help="Such as metaworld/door-open-v3 or ogbench/cube-single-singletask-v0.", show_default=False),
     ],
-    output: Annotated[Path, typer.Argument(help="A new .parquet file.", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A new .parquet file (default: the task's name, in the working folder).", show_default=False
+        ),
+    ] = None,
     *,
     episodes: Annotated[int, typer.Option(help="Demonstrations to keep.", min=1)] = 100,
     seed: Annotated[int, typer.Option(help="The same seed gives the same demonstrations.", min=0)] = 0,
@@ -81,7 +86,7 @@ def generate(
 
     extend_module_path([Path.cwd()])
     import_plugins(plugins or ())
-    output = expand_user(output)
+    output = Path(f"{task.replace('/', '-')}.parquet") if output is None else expand_user(output)
     with Bar("playing demonstrations", episodes) as bar:
         info = generate_dataset(
             task,

@@ -100,6 +100,13 @@ def test_failures_are_dropped_and_counted(rllib, tmp_path) -> None:
     assert load_dataset(tmp_path / "work" / "copy.parquet").info.provenance == dataset.info.provenance
 
 
+def test_the_file_has_the_tasks_name_unless_told_otherwise(rllib, tmp_path) -> None:
+    answer = rllib("dataset", "generate", "toyline/line-v0", "--episodes", "2")
+    assert answer.out.startswith("toyline-line-v0.parquet: ")
+    assert [file.name for file in (tmp_path / "work").iterdir()] == ["toyline-line-v0.parquet"]
+    assert "exists already" in rllib("dataset", "generate", "toyline/line-v0", "--episodes", "2").err
+
+
 def test_failures_are_kept_when_asked_for(tmp_path) -> None:
     info = generate_dataset("toyline/line-v0", tmp_path / "d.parquet", episodes=12, seed=3, keep_failures=True)
     dataset = load_dataset(tmp_path / "d.parquet")
@@ -148,6 +155,7 @@ def test_an_interruption_leaves_nothing_and_an_existing_file_stays(tmp_path) -> 
     [
         (("toyline/line-v1", "d.parquet"), ["toyline", "'line-v1'", "did you mean 'line-v0'?"]),
         (("toyline/hopeless-v0", "d.parquet"), ["of 20 demonstrations", "only 0", "--keep-failures"]),
+        (("Hopper-v4",), ["'Hopper-v4'", "metaworld/"]),
         (("Hopper-v4", "d.parquet"), ["'Hopper-v4'", "metaworld/", "ogbench/"]),
         (("metaword/door-open-v3", "d.parquet"), ["did you mean 'metaworld/door-open-v3'?"]),
         (("ogbench/scene-singletask-v0", "d.parquet"), ["no expert of ogbench plays 'scene-singletask-v0'"]),
