@@ -36,6 +36,13 @@ def steps_to_threshold(steps: np.ndarray, returns: np.ndarray, threshold: float)
     return float(steps[reached[0]]) if reached.size else float("inf")
 
 
+def relative_rise(returns: np.ndarray, *, first: int = 3, last: int = 5) -> float:
+    """How far the last returns of a curve lie above its first ones, as a share of these; a mean of some of each."""
+    known = returns[np.isfinite(returns)]
+    begin = float(known[:first].mean())
+    return (float(known[-last:].mean()) - begin) / abs(begin)
+
+
 def summarise_runs(table: pd.DataFrame, metric: str, limit: float | None = None) -> pd.DataFrame:
     """One row for each run: its area under the curve and the last points of its curves.
 
@@ -54,6 +61,7 @@ def summarise_runs(table: pd.DataFrame, metric: str, limit: float | None = None)
             | {
                 "auc": area_under_curve(steps, values, limit),
                 "last": float(values[-1]),
+                "rise": relative_rise(values),
                 "evaluation": float(evaluations.iloc[-1]) if len(evaluations) else float("nan"),
                 "env_steps": float(steps[-1]),
                 "seconds": float(curve["seconds"].iloc[-1]),

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
@@ -138,12 +138,13 @@ class StudyRunner:
             return write_results(frames, self.table)
 
     def _note_commit(self, results: Path, runs: list[Run]) -> None:
-        """Notes the commit of the code before a run begins, for the table."""
+        """Notes the commit of the code before runs begin or go on, for the table."""
         results.mkdir(parents=True, exist_ok=True)
         path = results / _COMMIT
         held = self._commits(results)
         now = _git("rev-parse", "HEAD") + ("-changed" if _git("status", "--porcelain", "rllib_scoreflow") else "")
-        held.update({run.experiment: now for run in runs if run.experiment not in held})
+        begun = {run.experiment for run in runs if (results / run.experiment).is_dir()}
+        held = note_commit(held, [run.experiment for run in runs], begun, now)
         path.write_text(json.dumps(held, indent=1), encoding="utf-8")
 
     def _commit_of(self, run: Run) -> str:
@@ -186,3 +187,19 @@ def _key_of(run: Run) -> tuple[Any, ...]:
 def _git(*arguments: str) -> str:
     found = subprocess.run(["git", "-C", str(HERE), *arguments], capture_output=True, text=True, check=False)  # noqa: S607
     return found.stdout.strip()
+
+
+def note_commit(held: Mapping[str, str], experiments: Iterable[str], begun: Container[str], now: str) -> dict[str, str]:
+    """Return the commits of a task's runs, by experiment: one that goes on under other code has both, "A+B".
+
+    Args:
+        held: what was noted before.
+        experiments: those that are about to begin or to go on.
+        begun: those that have begun.
+        now: the commit of the code.
+    """
+    noted = dict(held)
+    for name in experiments:
+        before = held.get(name, "") if name in begun else ""
+        noted[name] = now if before in ("", now) else before if now in before.split("+") else f"{before}+{now}"
+    return noted

@@ -1,6 +1,7 @@
 """The tables of a study in Markdown, from its results alone."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple
 
 import numpy as np
 import pandas as pd
@@ -39,10 +40,12 @@ def summary_table(study: Study, results: pd.DataFrame, task: str) -> str:
     for method in ordered_methods(study, summary["method"]):
         mine = summary[summary["method"] == method]
         row = [method, str(mine["cell"].iloc[0]), str(len(mine)), _with_interval(areas[method]), _mean(mine["last"])]
+        row.append(" / ".join(f"{rise:+.0%}" for rise in mine.sort_values("seed")["rise"]))
         tuned = runs[runs["method"] == method]
         row += [_mean(tuned["e"]), _mean(tuned["f"])] if len(tuned) else [_mean(mine["evaluation"]), ""]
         rows.append(row)
-    header = ["method", "cell", "seeds", "area under the curve", "end, with noise", "end, without", "end, zero start"]
+    header = ["method", "cell", "seeds", "area under the curve", "end, with noise", "rise of each seed"]
+    header += ["end, without", "end, zero start"]
     return _markdown(header, rows)
 
 
@@ -162,8 +165,13 @@ def _comparison(found: Comparison) -> list[str]:
 
 
 def _with_interval(estimate: Estimate, *, sign: bool = False) -> str:
-    form = "{:+.4g}" if sign else "{:.4g}"
-    return f"{form.format(estimate.value)} [{form.format(estimate.low)}, {form.format(estimate.high)}]"
+    value, low, high = (_figure(number, 4, sign="+" if sign else "") for number in astuple(estimate))
+    return f"{value} [{low}, {high}]"
+
+
+def _figure(value: float, digits: int, *, sign: str = "") -> str:
+    """Some significant digits, never as a power of ten: 330, not 3.3e+02."""
+    return f"{float(f'{value:.{digits}g}'):{sign}.12g}"
 
 
 def _mean(values: Sequence[float] | pd.Series) -> str:
@@ -171,8 +179,8 @@ def _mean(values: Sequence[float] | pd.Series) -> str:
     known = known[np.isfinite(known)]
     if not known.size:
         return ""
-    error = f" ± {np.std(known, ddof=1) / np.sqrt(known.size):.2g}" if known.size > 1 else ""
-    return f"{np.mean(known):.4g}{error}"
+    error = f" ± {_figure(np.std(known, ddof=1) / np.sqrt(known.size), 2)}" if known.size > 1 else ""
+    return f"{_figure(float(np.mean(known)), 4)}{error}"
 
 
 def _markdown(header: list[str], rows: list[list[str]]) -> str:

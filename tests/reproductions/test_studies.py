@@ -1,7 +1,9 @@
 """The studies of the repository, and what a study may say."""
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -9,8 +11,9 @@ import yaml
 from reproductions.analyse import TABLES, write_tables
 from reproductions.collect import read_results, write_results
 from reproductions.experiments import experiment_file, study_runs, tuning_runs
+from reproductions.measures import relative_rise
 from reproductions.page import PAGE, fill_tables
-from reproductions.run import StudyRunner, best_again
+from reproductions.run import StudyRunner, best_again, note_commit
 from reproductions.study import ONLY_CELL, RESULTS, STUDIES, Study, StudyError, cells, load_study
 from reproductions.tuning import choose_cells
 from rllib_scoreflow.experiments.checks.algorithms import find_algorithm, register_own
@@ -165,3 +168,21 @@ def test_a_run_that_the_table_holds_is_not_run_again(tmp_path: Path) -> None:
     assert len(runner.run()) == 12
     assert said == []
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_is_noted_under_the_code_that_ran_it() -> None:
+    held = note_commit({}, ["a", "b", "c"], begun=(), now="1")
+    assert held == {"a": "1", "b": "1", "c": "1"}
+    held = note_commit(held, ["b", "c"], begun={"a", "b"}, now="2")  # a is finished, b goes on, c was never begun
+    assert held == {"a": "1", "b": "1+2", "c": "2"}
+    assert note_commit(held, ["b"], begun={"a", "b"}, now="2") == held
+
+
+def test_a_rise_is_a_share_of_where_the_curve_begins() -> None:
+    assert relative_rise(np.array([np.nan, *[100.0] * 3, *[250.0] * 5])) == pytest.approx(1.5)
+    assert relative_rise(np.array([*[-10.0] * 3, *[-5.0] * 5])) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("name", WITH_RESULTS)
+def test_no_figure_of_a_table_is_a_power_of_ten(name: str) -> None:
+    assert not re.search(r"\d[eE][+-]\d", (RESULTS / name / TABLES).read_text())
