@@ -29,7 +29,7 @@ class Episode:
         rewards: [T] float32.
         final_observation: [O] float32, after the last step.
         terminated: the environment ended it; else it was cut.
-        success: whether its last step was one of success.
+        success: whether the last step's info says `success` (or `is_success`).
     """
 
     observations: Float32
@@ -115,7 +115,7 @@ class Generator(ABC):
             rewards=np.asarray(rewards, np.float32),
             final_observation=np.asarray(observation, np.float32),
             terminated=terminated,
-            success=bool(info["success"]),
+            success=bool(info.get("success", info.get("is_success", False))),
         )
 
     def close(self) -> None:
