@@ -124,7 +124,7 @@ def test_a_wrong_name_and_a_missing_package(monkeypatch) -> None:
         resolve_env("AdroitHandDor-v1")
     import importlib.util
 
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, package=None: None)
     monkeypatch.setattr(gym, "registry", {})
     with pytest.raises(InputError, match=r"rllib-scoreflow\[kitchen\]"):
         resolve_env("door-human-v1")

@@ -176,7 +176,7 @@ def test_a_task_whose_package_is_missing_names_the_extra(refused, monkeypatch) -
     found = importlib.util.find_spec
     missing = {"metaworld", "ogbench"}
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *rest: None if name in missing else found(name, *rest)
+        importlib.util, "find_spec", lambda name, package=None: None if name in missing else found(name, package)
     )
     for env_id in ("metaworld/door-open-v3", "ogbench/cube-single-singletask-v0"):
         package = env_id.partition("/")[0]
