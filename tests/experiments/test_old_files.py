@@ -235,6 +235,10 @@ def test_what_learns_offline_has_its_spaces_without_evaluations(tmp_path: Path) 
     config = built("BC", input=str(tmp_path))
     assert (config.evaluation_num_env_runners, config.evaluation_interval) == (1, None)
     assert config.dataset_num_iters_per_learner == 1
+    # Ray Data's workers wait for no CPU that the trial has.
+    assert (config.map_batches_kwargs, config.input_read_method_kwargs) == ({"num_cpus": 0}, {"num_cpus": 0})
+    own = built("BC", input=str(tmp_path), map_batches_kwargs={"num_cpus": 2, "concurrency": 3})
+    assert own.map_batches_kwargs == {"num_cpus": 2, "concurrency": 3}
     assert built("CQL", "Pendulum-v1", input=str(tmp_path)).dataset_num_iters_per_learner == 2
     assert "CQL fails" in refusal("CQL", "Pendulum-v1", input=str(tmp_path), dataset_num_iters_per_learner=1)
     assert "run MARWIL" in refusal("BC", input=str(tmp_path), beta=1.0)

@@ -20,6 +20,7 @@ from rllib_scoreflow.files.user_paths import expand_user
 
 _READERS = {"json": "read_json", "parquet": "read_parquet"}
 _ITERATIONS = "dataset_num_iters_per_learner"
+_DATA_WORKERS = ("input_read_method_kwargs", "map_batches_kwargs")
 _EPISODES = "input_read_episodes"
 _EVALUATORS = "evaluation_num_env_runners"
 _NORMALIZED = "actions_in_input_normalized"
@@ -68,6 +69,18 @@ def translate(draft: Draft) -> None:
         draft.say(f"{_NORMALIZED}: true is always so now")
     _count_updates(draft)
     _look_at_the_environment(draft)
+    _read_beside_the_trial(draft)
+
+
+def _read_beside_the_trial(draft: Draft) -> None:
+    """Ask for no CPUs for Ray Data's workers: a trial that has all of them would wait for its data for ever."""
+    if draft.algorithm not in OFFLINE or draft.shown != "{}":
+        return
+    method = draft.config.get("input_read_method", "read_parquet")
+    for key in _DATA_WORKERS if method in _READERS.values() else _DATA_WORKERS[1:]:
+        given = draft.config.get(key)
+        if given is None or (isinstance(given, Mapping) and not search_space.is_space(given)):
+            draft.config[key] = {"num_cpus": 0, **(given or {})}
 
 
 def _look_at_the_environment(draft: Draft) -> None:
