@@ -10,6 +10,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
+from rllib_scoreflow.algorithms.common.rllib_options import OWN_CODE
 from rllib_scoreflow.errors import quote
 
 _SIMPLE = (bool, int, float, str)
@@ -40,10 +41,8 @@ LEAST: Mapping[str, float] = {
 MOST: Mapping[str, float] = {"gamma": 1, "lambda_": 1, "tau": 1}
 # Classes and functions, which no text stands for.
 CODE = frozenset({
-    "rl_module_spec", "_rl_module_spec", "learner_class", "_learner_class", "env_runner_cls",
-    "custom_evaluation_function", "offline_data_class", "prelearner_class", "prelearner_buffer_class",
-    "_env_to_module_connector", "_module_to_env_connector", "_learner_connector", "env_to_module_connector",
-    "module_to_env_connector", "learner_connector",
+    *OWN_CODE, *(name.removeprefix("_") for name in OWN_CODE), "rl_module_spec", "custom_evaluation_function",
+    "offline_data_class", "prelearner_class", "prelearner_buffer_class",
 })  # fmt: skip
 
 

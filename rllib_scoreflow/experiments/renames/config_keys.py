@@ -6,6 +6,7 @@ What needs more than another name (``model``, ``observation_filter``, ``num_gpus
 from rllib_scoreflow.experiments.renames.table import Always, Entry, Removed, Renamed, Table
 
 FAKE_GPUS = "_fake_gpus"
+UNPROCESSED = "_disable_preprocessor_api"
 _NO_TENSORFLOW = "TensorFlow is gone from RLlib and torch needs no such setting; drop the key"
 _NEW_STACK = "RLlib's old API stack is not run any more; drop the key"
 

@@ -10,6 +10,7 @@ from rllib_scoreflow.algorithms.common.rllib_options import ENV_TO_MODULE
 from rllib_scoreflow.envs import time_limited
 from rllib_scoreflow.envs.classes import find_code
 from rllib_scoreflow.errors import InputError, quote
+from rllib_scoreflow.experiments.renames.config_keys import UNPROCESSED
 from rllib_scoreflow.experiments.search_space import each_value, map_values
 from rllib_scoreflow.experiments.translation import agents, connectors
 from rllib_scoreflow.experiments.translation.draft import Draft, absent
@@ -20,7 +21,6 @@ _NOT_FLATTENED = {"DreamerV3", "BC", "MARWIL", "CQL"}  # those learn from record
 _EPSILONS = (("initial_epsilon", 1.0), ("final_epsilon", 0.05))
 _TIMES = (("warmup_timesteps", 0), ("epsilon_timesteps", 100_000))
 _EPSILON = {"type", *(key for key, _ in (*_EPSILONS, *_TIMES))}
-_UNPROCESSED = "_disable_preprocessor_api"
 _EXPLORATION = "RLModules explore by their forward_exploration(), so write an RLModule of your own"
 
 
@@ -61,9 +61,9 @@ def flatten_observations(draft: Draft) -> None:
     Args:
         draft: a config that all else has changed.
     """
-    if draft.config.get(_UNPROCESSED) is True:
-        del draft.config[_UNPROCESSED]
-        draft.say(f"{_UNPROCESSED}: true is always so now")
+    if draft.config.get(UNPROCESSED) is True:
+        del draft.config[UNPROCESSED]
+        draft.say(f"{UNPROCESSED}: true is always so now")
         return
     if draft.notes and draft.shown == "{}" and draft.algorithm not in _NOT_FLATTENED:
         several = agents.has_several(draft)
