@@ -134,10 +134,10 @@ def _is_known(env: str) -> bool:
 
 def _why_unlimited(env: str) -> str | None:
     """Why no time limit can be put around an environment that is known, or None where one can."""
-    if is_registered_env(env):
-        return "put gymnasium.wrappers.TimeLimit around the environment where it is registered"
     code = find_code(env)
-    if any(base.__name__ == "MultiAgentEnv" for base in getattr(code and code.found, "__mro__", ())):
+    if code is None:  # one that is named by its code is registered too, once it has been checked
+        return "put gymnasium.wrappers.TimeLimit around the environment where it is registered"
+    if any(base.__name__ == "MultiAgentEnv" for base in getattr(code.found, "__mro__", ())):
         return "an environment of several agents ends its episodes itself; drop the key, or count the steps there"
     return None
 
