@@ -13,8 +13,8 @@ PREFIX = "AdroitHand"
 def load_adroit(env_id: str) -> None:
     """Let gymnasium-robotics register its tasks.
 
-    Their observations have D4RL's layout. Their rewards are not all D4RL's (the door's pays for distance from the
-    handle, where D4RL's takes it off), nor are all time limits, so that D4RL's score is not printed of them.
+    Their observations have D4RL's layout. Their rewards and time limits were not compared with D4RL's, so that D4RL's
+    score is not printed of them.
 
     Args:
         env_id: the one that is asked for, for the message.
