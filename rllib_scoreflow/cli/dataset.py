@@ -160,16 +160,9 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Print what a dataset holds; it is converted into the cache first, if it is not there."""
-    from rllib_scoreflow.data import load_dataset
+    from rllib_scoreflow.data.resolve import open_to_look
 
-    options = read_options(filter_key, observation_keys, cameras)
-    opened = load_dataset(
-        dataset,
-        constant_observations="allow",
-        filter_key=options.filter_key,
-        observation_keys=options.observation_keys,
-        cameras=options.cameras,
-    )
+    opened = open_to_look(dataset, read_options(filter_key, observation_keys, cameras))
     content = {"path": str(opened.path), **json.loads(opened.info.to_json())}
     if as_json:
         print(json.dumps(content, indent=2))

@@ -43,7 +43,7 @@ def init(
     plugins: Plugins = None,
 ) -> None:
     """Look at a dataset and write an experiment file for it, which runs as it is, with the reason of every choice."""
-    from rllib_scoreflow.data import load_dataset
+    from rllib_scoreflow.data.resolve import open_to_look
     from rllib_scoreflow.experiments.quiet import quieten
     from rllib_scoreflow.plugins import extend_module_path, import_plugins
 
@@ -54,13 +54,7 @@ def init(
     if output is not None:
         output = expand_user(output)
         _check_new(output)
-    opened = load_dataset(
-        dataset,
-        constant_observations="allow",
-        filter_key=options.filter_key,
-        observation_keys=options.observation_keys,
-        cameras=options.cameras,
-    )
+    opened = open_to_look(dataset, options)
     if output is None:
         output = Path(file_name(opened.info.name))
         _check_new(output)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.files.atomic import find_obstacle
+from rllib_scoreflow.files.atomic import find_obstacle, nearest_existing
 from rllib_scoreflow.files.hub import HUB_PREFIX, parse_hub_id
 from rllib_scoreflow.files.policy_folder import PULLED_JSON, check_target, fetch_policy, write_pulled
 
@@ -24,8 +24,7 @@ def run_policy_pull(source: str, output: Path | None, *, overwrite: bool, as_jso
     hub_id = parse_hub_id(source)
     folder = Path(hub_id.repo.partition("/")[2]) if output is None else output
     check_target(folder, overwrite=overwrite)
-    parent = next((place for place in folder.absolute().parents if place.exists()), Path("/"))
-    obstacle = find_obstacle(parent / folder.name)
+    obstacle = find_obstacle(nearest_existing(folder.absolute().parent) / folder.name)
     if obstacle is not None:
         raise InputError(f"{folder} cannot be written ({obstacle}); name another folder with --output.")
     fetched = fetch_policy(hub_id)

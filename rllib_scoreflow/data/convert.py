@@ -11,12 +11,12 @@ import numpy as np
 from rllib_scoreflow.data.cache import cache_folder
 from rllib_scoreflow.data.chunks import ChunkIndex, gather_chunks
 from rllib_scoreflow.data.options import ReadOptions
-from rllib_scoreflow.data.resolve import load_dataset
+from rllib_scoreflow.data.resolve import open_to_look
 from rllib_scoreflow.data.schema import DatasetInfo, RawColumns, content_sha256
 from rllib_scoreflow.data.sources import identify, read_source
 from rllib_scoreflow.data.store import TrajectoryDataset, to_table, write_parquet
 from rllib_scoreflow.errors import InputError
-from rllib_scoreflow.files.atomic import require_writable
+from rllib_scoreflow.files.atomic import nearest_existing, require_writable
 
 _HORIZON = 4
 _CHUNKS = 64
@@ -65,7 +65,7 @@ def check_output(output: Path, *, overwrite: bool) -> None:
         raise InputError(f"{output}: the file exists already; choose another path or add --overwrite")
     with _naming(output):
         # A folder that is missing is made in the nearest one that is there.
-        require_writable(next(each for each in output.absolute().parents if each.exists()) / output.name)
+        require_writable(nearest_existing(output.absolute().parent) / output.name)
 
 
 def write_columns(columns: RawColumns, info: DatasetInfo, output: Path, *, overwrite: bool) -> None:
@@ -122,14 +122,7 @@ def verify_dataset(dataset: str, options: ReadOptions, *, cache_dir: Path | None
     columns, info = read_source(source, sha256, to_read, cache / "converted")
     checks.append(Check("values", f"{info.num_steps} steps finite, content SHA-256 {info.content_sha256}"))
     checks.append(_check_episodes(source.path, columns))
-    opened = load_dataset(
-        dataset,
-        cache_dir=cache_dir,
-        constant_observations="allow",
-        filter_key=options.filter_key,
-        observation_keys=options.observation_keys,
-        cameras=options.cameras,
-    )
+    opened = open_to_look(dataset, options, cache_dir=cache_dir)
     checks.append(_check_converted(opened, info))
     checks.append(_check_chunks(opened))
     constant = int((info.observation_min == info.observation_max).sum())

@@ -93,6 +93,29 @@ def load_dataset(
     return open_arrow(arrow_path, parquet_path)
 
 
+def open_to_look(
+    dataset: str | os.PathLike[str], options: ReadOptions, *, cache_dir: str | os.PathLike[str] | None = None
+) -> TrajectoryDataset:
+    """As `load_dataset`, for who looks at a dataset and does not learn from it: its dimensions may be constant.
+
+    Args:
+        dataset: see `load_dataset`.
+        options: what to read of it.
+        cache_dir: see `load_dataset`.
+
+    Raises:
+        InputError: see `load_dataset`.
+    """
+    return load_dataset(
+        dataset,
+        cache_dir=cache_dir,
+        constant_observations="allow",
+        filter_key=options.filter_key,
+        observation_keys=options.observation_keys,
+        cameras=options.cameras,
+    )
+
+
 def _reopen(arrow_path: Path, parquet_path: Path, cache: Path) -> TrajectoryDataset | None:
     """The converted dataset, if it is there and what was written: an altered one would be trained on in silence."""
     if not (arrow_path.is_file() and parquet_path.is_file()):

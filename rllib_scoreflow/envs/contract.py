@@ -124,11 +124,8 @@ class CheckedEnv:
         close_env(self.env, self._id)
 
     def _success_now(self) -> float:
-        for key in ("success", "is_success"):
-            value = self._info.get(key)
-            if value is not None:
-                return self._number(value, f"info['{key}']")
-        return math.nan
+        found = find_success(self._info)
+        return math.nan if found is None else self._number(found[1], f"info['{found[0]}']")
 
     def _observation(self, found: Any, where: str) -> Any:
         """The observation as arrays of the space's shapes."""
@@ -181,6 +178,11 @@ def reason_of(error: BaseException) -> str:
     """Return type and text of another's exception on one line, whole unless it is very long."""
     text = shorten(str(error), _LONGEST_REASON).rstrip(". ")
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def find_success(info: Mapping[str, Any]) -> tuple[str, Any] | None:
+    """Return the key by which an info says whether the task is done, and what it says; None where it says nothing."""
+    return next(((key, info[key]) for key in ("success", "is_success") if info.get(key) is not None), None)
 
 
 def close_env(env: Env, env_id: str) -> None:

@@ -57,6 +57,15 @@ def require_writable(path: Path) -> None:
         raise
 
 
+def nearest_existing(path: Path) -> Path:
+    """Return a path, or the innermost folder above it that exists, in which it would be made.
+
+    Args:
+        path: of a file or folder.
+    """
+    return next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+
+
 def find_obstacle(path: Path) -> str | None:
     """Return why `require_writable` fails, in a few words for a message, or None where a file can be written.
 

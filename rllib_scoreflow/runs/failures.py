@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rllib_scoreflow.errors import InputError, drop_addresses
+from rllib_scoreflow.files.atomic import nearest_existing
 
 # The error of an actor that dies in its constructor reaches the driver as text alone.
 _INPUT_ERROR = re.compile(r"rllib_scoreflow\.errors\.InputError: (?P<message>.+)")
@@ -30,14 +31,9 @@ def input_error_in(error: BaseException) -> InputError | None:
     Args:
         error: what a trial failed with.
     """
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        if type(current) is InputError:
-            return current
-        cause = getattr(current, "cause", None)
-        current = cause if isinstance(cause, BaseException) else current.__cause__ or current.__context__
+    bad_input = next((each for each in _causes(error) if type(each) is InputError), None)
+    if bad_input is not None:
+        return bad_input
     found = [m.group("message").strip() for m in _INPUT_ERROR.finditer(str(error))]
     if not found:
         return None
@@ -50,15 +46,19 @@ def disk_is_full(error: BaseException) -> bool:
     Args:
         error: what a trial, or the command itself, failed with.
     """
+    full = any(isinstance(each, OSError) and each.errno in _FULL for each in _causes(error))
+    return full or _FULL_TEXT.search(str(error)) is not None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and, one after the other, what it wraps or came from."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
         seen.add(id(current))
-        if isinstance(current, OSError) and current.errno in _FULL:
-            return True
-        cause = getattr(current, "cause", None)
+        yield current
+        cause = getattr(current, "cause", None)  # of an error that Ray wraps
         current = cause if isinstance(cause, BaseException) else current.__cause__ or current.__context__
-    return _FULL_TEXT.search(str(error)) is not None
 
 
 @contextmanager
@@ -89,9 +89,7 @@ def _fullest(folder: Path) -> str:
     """The place with the least room: results go to one, what Ray is about to write to another."""
     left = {}
     for place in (folder, Path(tempfile.gettempdir())):
-        existing = next((path for path in (place, *place.parents) if path.exists()), None)
-        if existing is not None:
-            left[place] = shutil.disk_usage(existing).free
+        left[place] = shutil.disk_usage(nearest_existing(place)).free
     place = min(left, key=lambda one: left[one])
     return f"{place} has {left[place] / 2**20:,.1f} MiB left"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rllib_scoreflow.errors import InputError
 from rllib_scoreflow.experiments.identity import Identity
-from rllib_scoreflow.files.atomic import is_temporary, temporary_sibling
+from rllib_scoreflow.files.atomic import is_temporary, nearest_existing, temporary_sibling
 from rllib_scoreflow.reports import metrics
 from rllib_scoreflow.reports.plots import read_results
 from rllib_scoreflow.reports.run_folder import BEGUN_JSON, DONE_JSON, read_json
@@ -141,7 +141,7 @@ def require_writable(folder: Path, where: str) -> None:
     Raises:
         InputError: it cannot.
     """
-    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    nearest = nearest_existing(folder)
     try:
         with tempfile.TemporaryDirectory(dir=nearest, prefix=".rllib-"):
             return

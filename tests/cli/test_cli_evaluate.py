@@ -6,13 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from rllib_scoreflow.cli.evaluate_sweep import figure_of_merit
-from rllib_scoreflow.flow.config import NoiseConfig, SDEConfig, VelocityConfig, apply_variant
-from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata
+from tests.shown_policy import ENV_ID, make_shown_policy
 
-ENV_ID = "toy_envs:ToyShown-v0"
 NAMED = ("--env", ENV_ID)
 
 
@@ -22,24 +19,7 @@ def toy_envs_importable(monkeypatch):
 
 
 def save_policy(folder, variant, **score):
-    torch.manual_seed(0)
-    score, noise = apply_variant(variant, score)
-    assert isinstance(noise, NoiseConfig)
-    config = PolicyConfig(
-        observation_dim=2,
-        action_dim=1,
-        horizon=4,
-        act_steps=2,
-        sde=SDEConfig(velocity=VelocityConfig(hidden_dim=16), score=score, noise=noise),
-    )
-    return FlowPolicy(
-        config,
-        observation_low=np.zeros(2, np.float32),
-        observation_high=np.full(2, 12, np.float32),
-        action_low=np.array([-1], np.float32),
-        action_high=np.array([2], np.float32),
-        metadata=PolicyMetadata(variant=variant, env_id=ENV_ID),
-    ).save(folder)
+    return make_shown_policy(variant, **score).save(folder)
 
 
 @pytest.fixture

@@ -3,15 +3,11 @@
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
-from rllib_scoreflow.flow.config import SDEConfig, VelocityConfig, apply_variant
-from rllib_scoreflow.policy import FlowPolicy, PolicyConfig, PolicyMetadata
+from tests.shown_policy import make_shown_policy
 
 HERE = Path(__file__).parent
-ENV_ID = "toy_envs:ToyShown-v0"
 
 
 @pytest.fixture(autouse=True)
@@ -46,22 +42,7 @@ def make_policy(tmp_path):
     """Save a toy policy below the test's folder; another seed, another policy."""
 
     def save(name="toy", seed=0, variant="flow"):
-        torch.manual_seed(seed)
-        score, noise = apply_variant(variant, {})
-        config = PolicyConfig(
-            observation_dim=2,
-            action_dim=1,
-            horizon=4,
-            act_steps=2,
-            sde=SDEConfig(velocity=VelocityConfig(hidden_dim=16), score=score, noise=noise),
-        )
-        return FlowPolicy(
-            config,
-            observation_low=np.zeros(2, np.float32),
-            observation_high=np.full(2, 12, np.float32),
-            action_low=np.array([-1], np.float32),
-            action_high=np.array([2], np.float32),
-            metadata=PolicyMetadata(variant=variant, env_id=ENV_ID, dataset="/home/me/demos.hdf5"),
-        ).save(tmp_path / name)
+        policy = make_shown_policy(variant, seed=seed, dataset="/home/me/demos.hdf5")
+        return policy.save(tmp_path / name)
 
     return save

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib_scoreflow.envs.contract import close_env
+from rllib_scoreflow.envs.contract import close_env, find_success
 from rllib_scoreflow.envs.resolve import resolve_env
 from rllib_scoreflow.envs.seeding import keep_random_states
 from rllib_scoreflow.envs.single_env import dims_of, make_single_env
@@ -109,13 +109,14 @@ class Generator(ABC):
                 observations.append(observation)
                 observation, reward, terminated, truncated, info = self.env.step(actions[-1])
                 rewards.append(reward)
+        said = find_success(info)
         return Episode(
             observations=np.asarray(observations, np.float32),
             actions=np.asarray(actions, np.float32),
             rewards=np.asarray(rewards, np.float32),
             final_observation=np.asarray(observation, np.float32),
             terminated=terminated,
-            success=bool(info.get("success", info.get("is_success", False))),
+            success=said is not None and bool(said[1]),
         )
 
     def close(self) -> None:
